@@ -1,0 +1,1 @@
+"""Naive oracles: each function is the definition, written to be read and not to be fast."""

@@ -1,0 +1,1 @@
+"""Corpora: the embedded synthetic one and VCTK."""
