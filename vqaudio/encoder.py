@@ -1,0 +1,95 @@
+"""The encoder: a strided stack of 1-D convolutions over the raw waveform."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """Strided convolutions down to the frame rate, then residual convolutions that give each frame some context.
+
+    Every convolution is valid (unpadded); the waveform alone is padded with zeros. So frame ``n`` is a function of
+    ``wav[n * hop_length - left : (n + 1) * hop_length + right]`` and of nothing else, and any way of cutting a long
+    recording into chunks gives the frames of the whole.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: Sequence[int],
+        kernels: Sequence[int],
+        strides: Sequence[int],
+        context_layers: int,
+        context_kernel: int,
+        latent_dim: int,
+    ) -> None:
+        super().__init__()
+        if not len(channels) == len(kernels) == len(strides):
+            raise ValueError(
+                f"channels, kernels and strides must be equally long, not {len(channels)}, {len(kernels)} and "
+                f"{len(strides)}"
+            )
+        self.hop_length = math.prod(strides)
+        receptive_field, step = 1, 1
+        for kernel, stride in zip(kernels, strides, strict=True):
+            receptive_field += (kernel - 1) * step
+            step *= stride
+        receptive_field += context_layers * (context_kernel - 1) * step
+        if receptive_field < self.hop_length:
+            raise ValueError(
+                f"the receptive field ({receptive_field} samples) must cover a hop ({self.hop_length} samples): "
+                "use longer kernels"
+            )
+        self.receptive_field = receptive_field
+        self.left = (receptive_field - self.hop_length) // 2
+        self.right = receptive_field - self.hop_length - self.left
+        sizes = [1, *channels]
+        self.strided = nn.ModuleList(
+            nn.Conv1d(sizes[i], sizes[i + 1], kernels[i], strides[i]) for i in range(len(channels))
+        )
+        self.context = nn.ModuleList(ContextLayer(channels[-1], context_kernel) for _ in range(context_layers))
+        self.project = nn.Conv1d(channels[-1], latent_dim, 1)
+
+    def num_frames(self, num_samples: int) -> int:
+        """Return the number of frames of a waveform: a started hop counts, so N = ceil(T / hop_length)."""
+        return -(-num_samples // self.hop_length)
+
+    def forward(self, wav: Tensor) -> Tensor:
+        """Encode ``wav`` (B, T) into ``z`` (B, D, N), N = ``num_frames(T)``."""
+        end = self.num_frames(wav.shape[1]) * self.hop_length - wav.shape[1]
+        return self.frames(F.pad(wav, (self.left, end + self.right)))
+
+    def frames(self, padded: Tensor) -> Tensor:
+        """Encode ``padded`` (B, left + N * hop_length + right) into ``z`` (B, D, N) without adding a sample.
+
+        Each vector of ``z`` has zero mean and unit variance over D, which fixes the scale the codebook lives on.
+        """
+        x = padded.unsqueeze(1)
+        for conv in self.strided:
+            x = F.gelu(conv(x), approximate="tanh")
+        for layer in self.context:
+            x = layer(x)
+        z = self.project(x).transpose(1, 2)
+        return F.layer_norm(z.float(), z.shape[-1:]).transpose(1, 2)
+
+
+class ContextLayer(nn.Module):
+    """A residual valid convolution at frame rate over normalised channels; the shortcut is cropped to fit."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.crop = (kernel - 1) // 2
+        self.norm = nn.LayerNorm(channels)
+        self.conv = nn.Conv1d(channels, channels, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, N) to (B, C, N - kernel + 1)."""
+        y = self.norm(x.transpose(1, 2)).transpose(1, 2)
+        y = F.gelu(self.conv(y), approximate="tanh")
+        return x[:, :, self.crop : self.crop + y.shape[2]] + y
+
+
+__all__ = ["Encoder"]
