@@ -57,7 +57,9 @@ class SegmentDataset:
         self.hop_length, self.left, self.right = hop_length, left, right
         self.speaker_dropout, self.seed = speaker_dropout, seed
         self.gains: dict[str, float] = {}
-        self.durations = np.array([u.end - u.start if u.end else audio.info(u.path).duration for u in self.utterances])
+        self.durations = np.array(
+            [u.end - u.start if u.end else audio.info(u.path).duration for u in self.utterances]
+        )
         self.weights = np.cumsum(self.durations) / self.durations.sum()
 
     @property
@@ -71,7 +73,9 @@ class SegmentDataset:
         ``stream`` tells apart the processes of a distributed run, and other uses of the same step.
         """
         random = np.random.default_rng([self.seed, stream, step])
-        rows = np.searchsorted(self.weights, random.random(size), side="right").clip(max=len(self.weights) - 1)
+        rows = np.searchsorted(self.weights, random.random(size), side="right").clip(
+            max=len(self.weights) - 1
+        )
         items = [self._segment(int(row), frames, random.random(), random.random()) for row in rows]
         return self._collate(items)
 
@@ -79,7 +83,9 @@ class SegmentDataset:
         """Return the first ``frames`` frames of an utterance as a batch of one, for validation."""
         return self._collate([self._segment(index, frames, 0.0, 1.0)])
 
-    def _segment(self, row: int, frames: int, where: float, drop: float) -> tuple[np.ndarray, int, np.ndarray]:
+    def _segment(
+        self, row: int, frames: int, where: float, drop: float
+    ) -> tuple[np.ndarray, int, np.ndarray]:
         """Cut ``frames`` frames at the share ``where`` of the room there is; zeros stand outside the utterance."""
         utterance = self.utterances[row]
         total = round(float(self.durations[row]) * self.sample_rate)
@@ -107,7 +113,9 @@ class SegmentDataset:
 
     def _collate(self, items: list[tuple[np.ndarray, int, np.ndarray]]) -> Batch:
         padded, speaker, mask = zip(*items, strict=True)
-        return Batch(torch.from_numpy(np.stack(padded)), torch.tensor(speaker), torch.from_numpy(np.stack(mask)))
+        return Batch(
+            torch.from_numpy(np.stack(padded)), torch.tensor(speaker), torch.from_numpy(np.stack(mask))
+        )
 
 
 def speaker_list(data: Path) -> list[str]:

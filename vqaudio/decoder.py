@@ -84,7 +84,11 @@ class WaveNet(nn.Module):
         skips: Tensor | None = None
         for i, dilation in enumerate(self.dilations):
             y = self._dilated(i, x, dilation).view(B, N, T // N, self.gate)
-            a, b = (y + conditions[..., i * self.gate : (i + 1) * self.gate]).view(B, T, self.gate).chunk(2, dim=2)
+            a, b = (
+                (y + conditions[..., i * self.gate : (i + 1) * self.gate])
+                .view(B, T, self.gate)
+                .chunk(2, dim=2)
+            )
             update = self.out[i](torch.tanh(a) * torch.sigmoid(b))
             x = x + update[..., : self.residual]
             skip = update[..., self.residual :]

@@ -38,7 +38,13 @@ class VQAutoencoder(nn.Module):
         return self.conditioner(z_q, speaker)
 
     def forward(
-        self, padded: Tensor, speaker: Tensor, *, temperature: float, jitter: float, mask: Tensor | None = None
+        self,
+        padded: Tensor,
+        speaker: Tensor,
+        *,
+        temperature: float,
+        jitter: float,
+        mask: Tensor | None = None,
     ) -> "Latents":
         """Run everything up to the condition on training segments.
 
