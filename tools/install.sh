@@ -1,0 +1,141 @@
+#!/usr/bin/env bash
+# Makes .venv at the project's root, or brings it up to date; takes a moment when nothing changed.
+set -euo pipefail
+
+root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+venv=$root/.venv
+python=${PYTHON:-python3}
+extras=mini,eval
+dev=false
+torch_index=https://download.pytorch.org/whl/cpu
+
+usage="Usage: tools/install.sh [--dev]
+
+Installs vqaudio (editable) with the extras mini and eval into .venv at the project's root, at the versions of
+constraints.txt. --dev adds what tools/test.sh needs. PYTHON=… chooses the interpreter (3.10 or newer).
+pip is used as configured; on Linux without an NVIDIA driver, $torch_index
+is asked as well, so that torch comes without CUDA."
+
+say() { printf 'install.sh: %s\n' "$*"; }
+die() {
+  printf 'install.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+for argument in "$@"; do
+  case "$argument" in
+    --dev) extras=mini,eval,dev dev=true ;;
+    -h | --help)
+      printf '%s\n' "$usage"
+      exit 0
+      ;;
+    *)
+      printf 'install.sh: unknown argument: %s; see --help\n' "$argument" >&2
+      exit 2
+      ;;
+  esac
+done
+
+check_python() {
+  command -v "$python" >/dev/null || die "$python is not installed; install Python 3.10 or newer, or set PYTHON"
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+    die "$python is $("$python" --version 2>&1); Python 3.10 or newer is needed: PYTHON=/path/to/python3 tools/install.sh"
+}
+
+# What .venv/installed holds when nothing is left to do: the extras, then a hash of all that decides the outcome.
+fingerprint() {
+  "$python" - "$root" <<'END'
+import hashlib, pathlib, sys
+root = pathlib.Path(sys.argv[1])
+data = [str(root).encode(), sys.version.encode()]
+data += [(root / name).read_bytes() for name in ("pyproject.toml", "constraints.txt", "tools/install.sh")]
+print(hashlib.sha256(b"\0".join(data)).hexdigest())
+END
+}
+
+# A run that was killed leaves .venv/installing behind: its half-written packages are thrown away with the rest.
+make_venv() {
+  local owner
+  if [ -e "$venv/installing" ]; then
+    owner=$(cat "$venv/installing")
+    if [ -n "$owner" ] && kill -0 "$owner" 2>/dev/null; then
+      die "another tools/install.sh is at work (process $owner); wait for it, or remove $venv/installing"
+    fi
+    say "an earlier installation was interrupted; starting again"
+    "$python" -m venv --clear "$venv" || venv_failed
+  elif ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 || [ "$(version "$venv/bin/python")" != "$(version "$python")" ]; then
+    "$python" -m venv --clear "$venv" || venv_failed
+  fi
+  printf '%s\n' "$$" >"$venv/installing"
+  rm -f "$venv/installed"
+}
+
+version() { "$1" -c 'import sys; print(sys.version)'; }
+
+venv_failed() { die "cannot make $venv; on Debian and Ubuntu, install the package python3-venv"; }
+
+# On Linux, PyPI's torch brings gigabytes of CUDA; PyTorch's own index has it without.
+choose_index() {
+  if [ "$(uname -s)" != Linux ] || command -v nvidia-smi >/dev/null || [ -n "${PIP_NO_INDEX:-}" ]; then return; fi
+  if "$python" - "$torch_index/" >/dev/null 2>&1 <<'END'; then
+import sys, urllib.request
+urllib.request.urlopen(urllib.request.Request(sys.argv[1], method="HEAD"), timeout=5)
+END
+    index=(--extra-index-url "$torch_index")
+  fi
+}
+
+install_packages() {
+  local index=() log=$venv/install.log
+  choose_index
+  say "installing vqaudio[$extras] into $venv (some minutes the first time)"
+  if ! (cd "$root" && "$venv/bin/python" -m pip install --disable-pip-version-check ${index[@]+"${index[@]}"} \
+    -c constraints.txt -e ".[$extras]") >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    die "pip failed; its whole output is in $log"
+  fi
+}
+
+# PyPI's torchaudio has extensions linked to CUDA, so it fails to import beside a torch without. Nothing here uses
+# them: out of lib/, they are not loaded.
+repair_torchaudio() {
+  if "$venv/bin/python" -c 'import torchaudio' 2>/dev/null; then return; fi
+  "$venv/bin/python" - <<'END'
+import importlib.util, pathlib, sys, torch
+if torch.version.cuda is None:
+    lib = pathlib.Path(importlib.util.find_spec("torchaudio").origin).parent / "lib"
+    aside = lib / "needs_cuda"
+    aside.mkdir(exist_ok=True)
+    for extension in lib.glob("*.so"):
+        extension.replace(aside / extension.name)
+END
+  "$venv/bin/python" -c 'import torchaudio' || die "torchaudio does not import beside this torch; see the error above"
+  say "moved torchaudio's CUDA extensions aside: this torch is a CPU build"
+}
+
+install_shellcheck() {
+  if command -v shellcheck >/dev/null; then return; fi
+  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    say "installing shellcheck with apt-get"
+    { apt-get update -q || true; DEBIAN_FRONTEND=noninteractive apt-get install -q -y shellcheck; } \
+      >"$venv/apt.log" 2>&1 && return
+    tail -n 5 "$venv/apt.log" >&2
+  fi
+  die "shellcheck is missing; install it with your package manager (apt-get install shellcheck, brew install shellcheck)"
+}
+
+check_python
+wanted=$(fingerprint)
+installed=$(cat "$venv/installed" 2>/dev/null || true)
+case "$installed" in *dev*" $wanted" | "$extras $wanted") up_to_date=true ;; *) up_to_date=false ;; esac
+case "$installed" in *dev*) extras=mini,eval,dev ;; esac    # an environment for developers stays one
+
+if [ "$up_to_date" = false ]; then
+  make_venv
+  install_packages
+  repair_torchaudio
+  printf '%s %s\n' "$extras" "$wanted" >"$venv/installed"
+  rm -f "$venv/installing"
+  say "done: $venv/bin/vqaudio"
+fi
+if [ "$dev" = true ]; then install_shellcheck; fi
