@@ -32,9 +32,7 @@ def save_config(model_dir: Path, config: "DictConfig", speakers: list[str]) -> N
 
     model_dir.mkdir(parents=True, exist_ok=True)
     files.atomic_write(model_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    files.atomic_write(
-        model_dir / "speakers.txt", "".join(f"{i} {name}\n" for i, name in enumerate(speakers))
-    )
+    files.atomic_write(model_dir / "speakers.txt", "".join(f"{i} {name}\n" for i, name in enumerate(speakers)))
 
 
 def save_model(model_dir: Path, tensors: dict[str, torch.Tensor]) -> None:
@@ -55,17 +53,11 @@ def load_config(model_dir: Path) -> "DictConfig":
     try:
         config = OmegaConf.load(path)
     except FileNotFoundError:
-        raise UserError(
-            f"{path}: not found; give the directory that `vqaudio train` wrote (exp_dir)"
-        ) from None
+        raise UserError(f"{path}: not found; give the directory that `vqaudio train` wrote (exp_dir)") from None
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise UserError(
-            f"{path}: not a configuration ({_first_line(error)}); train again or restore it"
-        ) from None
+        raise UserError(f"{path}: not a configuration ({_first_line(error)}); train again or restore it") from None
     if not isinstance(config, DictConfig) or "model" not in config:
-        raise UserError(
-            f"{path}: not a configuration of vqaudio; restore the file that `vqaudio train` wrote"
-        )
+        raise UserError(f"{path}: not a configuration of vqaudio; restore the file that `vqaudio train` wrote")
     return config
 
 
@@ -101,9 +93,7 @@ def load_model(model_dir: Path, device: str = "cpu") -> LoadedModel:
     except FileNotFoundError:
         raise UserError(f"{path}: not found; train first, or wait for the first validation") from None
     except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{path}: not a complete safetensors file ({_first_line(error)}); restore it"
-        ) from None
+        raise UserError(f"{path}: not a complete safetensors file ({_first_line(error)}); restore it") from None
     try:
         model = build_model(config, len(speakers))
         model.load_state_dict(tensors)
@@ -138,9 +128,7 @@ def load_state(folder: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a broken archive
-        raise UserError(
-            f"{path}: not a complete training state ({_first_line(error)}); remove {folder}"
-        ) from None
+        raise UserError(f"{path}: not a complete training state ({_first_line(error)}); remove {folder}") from None
     return state
 
 

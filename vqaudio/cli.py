@@ -1,4 +1,4 @@
-"""The console script ``vqaudio``: one sub-command a job, each with an example; heavy imports wait until one is chosen."""
+"""The console script ``vqaudio``: one sub-command a job; heavy imports wait until one is chosen."""
 
 import argparse
 import json
@@ -41,9 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = _Parser(
-        prog="vqaudio", description="Discrete units out of raw speech, and speech back out of units."
-    )
+    parser = _Parser(prog="vqaudio", description="Discrete units out of raw speech, and speech back out of units.")
     parser.add_argument("--version", action="version", version=f"vqaudio {__version__}")
     parser.set_defaults(debug=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
@@ -57,9 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(
-    commands: Any, name: str, run: Callable[..., int | None] | None, summary: str, example: str
-) -> Any:
+def _command(commands: Any, name: str, run: Callable[..., int | None] | None, summary: str, example: str) -> Any:
     """Add a command with its help line and an example."""
     command = commands.add_parser(
         name,
@@ -102,9 +98,7 @@ def _corpus_espeak(args: argparse.Namespace) -> None:
 
 
 def _add_data(commands: Any) -> None:
-    group = _group(
-        commands, "data", "check and mend Kaldi data directories", "vqaudio data validate data/train"
-    )
+    group = _group(commands, "data", "check and mend Kaldi data directories", "vqaudio data validate data/train")
     validate = _command(
         group,
         "validate",
@@ -183,13 +177,9 @@ def _add_extract(commands: Any) -> None:
     extract.add_argument("--data", type=Path, metavar="DIR", help="Kaldi data directory")
     extract.add_argument("wavs", type=Path, nargs="*", metavar="WAV", help="audio files, in place of --data")
     extract.add_argument("--out", type=Path, required=True, metavar="UNITS", help="unit directory to write")
-    extract.add_argument(
-        "--deduplicate", action="store_true", help="merge runs of a unit; durations.txt keeps them"
-    )
+    extract.add_argument("--deduplicate", action="store_true", help="merge runs of a unit; durations.txt keeps them")
     extract.add_argument("--shard", type=_shard, default=(1, 1), metavar="i/N", help="do part i of N")
-    extract.add_argument(
-        "--allow-failures", action="store_true", help="exit with 0 though some files were broken"
-    )
+    extract.add_argument("--allow-failures", action="store_true", help="exit with 0 though some files were broken")
     extract.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="utterances at once")
 
 
@@ -220,13 +210,9 @@ def _add_decode(commands: Any) -> None:
     )
     decode.add_argument("--model", type=Path, required=True, metavar="EXP", help="model directory")
     decode.add_argument("--units", type=Path, required=True, help="unit directory")
-    decode.add_argument(
-        "--out", type=Path, required=True, metavar="WAVS", help="folder for <utt>.wav and wav.scp"
-    )
+    decode.add_argument("--out", type=Path, required=True, metavar="WAVS", help="folder for <utt>.wav and wav.scp")
     voice = decode.add_mutually_exclusive_group()
-    voice.add_argument(
-        "--speaker", metavar="ID", help="one voice for all; without a voice, the <unknown> speaker's"
-    )
+    voice.add_argument("--speaker", metavar="ID", help="one voice for all; without a voice, the <unknown> speaker's")
     voice.add_argument("--utt2spk", type=Path, metavar="FILE", help="a voice for each utterance")
     decode.add_argument("--temperature", type=float, default=None, help="of sampling; default: the model's")
     decode.add_argument("--seed", type=int, default=0)
@@ -264,9 +250,7 @@ def _add_evaluate(commands: Any) -> None:
     )
     units.add_argument("--units", type=Path, required=True, help="unit directory")
     units.add_argument("--alignment", type=Path, required=True, metavar="CTM", help="phone times")
-    units.add_argument(
-        "--mapping-units", type=Path, help="unit directory to learn the phone of each unit from"
-    )
+    units.add_argument("--mapping-units", type=Path, help="unit directory to learn the phone of each unit from")
     units.add_argument("--mapping-alignment", type=Path, metavar="CTM", help="phone times of --mapping-units")
     units.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
     audio = _command(
@@ -312,9 +296,7 @@ def _add_about(commands: Any) -> None:
         commands, "report", _report, "write one HTML page about a run", "vqaudio report exp/mini_tiny_kmeans"
     )
     report.add_argument("exp", type=Path, metavar="EXP")
-    info = _command(
-        commands, "info", _info, "describe a model directory", "vqaudio info exp/mini_tiny_kmeans"
-    )
+    info = _command(commands, "info", _info, "describe a model directory", "vqaudio info exp/mini_tiny_kmeans")
     info.add_argument("exp", type=Path, metavar="EXP")
     _command(commands, "doctor", _doctor, "check the installation and say how to mend it", "vqaudio doctor")
 

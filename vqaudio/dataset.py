@@ -1,5 +1,6 @@
 """Training segments out of a data directory: any step's batch can be made without those before it."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -57,9 +58,7 @@ class SegmentDataset:
         self.hop_length, self.left, self.right = hop_length, left, right
         self.speaker_dropout, self.seed = speaker_dropout, seed
         self.gains: dict[str, float] = {}
-        self.durations = np.array(
-            [u.end - u.start if u.end else audio.info(u.path).duration for u in self.utterances]
-        )
+        self.durations = np.array([u.end - u.start if u.end else audio.info(u.path).duration for u in self.utterances])
         self.weights = np.cumsum(self.durations) / self.durations.sum()
 
     @property
@@ -73,9 +72,7 @@ class SegmentDataset:
         ``stream`` tells apart the processes of a distributed run, and other uses of the same step.
         """
         random = np.random.default_rng([self.seed, stream, step])
-        rows = np.searchsorted(self.weights, random.random(size), side="right").clip(
-            max=len(self.weights) - 1
-        )
+        rows = np.searchsorted(self.weights, random.random(size), side="right").clip(max=len(self.weights) - 1)
         items = [self._segment(int(row), frames, random.random(), random.random()) for row in rows]
         return self._collate(items)
 
@@ -83,9 +80,7 @@ class SegmentDataset:
         """Return the first ``frames`` frames of an utterance as a batch of one, for validation."""
         return self._collate([self._segment(index, frames, 0.0, 1.0)])
 
-    def _segment(
-        self, row: int, frames: int, where: float, drop: float
-    ) -> tuple[np.ndarray, int, np.ndarray]:
+    def _segment(self, row: int, frames: int, where: float, drop: float) -> tuple[np.ndarray, int, np.ndarray]:
         """Cut ``frames`` frames at the share ``where`` of the room there is; zeros stand outside the utterance."""
         utterance = self.utterances[row]
         total = round(float(self.durations[row]) * self.sample_rate)
@@ -113,9 +108,7 @@ class SegmentDataset:
 
     def _collate(self, items: list[tuple[np.ndarray, int, np.ndarray]]) -> Batch:
         padded, speaker, mask = zip(*items, strict=True)
-        return Batch(
-            torch.from_numpy(np.stack(padded)), torch.tensor(speaker), torch.from_numpy(np.stack(mask))
-        )
+        return Batch(torch.from_numpy(np.stack(padded)), torch.tensor(speaker), torch.from_numpy(np.stack(mask)))
 
 
 def speaker_list(data: Path) -> list[str]:
@@ -130,10 +123,9 @@ def prefetch(make: Callable[[int], Batch], first: int, ahead: int = 4) -> Iterat
 
     def put(item: Batch | BaseException) -> None:
         while not stop.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
+            with contextlib.suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return
 
     def read() -> None:
         step = first
@@ -141,7 +133,8 @@ def prefetch(make: Callable[[int], Batch], first: int, ahead: int = 4) -> Iterat
             try:
                 put(make(step))
             except BaseException as error:  # handed to the consumer, which raises it
-                return put(error)
+                put(error)
+                return
             step += 1
 
     thread = threading.Thread(target=read, daemon=True)

@@ -1,8 +1,10 @@
 """The decoder: a conditioner at frame rate and a WaveNet over mu-law samples.
 
 WaveNet is that of van den Oord et al., "WaveNet: A Generative Model for Raw Audio" (2016), sections 2.1 to 2.5, in
-(B, T, C) layout: on a CPU its convolutions are matrix products.
+(T, B, C) layout, where its dilated convolutions are plain matrix products.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -79,35 +81,90 @@ class WaveNet(nn.Module):
         N = condition.shape[2]
         if T % N:
             raise ValueError(f"{T} samples do not divide into {N} frames of condition")
-        conditions = self.condition(condition.transpose(1, 2)).unsqueeze(2)  # (B, N, 1, layers * gate)
-        x = F.embedding(previous, self.embedding.weight.to(conditions.dtype))
-        skips: Tensor | None = None
+        # Time comes first: a delay of d samples is then a plain offset of d * B rows, and nothing is ever copied.
+        conditions = self.condition(condition.permute(2, 0, 1))  # (N, B, layers * gate)
+        dtype = conditions.dtype
+        x = F.embedding(previous.t().reshape(-1), self.embedding.weight.to(dtype))  # (T * B, R)
+        skips = x.new_zeros(T * B, self.skip)
         for i, dilation in enumerate(self.dilations):
-            y = self._dilated(i, x, dilation).view(B, N, T // N, self.gate)
-            a, b = (
-                (y + conditions[..., i * self.gate : (i + 1) * self.gate])
-                .view(B, T, self.gate)
-                .chunk(2, dim=2)
+            x, skips = _Layer.apply(
+                x,
+                skips,
+                conditions[:, :, i * self.gate : (i + 1) * self.gate],
+                self.dilated[i].weight.to(dtype),
+                self.out[i].weight.to(dtype),
+                self.out[i].bias[: self.residual].to(dtype),
+                dilation * B,
             )
-            update = self.out[i](torch.tanh(a) * torch.sigmoid(b))
-            x = x + update[..., : self.residual]
-            skip = update[..., self.residual :]
-            skips = skip if skips is None else skips + skip
-        assert skips is not None
-        skips = skips * len(self.dilations) ** -0.5
-        return self.logits(F.relu(self.head(F.relu(skips))))
+        bias = torch.stack([out.bias[self.residual :] for out in self.out]).sum(0)
+        skips = (skips + bias.to(dtype)) * len(self.dilations) ** -0.5
+        logits = self.logits(F.relu(self.head(F.relu(skips))))
+        return logits.view(T, B, self.levels).transpose(0, 1)
 
-    def _dilated(self, i: int, x: Tensor, dilation: int) -> Tensor:
-        """Convolve (B, T, R) causally into (B, T, gate): one matrix product a tap."""
-        weight = self.dilated[i].weight  # (gate, kernel * R), oldest tap first
-        R = self.residual
-        y = F.linear(x, weight[:, (self.kernel - 1) * R :])
-        for tap in range(self.kernel - 1):
-            delay = (self.kernel - 1 - tap) * dilation
-            if delay < x.shape[1]:
-                past = F.linear(x[:, :-delay], weight[:, tap * R : (tap + 1) * R])
-                y = torch.cat([y[:, :delay], y[:, delay:] + past], dim=1)
-        return y
+
+class _Layer(torch.autograd.Function):
+    """One layer of the WaveNet on rows (T * B), with a backward that copies and pads nothing.
+
+    Plain autograd spends most of a training step on the zeros, copies and sums that slices leave behind.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        skips: Tensor,
+        condition: Tensor,
+        dilated: Tensor,
+        out: Tensor,
+        bias: Tensor,
+        delay: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Map ``x`` (T * B, R) to the next layer's, and add this layer's part to ``skips`` (T * B, S) in place.
+
+        ``condition`` (N, B, gate); ``dilated`` (gate, kernel * R), oldest tap first; ``out`` (R + S, gate / 2);
+        ``bias`` (R,) of the residual path; ``delay`` is the dilation in rows.
+        """
+        R, (N, B, G) = x.shape[1], condition.shape
+        kernel = dilated.shape[1] // R
+        y = x @ dilated[:, -R:].t()
+        for rows, tap in _taps(kernel, delay, len(x)):
+            y[rows:].addmm_(x[: len(x) - rows], dilated[:, tap * R : (tap + 1) * R].t())
+        y.view(N, -1, B, G).add_(condition.unsqueeze(1))
+        a, b = y[:, : G // 2].tanh(), y[:, G // 2 :].sigmoid()
+        h = a * b
+        skips.addmm_(h, out[R:].t())
+        ctx.mark_dirty(skips)
+        ctx.save_for_backward(x, a, b, dilated, out)
+        ctx.delay, ctx.frames, ctx.kernel = delay, (N, B), kernel
+        return torch.addmm(bias, h, out[:R].t()).add_(x), skips
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_x: Tensor, grad_skips: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of ``forward``'s tensors."""
+        x, a, b, dilated, out = ctx.saved_tensors
+        R, H = x.shape[1], a.shape[1]
+        N, B = ctx.frames
+        h = a * b
+        grad_out = torch.cat([grad_x.t() @ h, grad_skips.t() @ h])
+        grad_h = (grad_x @ out[:R]).addmm_(grad_skips, out[R:])
+        grad_y = torch.empty(len(x), 2 * H, dtype=x.dtype, device=x.device)
+        torch.ops.aten.tanh_backward.grad_input(grad_h * b, a, grad_input=grad_y[:, :H])
+        torch.ops.aten.sigmoid_backward.grad_input(grad_h * a, b, grad_input=grad_y[:, H:])
+        grad_condition = grad_y.view(N, -1, B, 2 * H).sum(1)
+        grad_input = torch.addmm(grad_x, grad_y, dilated[:, -R:])
+        grad_dilated = torch.zeros_like(dilated)
+        grad_dilated[:, -R:] = grad_y.t() @ x
+        for rows, tap in _taps(ctx.kernel, ctx.delay, len(x)):
+            columns = slice(tap * R, (tap + 1) * R)
+            grad_input[: len(x) - rows].addmm_(grad_y[rows:], dilated[:, columns])
+            grad_dilated[:, columns] = grad_y[rows:].t() @ x[: len(x) - rows]
+        return grad_input, grad_skips, grad_condition, grad_dilated, grad_out, grad_x.sum(0), None
+
+
+def _taps(kernel: int, delay: int, rows: int) -> list[tuple[int, int]]:
+    """Return (offset in rows, index) of the delayed taps that reach into a sequence of ``rows`` rows."""
+    return [((kernel - 1 - tap) * delay, tap) for tap in range(kernel - 1) if (kernel - 1 - tap) * delay < rows]
 
 
 def shift(codes: Tensor) -> Tensor:

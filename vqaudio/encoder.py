@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -50,9 +49,7 @@ class Encoder(nn.Module):
         self.strided = nn.ModuleList(
             nn.Conv1d(sizes[i], sizes[i + 1], kernels[i], strides[i]) for i in range(len(channels))
         )
-        self.context = nn.ModuleList(
-            ContextLayer(channels[-1], context_kernel) for _ in range(context_layers)
-        )
+        self.context = nn.ModuleList(ContextLayer(channels[-1], context_kernel) for _ in range(context_layers))
         self.project = nn.Conv1d(channels[-1], latent_dim, 1)
 
     def num_frames(self, num_samples: int) -> int:

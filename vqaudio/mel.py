@@ -28,9 +28,7 @@ def log_mel(wav: Tensor, *, sample_rate: int, hop_length: int, bins: int) -> Ten
     margin = (fft_size - hop_length) // 2
     padded = F.pad(wav.float(), (margin, fft_size - hop_length - margin))
     window = torch.hann_window(fft_size, device=wav.device)
-    spectrum = torch.stft(
-        padded, fft_size, hop_length, window=window, center=False, return_complex=True
-    ).abs()
+    spectrum = torch.stft(padded, fft_size, hop_length, window=window, center=False, return_complex=True).abs()
     filters = _mel_filters(sample_rate, fft_size, bins).to(wav.device)
     return (spectrum.transpose(1, 2) @ filters).clamp_min(FLOOR).log().transpose(1, 2)
 

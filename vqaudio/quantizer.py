@@ -16,7 +16,7 @@ from vqaudio.kmeans import kmeans, nearest
 
 
 class QuantizerOutput(NamedTuple):
-    """``z_q`` (B, D, N), ``codes`` (B, G, N), losses to add up, and ``stats`` with the ``counts`` (G, K) of each code."""
+    """``z_q`` (B, D, N), ``codes`` (B, G, N), losses to add up, ``stats`` with the ``counts`` (G, K) of each code."""
 
     z_q: Tensor
     codes: Tensor
@@ -94,9 +94,9 @@ class _Quantizer(nn.Module):
 
 
 class KMeansQuantizer(_Quantizer):
-    """Nearest codeword with a straight-through gradient (van den Oord et al. 2017, equations 1 to 3).
+    """Nearest codeword with a straight-through gradient (van den Oord et al. 2017, eq. 1 to 3).
 
-    ``update="ema"`` moves the codebook by the exponential moving averages of appendix A.1: N <- decay N + (1 - decay) n,
+    ``update="ema"`` moves the codebook by the exponential moving averages of appendix A.1, N <- decay N + (1-decay) n,
     m <- decay m + (1 - decay) sum z, e = m / N with N Laplace-smoothed. ``update="gradient"`` adds ||sg(z) - e||² to
     the losses. A code whose average count falls under ``restart_threshold`` times the uniform share restarts on a
     latent of the batch, its averages with it.
@@ -249,7 +249,7 @@ class GumbelQuantizer(_Quantizer):
         self.initialised.fill_(True)
 
     def forward(self, z: Tensor, temperature: float, mask: Tensor | None = None) -> QuantizerOutput:
-        """Quantize ``z`` (B, D, N) at a temperature; frames outside ``mask`` (B, N) do not count in losses and stats."""
+        """Quantize ``z`` (B, D, N) at a temperature; frames outside ``mask`` (B, N) count in nothing."""
         if not self.initialised:
             return self.pass_through(z)
         B, _, N = z.shape

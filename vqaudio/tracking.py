@@ -1,4 +1,4 @@
-"""What a training run shows while it trains: log lines, progress bar, TensorBoard, metrics.jsonl; and its averaged weights."""
+"""What a training run shows (log, progress bar, TensorBoard, metrics.jsonl) and its averaged weights."""
 
 import contextlib
 import json
@@ -84,9 +84,7 @@ class Tracker:
         }
         counts = torch.stack([counts for _, counts in self.valid]).sum(0)
         self.valid = []
-        usage = (
-            {f"valid/{name}": value for name, value in usage_stats(counts).items()} if counts.sum() else {}
-        )
+        usage = {f"valid/{name}": value for name, value in usage_stats(counts).items()} if counts.sum() else {}
         self._write(step, seconds, phase, {**means, **usage})
         return means.get("valid/nll", means["valid/mel"])
 
@@ -97,9 +95,7 @@ class Tracker:
             self.writer.add_scalar(name, value, step)
         line = {"step": step, "seconds": round(seconds, 1), "phase": phase}
         with (self.exp_dir / "metrics.jsonl").open("a") as file:
-            file.write(
-                json.dumps({**line, **{name: round(value, 6) for name, value in values.items()}}) + "\n"
-            )
+            file.write(json.dumps({**line, **{name: round(value, 6) for name, value in values.items()}}) + "\n")
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         logger.info("step %d  %.0f s  %s  %s", step, seconds, phase, shown)
 

@@ -1,6 +1,6 @@
 """The training loop: one pass from top to bottom, in two phases.
 
-The codebook phase trains the encoder, the quantizer and a mel head, which gives the codes a meaning within a minute; the
+The codebook phase trains the encoder, the quantizer and a mel head, which gives the codes a meaning soon; the
 joint phase adds the WaveNet. Progress, a share from 0 to 1 of the steps or of the seconds, whichever is further along,
 drives the learning rate, the temperature and the phases.
 """
@@ -25,7 +25,6 @@ from vqaudio.decoder import shift
 from vqaudio.errors import JobError
 from vqaudio.mel import MelHead, log_mel
 from vqaudio.model import Latents, VQAutoencoder, build_model
-from vqaudio.quantizer import usage_stats
 from vqaudio.tracking import Tracker, WeightAverage
 
 if TYPE_CHECKING:
@@ -130,9 +129,7 @@ class Run:
             self.housekeeping(progress, temperature)
             if self.world.agree(float(bool(stop))):
                 self.save_state()
-                raise JobError(
-                    f"{self.exp_dir}: stopped by a signal at step {self.step}; the same command resumes"
-                )
+                raise JobError(f"{self.exp_dir}: stopped by a signal at step {self.step}; the same command resumes")
         self.validate()
         self.save_state()
 
@@ -183,9 +180,7 @@ class Run:
         spec, model = self.cfg.trainer.codebook_phase, self.model
         latents: list[Tensor] = []
         for i in range(math.ceil(INITIALISATION_FRAMES / (spec.segments * spec.frames))):
-            batch = self.data.batch(i, size=spec.segments, frames=spec.frames, stream=1_000_000).to(
-                self.device
-            )
+            batch = self.data.batch(i, size=spec.segments, frames=spec.frames, stream=1_000_000).to(self.device)
             z = model.encoder.frames(batch.padded)
             latents.append(z.transpose(1, 2)[batch.mask])
         generator = torch.Generator(self.device).manual_seed(self.cfg.seed)
@@ -203,9 +198,7 @@ class Run:
         """Linear warm-up, then a cosine down to ``final_lr``."""
         cfg = self.cfg.trainer
         cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, progress))
-        return (
-            cfg.lr * min(1.0, (progress + 1e-4) / cfg.warmup) * (cfg.final_lr + (1 - cfg.final_lr) * cosine)
-        )
+        return cfg.lr * min(1.0, (progress + 1e-4) / cfg.warmup) * (cfg.final_lr + (1 - cfg.final_lr) * cosine)
 
     def temperature(self, progress: float) -> float:
         """Return the Gumbel temperature at a progress."""
@@ -226,9 +219,7 @@ class Run:
                 self.net.eval()
                 for i in range(count):
                     batch = self.valid.whole(i * len(self.valid.utterances) // count, 100).to(self.device)
-                    with torch.autocast(
-                        self.device.type, self.precision, enabled=self.precision != torch.float32
-                    ):
+                    with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
                         self.tracker.add_valid(*self.net(batch, 1.0, self.phase == "joint"))
                 self.net.train()
                 score = self.tracker.log_valid(self.step, self.elapsed, self.phase)
@@ -285,14 +276,10 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.head, self.cfg = model, head, cfg
 
-    def forward(
-        self, batch: Batch, temperature: float, joint: bool
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def forward(self, batch: Batch, temperature: float, joint: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the weighted losses, to be summed, and the quantizer's statistics."""
         model, cfg = self.model, self.cfg.trainer
-        latents = model(
-            batch.padded, batch.speaker, temperature=temperature, jitter=cfg.jitter, mask=batch.mask
-        )
+        latents = model(batch.padded, batch.speaker, temperature=temperature, jitter=cfg.jitter, mask=batch.mask)
         wav = batch.padded[:, model.encoder.left : batch.padded.shape[1] - model.encoder.right]
         losses = dict(latents.quantized.losses)
         losses["mel"] = cfg.mel_weight * self.mel_loss(wav, latents, batch.mask)
@@ -303,9 +290,7 @@ class Objective(nn.Module):
     def mel_loss(self, wav: Tensor, latents: Latents, mask: Tensor) -> Tensor:
         """Return the L1 between predicted and true log-mel over the frames inside recordings."""
         hop = self.model.encoder.hop_length
-        target = log_mel(
-            wav, sample_rate=self.cfg.data.sample_rate, hop_length=hop, bins=self.cfg.trainer.mel_bins
-        )
+        target = log_mel(wav, sample_rate=self.cfg.data.sample_rate, hop_length=hop, bins=self.cfg.trainer.mel_bins)
         error = (self.head(latents.condition).float() - target).abs().mean(1)
         return (error * mask).sum() / mask.sum()
 
@@ -325,9 +310,7 @@ class Objective(nn.Module):
 def precision(choice: str, device: torch.device) -> torch.dtype:
     """Return the type of autocast: ``auto`` is bf16 where the processor multiplies it natively."""
     if choice == "auto":
-        native = (
-            torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-        )
+        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
         return torch.bfloat16 if native else torch.float32
     return {"bf16": torch.bfloat16, "float32": torch.float32}[choice]
 
