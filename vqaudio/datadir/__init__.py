@@ -1,0 +1,19 @@
+"""Kaldi data directories: read, write, validate, fix and split them.
+
+UTF-8, LF, one "key value…" line per key, sorted as under LC_ALL=C; wav.scp, utt2spk and spk2utt, optionally segments,
+text, utt2dur, spk2gender, reco2dur and phones.ctm (https://kaldi-asr.org/doc/data_prep.html).
+"""
+
+from vqaudio.datadir.tables import Phone, Utterance, read_ctm, read_table, write_ctm, write_table
+from vqaudio.datadir.utterances import read_utterances, write_utterances
+
+__all__ = [
+    "Phone",
+    "Utterance",
+    "read_ctm",
+    "read_table",
+    "read_utterances",
+    "write_ctm",
+    "write_table",
+    "write_utterances",
+]

@@ -1,0 +1,228 @@
+"""The files of a Kaldi data directory: "key value" tables, utterances, and phones in CTM."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vqaudio.errors import UserError
+from vqaudio.files import atomic_write
+
+_LINE = re.compile(r"([^ \t]+)(?:[ \t]+(.*))?", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+PIPE_CURE = "a command would be run by a shell: write its output to a file (sox, ffmpeg) and give that path"
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One utterance: ``path`` from ``start`` to ``end`` in seconds (None: the end of the file), said by ``speaker``."""
+
+    utt: str
+    path: Path
+    speaker: str
+    start: float = 0.0
+    end: float | None = None
+
+
+class Phone(NamedTuple):
+    """A phone of an alignment; ``start`` and ``duration`` are seconds."""
+
+    start: float
+    duration: float
+    phone: str
+
+
+class Table(NamedTuple):
+    """What a table holds: ``values`` by key, the ``lines`` (numbered from 1) they stand on, ``problems`` in words."""
+
+    values: dict[str, str]
+    lines: dict[str, int]
+    problems: list[str]
+
+
+def scan_table(path: Path, what: str) -> Table:
+    """Read what can be read of a table, and list everything that is wrong with it; raises nothing.
+
+    Of lines with the same key the first counts. ``what`` names the value that each key needs; "" lets it be absent.
+    """
+    table = Table({}, {}, [])
+    previous, unsorted = "", []
+    for number, line in scan_lines(path, table.problems):
+        match = _LINE.fullmatch(line)
+        if not match or line[0] in " \t":
+            table.problems.append(f"{path}:{number}: no key at the start of the line: write '<key> <value>'")
+            continue
+        key, value = match[1], (match[2] or "").rstrip(" \t")
+        if problem := _key_problem(key):
+            table.problems.append(f"{path}:{number}: {problem}")
+        elif not value and what:
+            table.problems.append(f"{path}:{number}: '{key}' stands alone: add {what}, or remove the line")
+        elif key in table.values:
+            same = "the same line as" if table.values[key] == value else "contradicts"
+            table.problems.append(
+                f"{path}:{number}: duplicate '{key}', {same} line {table.lines[key]}: keep one (vqaudio data fix)"
+            )
+        else:
+            table.values[key], table.lines[key] = value, number
+            if key < previous:
+                unsorted.append((number, key, previous))
+            previous = key
+    if unsorted:
+        number, key, before = unsorted[0]
+        more = f", and {len(unsorted) - 1} more such lines" if len(unsorted) > 1 else ""
+        table.problems.append(
+            f"{path}:{number}: '{key}' after '{before}'{more}: sort under LC_ALL=C (vqaudio data fix)"
+        )
+    return table
+
+
+def read_table(path: str | Path, *, what: str = "a value") -> dict[str, str]:
+    """Read a table of "key value…" lines: UTF-8, sorted as under LC_ALL=C, every key once.
+
+    Spaces inside the value are kept, those around it are not. ``what`` names in errors the value that each key needs;
+    ``what=""`` lets it be absent.
+
+    Raises:
+        UserError: the file is missing, or a line is malformed, unsorted, a duplicate or not UTF-8; names the line.
+    """
+    table = scan_table(Path(path), what)
+    refuse(table.problems)
+    return table.values
+
+
+def write_table(path: str | Path, mapping: Mapping[str, str]) -> None:
+    """Write a table sorted by key, so that `read_table` gives the mapping back.
+
+    Raises:
+        UserError: a key is empty or holds white space, or a value holds a line break or white space around it.
+    """
+    lines = []
+    for key, value in sorted(mapping.items()):
+        problem = _key_problem(key)
+        if not problem and (value != value.strip(" \t") or _CONTROL.search(value) or not _is_unicode(value)):
+            problem = f"'{key}': value {value!r} does not fit on a line of UTF-8 text: rename it"
+        if problem:
+            raise UserError(f"{path}: not written: {problem}")
+        lines.append(f"{key} {value}\n" if value else f"{key}\n")
+    atomic_write(path, "".join(lines))
+
+
+def read_ctm(path: str | Path) -> dict[str, list[Phone]]:
+    """Read phone alignments, lines "utt 1 start duration phone" in seconds, sorted by utterance, then by time.
+
+    Raises:
+        UserError: the file is missing, or a line is malformed, out of order or not UTF-8; names the line.
+    """
+    phones, problems = scan_ctm(Path(path))
+    refuse(problems)
+    return phones
+
+
+def scan_ctm(path: Path) -> tuple[dict[str, list[Phone]], list[str]]:
+    """Read what can be read of a CTM file, and list everything that is wrong with it; raises nothing."""
+    phones: dict[str, list[Phone]] = {}
+    problems: list[str] = []
+    previous = ""
+    for number, line in scan_lines(path, problems):
+        fields = re.split(r"[ \t]+", line.strip(" \t"))
+        start, duration = (parse_seconds(x) for x in fields[2:4]) if len(fields) in (5, 6) else (None, None)
+        if start is None or duration is None:
+            problems.append(f"{path}:{number}: '{line[:80]}' is not '<utt> 1 <start> <duration> <phone>': correct it")
+            continue
+        utt, here = fields[0], phones.setdefault(fields[0], [])
+        if utt < previous or (here and utt != previous) or (here and start < here[-1].start):
+            problems.append(f"{path}:{number}: '{utt}' at {start:g} s is out of order: sort by utterance, then time")
+        here.append(Phone(start, duration, fields[4]))
+        previous = utt
+    return phones, problems
+
+
+def write_ctm(path: str | Path, mapping: Mapping[str, Iterable[Phone]]) -> None:
+    """Write phone alignments, so that `read_ctm` gives the mapping back (less utterances without phones)."""
+    lines = [
+        f"{utt} 1 {format_seconds(phone.start)} {format_seconds(phone.duration)} {phone.phone}\n"
+        for utt, phones in sorted(mapping.items())
+        for phone in phones
+    ]
+    atomic_write(path, "".join(lines))
+
+
+def scan_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
+    """Return the numbered lines of a UTF-8 file that have text in them, and add what is wrong to ``problems``."""
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        problems.append(f"{path}: cannot be read ({reason}): check the path")
+        return []
+    if content.startswith(b"\xef\xbb\xbf"):
+        problems.append(f"{path}:1: starts with a byte order mark: save the file as UTF-8 without one")
+        content = content[3:]
+    rows = content.split(b"\n")
+    if not rows[-1]:
+        rows.pop()
+    lines = []
+    for number, row in enumerate(rows, 1):
+        try:
+            line = row.decode("utf-8")
+        except UnicodeDecodeError as error:
+            byte = row[error.start]
+            problems.append(f"{path}:{number}: byte 0x{byte:02x} is not UTF-8: convert the file (iconv -t UTF-8)")
+            continue
+        if line.endswith("\r"):
+            problems.append(f"{path}:{number}: ends in a carriage return: convert the file (dos2unix)")
+        elif found := _CONTROL.search(line):
+            problems.append(f"{path}:{number}: control character {found[0]!r}: remove it")
+        elif not line.strip(" \t"):
+            problems.append(f"{path}:{number}: empty line: remove it")
+        else:
+            lines.append((number, line))
+    return lines
+
+
+def parse_seconds(text: str) -> float | None:
+    """Return a time that is finite and not negative, else None."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < math.inf else None
+
+
+def format_seconds(seconds: float) -> str:
+    """Return the shortest decimal that reads back as the same float, never with an exponent."""
+    return np.format_float_positional(seconds, trim="-")
+
+
+def refuse(problems: list[str]) -> None:
+    """Raise the first of ``problems`` as a `UserError`, with the number of those behind it."""
+    if problems:
+        more = f" (and {len(problems) - 1} more problems: vqaudio data validate lists them)"
+        raise UserError(problems[0] + (more if len(problems) > 1 else ""))
+
+
+def is_pipe(value: str) -> bool:
+    """Whether a wav.scp entry is a shell command in place of a path."""
+    return value.startswith("|") or value.endswith("|")
+
+
+def _key_problem(key: str) -> str | None:
+    """Say what is wrong with a key; nothing that splits or breaks a line may be in it."""
+    if not key:
+        return "a key is empty: name it"
+    if any(c.isspace() for c in key) or _CONTROL.search(key) or not _is_unicode(key):
+        return f"key {key!r} holds white space or a control character: rename it"
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether text can be written as UTF-8; file names that are not UTF-8 cannot."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,123 @@
+"""Utterances in and out of a data directory: wav.scp, segments, utt2spk, spk2utt and what goes with them."""
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from vqaudio import audio
+from vqaudio.datadir.tables import (
+    PIPE_CURE,
+    Utterance,
+    format_seconds,
+    is_pipe,
+    parse_seconds,
+    read_table,
+    refuse,
+    write_table,
+)
+from vqaudio.errors import UserError
+
+
+def read_utterances(data: str | Path) -> list[Utterance]:
+    """Return the utterances of a data directory, sorted by name.
+
+    Paths in wav.scp that are not absolute are relative to the current directory, as in Kaldi.
+
+    Raises:
+        UserError: a file is missing or malformed, wav.scp holds a command ("… |"), or the files disagree about which
+            utterances there are.
+    """
+    data = Path(data)
+    if not data.is_dir():
+        raise UserError(f"{data}: no such data directory: check the path")
+    wavs = read_table(data / "wav.scp", what="the path of its audio")
+    refuse([f"{data / 'wav.scp'}: '{key}' is '{value}': {PIPE_CURE}" for key, value in wavs.items() if is_pipe(value)])
+    speakers = read_table(data / "utt2spk", what="its speaker")
+    spans = read_spans(data, wavs)
+    source = data / ("segments" if (data / "segments").exists() else "wav.scp")
+    for utt in sorted(spans.keys() ^ speakers.keys()):
+        there, lacking = (source, data / "utt2spk") if utt in spans else (data / "utt2spk", source)
+        raise UserError(f"{lacking}: lacks '{utt}' of {there}: add it, or drop it there (vqaudio data fix {data})")
+    return [
+        Utterance(utt, Path(wavs[recording]), speakers[utt], start, end)
+        for utt, (recording, start, end) in spans.items()
+    ]
+
+
+def read_spans(data: Path, wavs: Mapping[str, str]) -> dict[str, tuple[str, float, float | None]]:
+    """Return recording, start and end (seconds) of each utterance; without segments all of the file named like it."""
+    path = data / "segments"
+    if not path.exists():
+        return {utt: (utt, 0.0, None) for utt in wavs}
+    spans: dict[str, tuple[str, float, float | None]] = {}
+    for utt, value in read_table(path, what="'<recording> <start> <end>'").items():
+        span = parse_segment(value)
+        if isinstance(span, str):
+            raise UserError(f"{path}: '{utt}': {span}")
+        if span[0] not in wavs:
+            raise UserError(f"{path}: '{utt}': recording '{span[0]}' is not in wav.scp: add it or drop the segment")
+        spans[utt] = span
+    return spans
+
+
+def parse_segment(value: str) -> tuple[str, float, float] | str:
+    """Return recording, start and end of a line of segments, or in words what is wrong with it."""
+    fields = re.split(r"[ \t]+", value)
+    start, end = (parse_seconds(x) for x in fields[1:]) if len(fields) == 3 else (None, None)
+    if start is None or end is None:
+        return f"'{value}' is not '<recording> <start> <end>' in seconds: correct it"
+    return (fields[0], start, end) if start < end else f"ends at {end:g} s, starts at {start:g} s: correct the times"
+
+
+def write_utterances(
+    data: str | Path,
+    utterances: Iterable[Utterance],
+    text: Mapping[str, str] | None = None,
+    spk2gender: Mapping[str, str] | None = None,
+) -> None:
+    """Write a data directory: wav.scp, utt2spk, spk2utt, and text and spk2gender where they are given.
+
+    Where an utterance is a part of a file, segments and utt2dur are written too, and each file is a recording named
+    after its first utterance. Of these seven files, those that the arguments do not call for are removed: the folder
+    never mixes two corpora. Others, such as phones.ctm, stay.
+
+    Raises:
+        UserError: two utterances share a name, or a name or path cannot stand on a line.
+    """
+    data = Path(data)
+    data.mkdir(parents=True, exist_ok=True)
+    ordered = sorted(utterances, key=lambda u: u.utt)
+    for before, after in itertools.pairwise(ordered):
+        if before.utt == after.utt:
+            raise UserError(f"{data}: not written: two utterances are named '{after.utt}': rename one")
+    utt2spk = {u.utt: u.speaker for u in ordered}
+    tables: dict[str, Mapping[str, str] | None] = {"text": text, "spk2gender": spk2gender}
+    tables |= {"utt2spk": utt2spk, "spk2utt": invert(utt2spk)} | _audio_tables(ordered)
+    for name, table in tables.items():
+        if table is None:
+            (data / name).unlink(missing_ok=True)
+        else:
+            write_table(data / name, table)
+
+
+def _audio_tables(utterances: list[Utterance]) -> dict[str, Mapping[str, str] | None]:
+    """Return wav.scp, and segments and utt2dur where an utterance is a part of a file."""
+    if all(u.start == 0.0 and u.end is None for u in utterances):
+        return {"wav.scp": {u.utt: str(u.path) for u in utterances}, "segments": None, "utt2dur": None}
+    recordings: dict[Path, str] = {}
+    segments, durations = {}, {}
+    for u in utterances:
+        recording = recordings.setdefault(u.path, u.utt)
+        end = audio.info(u.path).duration if u.end is None else u.end
+        segments[u.utt] = f"{recording} {format_seconds(u.start)} {format_seconds(end)}"
+        durations[u.utt] = format_seconds(round(end - u.start, 6))
+    return {"wav.scp": {r: str(p) for p, r in recordings.items()}, "segments": segments, "utt2dur": durations}
+
+
+def invert(utt2spk: Mapping[str, str]) -> dict[str, str]:
+    """Return spk2utt, the sorted utterances of each speaker joined by spaces."""
+    members: dict[str, list[str]] = {}
+    for utt, speaker in sorted(utt2spk.items()):
+        members.setdefault(speaker, []).append(utt)
+    return {speaker: " ".join(utts) for speaker, utts in members.items()}
