@@ -1,11 +1,12 @@
-"""An embedded corpus: short English sentences spoken by eSpeak NG, in the layout of VCTK 0.92, with exact phone times.
+"""An embedded corpus: English sentences spoken by eSpeak NG, in VCTK 0.92's layout, with the synthesizer's phone times.
 
 eSpeak NG is licensed under the GPL, version 3 or later. It is no part of this package: it comes with the wheel
 `espeakng-loader`, an optional extra (`pip install "vqaudio[mini]"`), and this module only calls its C functions.
 
-The phones are eSpeak's own phonemes under ARPAbet names, timed by its phoneme events, so they hold to a
-sample, where a forced aligner would guess. Two phonemes in a row can share their boundary only as well as a formant
-synthesizer knows it: it glides from one to the next.
+The phones are eSpeak's phonemes under ARPAbet names (AX, DX, EL as in TIMIT; AAR, AOR, EHR, IHR, UHR are its r-coloured
+vowels, one phone each), timed to the sample by its phoneme events. Three things are settled here: a stop's closure
+belongs to the stop, a gap of 20 ms and more is SIL, and an l that closes a syllable, which eSpeak sounds inside the
+vowel, gets the last part of that vowel.
 """
 
 import ctypes
@@ -13,80 +14,56 @@ import itertools
 import random
 import shutil
 import tempfile
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from vqaudio.errors import JobError
+from vqaudio.errors import JobError, UserError
 
 SAMPLE_RATE = 48000  # Hz, as VCTK
-PEAK = 0.7  # of full scale, in every file
+_PEAK = 0.7  # of full scale, in every file
 
-# Variants of eSpeak's en-us voice that sound like people, differ in formants and pitch, have no echo (their pauses are
-# silent) and no breath noise (it is seeded by the clock). Men and women take turns.
-VOICES = ("m3", "f1", "m7", "linda", "m1", "steph", "m4", "aunty", "m6", "belinda", "max", "Annie")
-PASSES = 3  # a voice returns twice, each time at another pitch
-MAX_SPEAKERS = PASSES * len(VOICES)
 
+class _Voice(NamedTuple):
+    """A variant of eSpeak's en-us voice, with its gender and the pitch (0 to 100) that spreads the speakers."""
+
+    variant: str
+    gender: str
+    pitch: int
+
+
+# Variants that sound like people and differ in formants. None has an echo (it would sound into the pauses) or breath
+# (its noise is seeded by the clock). Men and women take turns.
+VOICES = (
+    *(_Voice("m3", "M", 50), _Voice("f1", "F", 46), _Voice("m7", "M", 56), _Voice("linda", "F", 44)),
+    *(_Voice("m4", "M", 42), _Voice("Annie", "F", 40), _Voice("robert", "M", 38), _Voice("aunty", "F", 54)),
+    *(_Voice("m1", "M", 60), _Voice("belinda", "F", 50), _Voice("max", "M", 54), _Voice("steph", "F", 50)),
+)
+_TURNS = (0, 13, -13)  # added to the pitch when a voice comes for the first, second and third time
+MAX_SPEAKERS = len(VOICES) * len(_TURNS)
+
+# The phones of the corpus, and eSpeak's en-us mnemonics (without stress marks) that each stands for.
 _PHONES = {
-    **{p: p.upper() for p in ("p", "b", "t", "d", "k", "g", "f", "v", "s", "z", "m", "n", "l", "r", "w")},
-    "t2": "T",
-    "t#": "DX",
-    "?": "T",
-    "tS": "CH",
-    "dZ": "JH",
-    "T": "TH",
-    "D": "DH",
-    "S": "SH",
-    "Z": "ZH",
-    "h": "HH",
-    "n-": "N",
-    "N": "NG",
-    "r-": "R",
-    "j": "Y",
-    ";": "Y",
-    "@L": "EL",
-    "i:": "IY",
-    "i": "IY",
-    "I": "IH",
-    "I2": "IH",
-    "I#": "IH",
-    "E": "EH",
-    "a": "AE",
-    "aa": "AE",
-    "V": "AH",
-    "a#": "AX",
-    "@": "AX",
-    "@2": "AX",
-    "0": "AA",
-    "A:": "AA",
-    "O:": "AO",
-    "O2": "AO",
-    "O": "AO",
-    "U": "UH",
-    "u:": "UW",
-    "3": "ER",
-    "3:": "ER",
-    "eI": "EY",
-    "aI": "AY",
-    "OI": "OY",
-    "aU": "AW",
-    "oU": "OW",
-    "A@": "AAR",
-    "O@": "AOR",
-    "o@": "AOR",
-    "e@": "EHR",
-    "i@": "IHR",
-    "i@3": "IHR",
-    "U@": "UHR",
-    "aI@": "AY",
-    "aI3": "AY",
+    mnemonic: line.split()[0]
+    for line in """
+        P p | B b | T t t2 ? | D d | K k | G g | DX t# | CH tS | JH dZ
+        F f | V v | TH T | DH D | S s | Z z | SH S | ZH Z | HH h
+        M m | N n n- | NG N | L l | EL @L | R r r- | Y j | W w
+        IY i: i | IH I I2 I# | EH E | AE a aa | AH V | AX a# @ @2 | AA 0 A: | AO O: O2 O | UH U | UW u: | ER 3 3:
+        EY eI | AY aI aI@ aI3 | OY OI | AW aU | OW oU | AAR A@ | AOR O@ o@ | EHR e@ | IHR i@ i@3 | UHR U@
+    """.replace("\n", "|").split("|")
+    for mnemonic in line.split()[1:]
 }
+_GLIDE = ";"  # from a vowel to the next: part of the first
 _CLOSED = frozenset({"P", "B", "T", "D", "K", "G", "CH", "JH"})  # phones that begin with a silent closure
-_SHORTEST_PAUSE = 441  # samples at 22050 Hz: a shorter gap belongs to the phone before it
+_SHORTEST_PAUSE = 0.02  # seconds; a shorter gap belongs to the phone before it
+# Share of vowel and l in one that is the l: what "sailed" is longer than "said", over eleven vowels and three rates.
+_DARK_L = 0.42
+
+_Mark = tuple[int, str]  # first sample, phone
+_Phone = tuple[float, float, str]  # start and duration in seconds, phone: a line of a CTM
 
 
 class _EventId(ctypes.Union):
@@ -94,6 +71,8 @@ class _EventId(ctypes.Union):
 
 
 class _Event(ctypes.Structure):
+    """`espeak_EVENT` of speak_lib.h."""
+
     _fields_ = [
         ("type", ctypes.c_int),
         ("unique_identifier", ctypes.c_uint),
@@ -106,65 +85,60 @@ class _Event(ctypes.Structure):
     ]
 
 
+# Constants of speak_lib.h.
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
-# Constants of espeak-ng's speak_lib.h.
 _SYNCHRONOUS, _PHONEME_EVENTS, _DONT_EXIT = 2, 0x0001, 0x8000
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
 _UTF8, _EVENT_PHONEME = 1, 7
 
 
-@dataclass(frozen=True)
-class _Prosody:
-    """Rate in words a minute, pitch and its range in eSpeak's 0 to 100."""
-
-    rate: int
-    pitch: int
-    range: int
-
-
 class _Synthesizer:
-    """One private instance of the eSpeak library.
+    """One private instance of the eSpeak library, speaking with one voice.
 
     The library keeps global state (the phase of its pitch flutter runs on from sentence to sentence), so the same call
-    gives other samples later. A copy of the library file is another library to the loader, with a state of its own:
-    what it speaks depends on what it spoke, and on nothing else in the process.
+    gives other samples later. A copy of the library's file is another library to the loader, with a state of its own:
+    what it speaks depends on what it spoke before, and on nothing else in the process.
     """
 
-    def __init__(self, folder: Path, voice: str):
+    def __init__(self, folder: Path, name: str, variant: str):
         import espeakng_loader
 
-        library = folder / f"{voice}{Path(espeakng_loader.get_library_path()).suffix}"
-        shutil.copyfile(espeakng_loader.get_library_path(), library)
+        original = Path(espeakng_loader.get_library_path())
+        library = folder / f"{name}{original.suffix}"
+        shutil.copyfile(original, library)
+        data = folder / "espeak-ng-data"  # eSpeak cuts a path at 160 characters: this one is short
+        if not data.exists():
+            data.symlink_to(Path(espeakng_loader.get_data_path()).resolve())
         self._library = ctypes.CDLL(str(library))
         self._blocks: list[np.ndarray] = []
         self._events: list[tuple[int, str]] = []
         self._callback = _CALLBACK(self._receive)  # kept: the library holds only the pointer
-        data = str(espeakng_loader.get_data_path()).encode()
-        self.sample_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, _PHONEME_EVENTS | _DONT_EXIT)
-        if self.sample_rate <= 0:
-            raise JobError(f"{data.decode()}: eSpeak NG finds no voices there; reinstall espeakng-loader")
+        flags = _PHONEME_EVENTS | _DONT_EXIT
+        self.sample_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), flags)
         self._library.espeak_SetSynthCallback(self._callback)
-        if self._library.espeak_SetVoiceByName(f"en-us+{voice}".encode()) != 0:
-            raise JobError(f"eSpeak NG has no voice en-us+{voice}; reinstall espeakng-loader")
+        if self.sample_rate <= 0 or self._library.espeak_SetVoiceByName(f"en-us+{variant}".encode()) != 0:
+            raise JobError(f"{original.parent}: eSpeak NG finds no voice en-us+{variant}; reinstall espeakng-loader")
 
-    def _receive(self, samples: Any, count: int, event: Any) -> int:
+    def _receive(self, samples: Any, count: int, events: Any) -> int:
         if samples and count > 0:
             self._blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        for i in itertools.takewhile(lambda i: event[i].type, itertools.count()):
-            if event[i].type == _EVENT_PHONEME:
-                # `sample` counts from the start of the call; `audio_position` is the same in whole milliseconds.
-                self._events.append((event[i].sample, event[i].id.string.decode("ascii")))
+        for i in itertools.takewhile(lambda i: events[i].type, itertools.count()):
+            if events[i].type == _EVENT_PHONEME:
+                # `sample` counts from the start of the call, over all clauses; `audio_position` is the same cut to ms.
+                self._events.append((events[i].sample, events[i].id.string.decode("ascii")))
         return 0
 
-    def speak(self, sentence: str, prosody: _Prosody) -> tuple[np.ndarray, list[tuple[int, str]]]:
-        """Int16 samples (T,) and the phoneme events: first sample, eSpeak's mnemonic."""
-        settings = {_RATE: prosody.rate, _PITCH: prosody.pitch, _RANGE: prosody.range, _VOLUME: 60}
-        for parameter, value in settings.items():  # volume below the automatic gain control's threshold
+    def speak(self, sentence: str, rate: int, pitch: int, pitch_range: int) -> tuple[np.ndarray, list[_Mark]]:
+        """Int16 samples (T,) and phoneme events (sample, mnemonic); rate in words a minute, pitches 0 to 100."""
+        # Volume 60 stays below eSpeak's gain control, which would carry over to what follows.
+        settings = {_RATE: rate, _PITCH: pitch, _RANGE: pitch_range, _VOLUME: 60}
+        for parameter, value in settings.items():
             self._library.espeak_SetParameter(parameter, value, 0)
         self._blocks, self._events = [], []
         text = sentence.encode()
         size = ctypes.c_size_t(len(text) + 1)
-        if self._library.espeak_Synth(ctypes.c_char_p(text), size, 0, 1, 0, _UTF8, None, None) != 0:
+        failed = self._library.espeak_Synth(ctypes.c_char_p(text), size, 0, 1, 0, _UTF8, None, None)
+        if failed or not self._blocks or not self._events:
             raise JobError(f"eSpeak NG cannot speak {sentence!r}")
         return np.concatenate(self._blocks), self._events
 
@@ -174,116 +148,144 @@ class _Synthesizer:
 
 
 def _phone(mnemonic: str) -> str:
-    """ARPAbet name of an eSpeak mnemonic without its stress marks; pauses are SIL."""
-    plain = mnemonic.lstrip("',%=")
+    """Name of an eSpeak mnemonic; pauses are SIL."""
+    plain = mnemonic.lstrip("',")  # primary and secondary stress
     if plain.startswith("_"):
         return "SIL"
     if plain not in _PHONES:
-        raise JobError(f"eSpeak NG gave the phoneme {mnemonic!r}, which has no name here")
+        raise JobError(f"eSpeak NG gave the phoneme {mnemonic!r}, which has no name in {Path(__file__).name}")
     return _PHONES[plain]
 
 
-def _segments(samples: np.ndarray, events: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """First sample and phone of contiguous segments, from the first phoneme on; the last one is a SIL.
-
-    eSpeak puts a stop's closure, exact zeros, before the stop's event: it joins the stop. Other gaps are pauses.
-    """
+def _marks(samples: np.ndarray, events: list[_Mark], rate: int) -> list[_Mark]:
+    """Where each phone begins, from a SIL at sample 0 to a SIL at the end; a phone ends where the next one begins."""
     after_sound = np.maximum.accumulate(np.where(samples != 0, np.arange(1, len(samples) + 1), 0))
-    marks = [(0, "SIL")]
-    for start, mnemonic in [*events, (len(samples), "_")]:
-        phone, (last_start, last_phone) = _phone(mnemonic), marks[-1]
+    marks: list[_Mark] = [(0, "SIL")]
+    spoken = [(start, _phone(mnemonic)) for start, mnemonic in events if mnemonic != _GLIDE]
+    for start, phone in [*spoken, (len(samples), "SIL")]:
+        last_start, last_phone = marks[-1]
         silent_from = max(last_start, int(after_sound[start - 1])) if start else 0
-        if last_phone != "SIL" and phone in _CLOSED | {"SIL"}:
-            start = silent_from
-        elif last_phone != "SIL" and start - silent_from >= _SHORTEST_PAUSE:
+        if last_phone == "L" and silent_from == last_start and len(marks) > 1:
+            vowel_start = marks[-2][0]
+            marks[-1] = (last_start - round(_DARK_L * (last_start - vowel_start)), "L")
+        if last_phone != "SIL" and (phone == "SIL" or phone in _CLOSED):
+            start = silent_from  # eSpeak writes the closure before the event
+        elif last_phone != "SIL" and start - silent_from >= _SHORTEST_PAUSE * rate:
             marks.append((silent_from, "SIL"))
-        marks.append((start, phone))
-    ends = [start for start, _ in marks[1:]] + [len(samples) + 1]
-    kept = [mark for mark, end in zip(marks, ends, strict=True) if end > mark[0]]
-    return [mark for i, mark in enumerate(kept) if i == 0 or mark[1] != "SIL" or kept[i - 1][1] != "SIL"]
+        if phone != "SIL" or last_phone != "SIL":
+            marks.append((start, phone))
+    return marks
 
 
-def _speak(synthesizer: _Synthesizer, sentence: str, rng: random.Random, base: _Prosody) -> tuple[np.ndarray, list]:
-    """Float32 wav (T,) at 48 kHz, T a whole number of milliseconds, and its phones as a CTM has them."""
+def _speak(
+    synthesizer: _Synthesizer, sentence: str, speaker: int, rng: random.Random
+) -> tuple[np.ndarray, list[_Phone]]:
+    """Float32 wav (T,) at 48 kHz, T a whole number of milliseconds, and its phones from 0 to its end."""
     import soxr
 
-    prosody = _Prosody(base.rate + rng.randint(-6, 6), base.pitch + rng.randint(-3, 3), base.range + rng.randint(-8, 8))
-    samples, events = synthesizer.speak(sentence, prosody)
-    segments = _segments(samples, events)
-    first = segments[1][0] if segments[0][1] == "SIL" else 0
-    last = segments[-1][0]
-    before, after = rng.uniform(0.1, 0.2), rng.uniform(0.1, 0.2)
+    turn, voice = divmod(speaker, len(VOICES))
+    words_per_minute = 165 + 5 * (speaker % 5) + rng.randint(-6, 6)
+    pitch = VOICES[voice].pitch + _TURNS[turn] + rng.randint(-3, 3)
+    samples, events = synthesizer.speak(sentence, words_per_minute, pitch, 50 + rng.randint(-8, 8))
     rate = synthesizer.sample_rate
-    spoken = np.pad(samples[first:last].astype(np.float32), (round(before * rate), round(after * rate)))
-    wav = soxr.resample(spoken, rate, SAMPLE_RATE)
-    millisecond = SAMPLE_RATE // 1000
-    wav = wav[: len(wav) // millisecond * millisecond]
-    wav = wav * (PEAK / np.abs(wav).max())
-    shift = round(before * rate) - first
-    starts = [0] + [round(1000 * (start + shift) / rate) for start, _ in segments if first <= start]
-    names = ["SIL"] + [phone for start, phone in segments if first <= start]
-    ends = [*starts[1:], len(wav) // millisecond]
-    phones = [
-        (start / 1000, (end - start) / 1000, phone)
-        for start, end, phone in zip(starts, ends, names, strict=True)
-        if end > start
-    ]
-    return wav, phones
+    marks = _marks(samples, events, rate)
+    first, last = marks[1][0], marks[-1][0]  # eSpeak's own silence at both ends gives way to ours
+    before, after = (round(rng.uniform(0.1, 0.2) * rate) for _ in range(2))
+    wav = soxr.resample(np.pad(samples[first:last].astype(np.float32), (before, after)), rate, SAMPLE_RATE)
+    milliseconds = len(wav) * 1000 // SAMPLE_RATE
+    wav = wav[: milliseconds * SAMPLE_RATE // 1000]
+    starts = [0, *(round((start - first + before) * 1000 / rate) for start, _ in marks[1:])]
+    spans = zip(starts, [*starts[1:], milliseconds], [phone for _, phone in marks], strict=True)
+    phones = [(start / 1000, (end - start) / 1000, phone) for start, end, phone in spans if end > start]
+    return wav * (_PEAK / np.abs(wav).max()), phones
 
 
-def _base_prosody(speaker: int) -> _Prosody:
-    """The habits of a speaker, by index: where a voice comes again it speaks at another pitch and rate."""
-    turn = speaker // len(VOICES)
-    return _Prosody(168 + 5 * (speaker % 3) - 6 * turn, 50 + (0, 14, -14)[turn], 50)
-
-
-def _sentences() -> list[str]:
-    return resources.files("vqaudio.corpora").joinpath("sentences.txt").read_text("ascii").split("\n")[:-1]
+def _read_sentences() -> list[str]:
+    return resources.files("vqaudio.corpora").joinpath("sentences.txt").read_text("ascii").splitlines()
 
 
 def _assign(sentences: list[str], speakers: int, utterances: int, rng: random.Random) -> list[list[str]]:
-    """Sentences for each speaker: all differ while the list lasts, then it is shuffled again."""
-    lists, deck = [], []
+    """Return each speaker's sentences, without repeats; all differ while the list lasts, then it is shuffled again."""
+    lists: list[list[str]] = []
+    deck: list[str] = []
     for _ in range(speakers):
         if len(deck) < utterances:
             again = [sentence for sentence in sentences if sentence not in deck]
-            rng.shuffle(again)
-            deck = deck + again
+            deck += rng.sample(again, len(again))
         lists.append(deck[:utterances])
         deck = deck[utterances:]
     return lists
 
 
+def _speaker_id(speaker: int) -> str:
+    return f"p{speaker + 1:03d}"
+
+
+def _utterance_id(speaker: int, utterance: int) -> str:
+    return f"{_speaker_id(speaker)}_{utterance + 1:03d}"
+
+
+def _check(out: Path, speakers: int, utterances: int) -> None:
+    """Refuse numbers out of range, a missing synthesizer, and a folder that holds recordings of another corpus."""
+    limit = len(_read_sentences())
+    if not 1 <= speakers <= MAX_SPEAKERS:
+        raise UserError(f"--speakers {speakers}: there are voices for 1 to {MAX_SPEAKERS} speakers")
+    if not 1 <= utterances <= limit:
+        raise UserError(f"--utterances {utterances}: there are 1 to {limit} different sentences for a speaker")
+    try:
+        import espeakng_loader  # noqa: F401
+    except ImportError:
+        raise UserError('the module espeakng_loader is missing; run: pip install "vqaudio[mini]"') from None
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; name a folder for the corpus")
+    expected = {_utterance_id(i, k) for i in range(speakers) for k in range(utterances)}
+    for path in sorted(out.glob("wav48_silence_trimmed/*/*.flac")):
+        if path.name.removesuffix("_mic1.flac") not in expected:
+            raise UserError(f"{path}: this recording is of another corpus; name a new folder or remove {out}")
+
+
 def make_corpus(out: Path, *, speakers: int = 8, utterances: int = 24, seed: int = 0) -> None:
-    """Speak `utterances` sentences by each of `speakers` voices into `out`, in the layout of VCTK 0.92.
+    """Speak `utterances` sentences by each of `speakers` voices into the folder `out`, in the layout of VCTK 0.92.
 
     Writes 48 kHz mono 16-bit `wav48_silence_trimmed/<spk>/<spk>_<nnn>_mic1.flac`, `txt/<spk>/<spk>_<nnn>.txt`,
-    `speaker-info.txt` and, last, `phones.ctm` (`utt 1 start duration phone`, seconds). The same arguments give the same
-    bytes. Raises UserError for numbers out of range and when espeakng-loader is missing.
+    `speaker-info.txt` and, last, `phones.ctm` (`utt 1 start duration phone`, seconds, from 0 to the file's end).
+    The same arguments and eSpeak version give the same bytes; an interrupted run is completed by the same call.
+    Raises UserError for numbers out of range, a missing espeakng-loader and an `out` that holds another corpus.
     """
-    import soundfile
     from tqdm import tqdm
 
     out = Path(out)
-    lists = _assign(_sentences(), speakers, utterances, random.Random(f"sentences {seed}"))
-    ctm = []
-    genders = {}
-    with tempfile.TemporaryDirectory() as folder, tqdm(total=speakers * utterances, disable=None) as bar:
-        for i, sentences in enumerate(lists):
-            speaker = f"p{i + 1:03d}"
-            genders[speaker] = "MF"[i % 2]
-            synthesizer = _Synthesizer(Path(folder), VOICES[i % len(VOICES)])
-            wavs, texts = out / "wav48_silence_trimmed" / speaker, out / "txt" / speaker
-            wavs.mkdir(parents=True, exist_ok=True)
-            texts.mkdir(parents=True, exist_ok=True)
-            for k, sentence in enumerate(sentences, 1):
-                utt = f"{speaker}_{k:03d}"
-                wav, phones = _speak(synthesizer, sentence, random.Random(f"{seed} {utt}"), _base_prosody(i))
-                soundfile.write(wavs / f"{utt}_mic1.flac", wav, SAMPLE_RATE, subtype="PCM_16")
-                (texts / f"{utt}.txt").write_text(sentence + "\n")
-                ctm += [f"{utt} 1 {start:.3f} {duration:.3f} {phone}\n" for start, duration, phone in phones]
+    _check(out, speakers, utterances)
+    (out / "phones.ctm").unlink(missing_ok=True)  # its presence says that the corpus is whole
+    lists = _assign(_read_sentences(), speakers, utterances, random.Random(f"sentences {seed}"))
+    ctm: dict[str, list[_Phone]] = {}
+    info = ["ID  AGE  GENDER  ACCENTS  REGION COMMENTS"]
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        tqdm(total=speakers * utterances, desc="speaking", unit="utt", disable=None) as bar,
+    ):
+        for i in range(speakers):
+            voice = VOICES[i % len(VOICES)]
+            synthesizer = _Synthesizer(Path(folder), f"speaker{i}", voice.variant)
+            for k, sentence in enumerate(lists[i]):
+                utt = _utterance_id(i, k)
+                wav, ctm[utt] = _speak(synthesizer, sentence, i, random.Random(f"{seed} {utt}"))
+                _write_utterance(out, utt, wav, sentence)
                 bar.update()
             synthesizer.close()
-    info = [f"{speaker}  --  {gender}  American\n" for speaker, gender in genders.items()]
-    (out / "speaker-info.txt").write_text("ID  AGE  GENDER  ACCENTS  REGION COMMENTS\n" + "".join(info))
-    (out / "phones.ctm").write_text("".join(ctm))
+            info.append(f"{_speaker_id(i)}  --  {voice.gender}  American  (eSpeak NG en-us+{voice.variant})")
+    (out / "speaker-info.txt").write_text("".join(f"{line}\n" for line in info))
+    lines = (f"{utt} 1 {start:.3f} {duration:.3f} {phone}\n" for utt in ctm for start, duration, phone in ctm[utt])
+    (out / "phones.ctm").write_text("".join(lines))
+
+
+def _write_utterance(out: Path, utt: str, wav: np.ndarray, sentence: str) -> None:
+    speaker = utt.split("_")[0]
+    recording = out / "wav48_silence_trimmed" / speaker / f"{utt}_mic1.flac"
+    text = out / "txt" / speaker / f"{utt}.txt"
+    for path in (recording, text):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    import soundfile
+
+    soundfile.write(recording, wav, SAMPLE_RATE, subtype="PCM_16")
+    text.write_text(sentence + "\n")
