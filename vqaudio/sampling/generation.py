@@ -3,42 +3,59 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vqaudio.decoder import SILENCE, WaveNet
-from vqaudio.sampling.kernel import advance
-from vqaudio.sampling.packing import Array, PackedWaveNet, pack
+from vqaudio.sampling.kernel import Net, State, advance
+from vqaudio.sampling.packing import Array, Weights, pack
 
 SLICE = 4000
 """Samples between two reports of progress, about; the kernel runs that long without a word."""
+BATCH = 8
+"""Utterances that one thread samples in step."""
 
 
-class _Sampler:
-    """The state of one utterance between slices."""
+class Sampler:
+    """Samples up to ``slots`` utterances in step on one thread; each may begin when another has ended."""
 
-    def __init__(self, packed: PackedWaveNet, seed: int, temperature: float, hop_length: int) -> None:
-        self.packed, self.hop_length = packed, hop_length
+    def __init__(self, net: Net, *, slots: int, hop_length: int, temperature: float) -> None:
+        self.net, self.hop_length = net, hop_length
         self.inverse_temperature = np.float32(1 / temperature if temperature else 0)
-        self.slots = np.zeros(1, np.int64)
-        self.rings = np.zeros((1, packed.ring_offsets[-1]), np.float32)
-        self.previous = np.full(1, SILENCE, np.int64)
-        self.times = np.zeros(1, np.int64)
-        self.seeds = np.array([seed & (1 << 64) - 1], np.uint64)
+        self.state = State(
+            rings=np.zeros((slots, net.ring_offsets[-1]), np.float32),
+            previous=np.zeros(slots, np.int64),
+            times=np.zeros(slots, np.int64),
+            seeds=np.zeros(slots, np.uint64),
+        )
 
-    def advance(self, condition: Array, forced: Array | None = None) -> tuple[Array, Array]:
-        """Sample the frames of ``condition`` (frames, C); return codes (samples,) and, when forced, logits."""
-        samples = len(condition) * self.hop_length
-        codes = np.empty((1, samples), np.int64)
-        logits = np.empty((1, 0 if forced is None else samples, self.packed.net[4]), np.float32)
+    def begin(self, slot: int, seed: int) -> None:
+        """Put ``slot`` at the beginning of an utterance."""
+        self.state.rings[slot] = 0
+        self.state.previous[slot] = SILENCE
+        self.state.times[slot] = 0
+        self.state.seeds[slot] = seed & (1 << 64) - 1
+
+    def advance(
+        self, slots: Sequence[int], conditions: Sequence[Tensor], forced: Tensor | None = None
+    ) -> tuple[Array, Array]:
+        """Sample the frames of ``conditions``, one (C, frames) for each of ``slots``.
+
+        Returns codes (B, samples) and logits (B, samples, Q); these are empty unless levels are ``forced`` (samples,).
+        """
+        table = torch.stack([condition.T for condition in conditions]).contiguous().numpy()
+        samples = table.shape[1] * self.hop_length
+        codes = np.empty((len(slots), samples), np.int64)
+        fed = np.empty((len(slots), 0), np.int64) if forced is None else forced.numpy()[None]
+        logits = np.empty((*fed.shape, self.net.levels), np.float32)
         advance(
-            *self.packed.arguments, self.slots, self.rings, self.previous, self.times, self.seeds,
-            self.inverse_temperature, self.hop_length, condition[None],
-            np.empty((1, 0), np.int64) if forced is None else forced[None], codes, logits,
+            self.net, self.state, np.array(slots), self.inverse_temperature, self.hop_length,
+            table.reshape(-1, self.net.condition), fed, codes, logits,
         )  # fmt: skip
-        return codes[0], logits[0]
+        return codes, logits
 
 
 def generate(
@@ -48,6 +65,7 @@ def generate(
     hop_length: int,
     seeds: Sequence[int],
     temperature: float = 1.0,
+    weights: Weights = "float32",
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Tensor]:
@@ -55,26 +73,44 @@ def generate(
 
     ``conditions`` are float32 tensors (C, N_i), each frame of which holds for ``hop_length`` samples; the result is a
     list of int64 tensors (N_i * hop_length,). Activations before the first sample are zeros. An utterance depends on
-    its condition, its seed and ``temperature`` alone; temperature 0 takes the most likely level. ``threads`` (all
-    cores by default) share the utterances, longest first. ``progress`` is told, now and then and from any of the
-    threads, how many further samples are finished.
+    its condition, its seed, ``temperature`` and ``weights`` alone; temperature 0 takes the most likely level.
+    ``weights`` "bfloat16" rounds matrices to half the width: faster, and not quite the same audio. ``threads`` (all
+    cores by default) share the utterances, longest first, each up to eight at once. ``progress`` is told, now and then
+    and from any of the threads, how many further samples are finished.
     """
-    packed = pack(wavenet)
-    results: list[Tensor] = [torch.empty(0, dtype=torch.int64)] * len(conditions)
+    if len(seeds) != len(conditions):
+        raise ValueError(f"{len(seeds)} seeds for {len(conditions)} conditions: give one each")
+    net = pack(wavenet, weights)
+    frames = [condition.detach().float().cpu() for condition in conditions]
+    results = [torch.empty(c.shape[1] * hop_length, dtype=torch.int64) for c in frames]
+    threads = max(1, min(threads or os.cpu_count() or 1, len(frames)))
+    slots = min(BATCH, -(-len(frames) // threads))
+    longest_first = iter(sorted((i for i, c in enumerate(frames) if c.shape[1]), key=lambda i: -frames[i].shape[1]))
 
-    def run(i: int) -> None:
-        chunks = []
-        for chunk in _stream(packed, conditions[i], hop_length, seeds[i], temperature, SLICE):
-            chunks.append(chunk)
+    def run() -> None:
+        sampler = Sampler(net, slots=slots, hop_length=hop_length, temperature=temperature)
+        free, running = list(range(slots)), {}
+        while True:
+            while free and (i := next(longest_first, None)) is not None:
+                slot = free.pop()
+                sampler.begin(slot, seeds[i])
+                running[slot] = (i, 0)
+            if not running:
+                return
+            step = min(max(1, SLICE // hop_length), *(frames[i].shape[1] - n for i, n in running.values()))
+            codes, _ = sampler.advance(list(running), [frames[i][:, n : n + step] for i, n in running.values()])
+            for (slot, (i, n)), row in zip(list(running.items()), codes, strict=True):
+                results[i][n * hop_length : (n + step) * hop_length] = torch.from_numpy(row)
+                running[slot] = (i, n + step)
+                if n + step == frames[i].shape[1]:
+                    del running[slot]
+                    free.append(slot)
             if progress is not None:
-                progress(len(chunk))
-        if chunks:
-            results[i] = torch.cat(chunks)
+                progress(codes.size)
 
-    longest_first = sorted(range(len(conditions)), key=lambda i: -conditions[i].shape[1])
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        for _ in pool.map(run, longest_first):
-            pass
+    with ThreadPoolExecutor(threads) as pool:
+        for job in [pool.submit(run) for _ in range(threads)]:
+            job.result()
     return results
 
 
@@ -85,27 +121,26 @@ def stream(
     hop_length: int,
     seed: int,
     temperature: float = 1.0,
+    weights: Weights = "float32",
     chunk: int = SLICE,
 ) -> Iterator[Tensor]:
     """Yield the levels of one utterance while it is sampled, about ``chunk`` samples at a time, in constant memory.
 
     The concatenated chunks equal what ``generate`` returns for the same condition (C, N), seed and temperature.
     """
-    return _stream(pack(wavenet), condition, hop_length, seed, temperature, chunk)
+    sampler = Sampler(pack(wavenet, weights), slots=1, hop_length=hop_length, temperature=temperature)
+    sampler.begin(0, seed)
+    step = max(1, chunk // hop_length)
+    for start in range(0, condition.shape[1], step):
+        codes, _ = sampler.advance([0], [condition[:, start : start + step].detach().float().cpu()])
+        yield torch.from_numpy(codes[0])
 
 
-def _stream(
-    packed: PackedWaveNet, condition: Tensor, hop_length: int, seed: int, temperature: float, chunk: int
-) -> Iterator[Tensor]:
-    sampler = _Sampler(packed, seed, temperature, hop_length)
-    frames = max(1, chunk // hop_length)
-    for part in condition.detach().float().T.split(frames) if condition.shape[1] else ():
-        codes, _ = sampler.advance(np.ascontiguousarray(part.numpy()))
-        yield torch.from_numpy(codes)
-
-
-def teacher_forced_logits(wavenet: WaveNet, condition: Tensor, codes: Tensor, *, hop_length: int) -> Tensor:
+def teacher_forced_logits(
+    wavenet: WaveNet, condition: Tensor, codes: Tensor, *, hop_length: int, weights: Weights = "float32"
+) -> Tensor:
     """Return the kernel's logits (T, Q) of each sample when the samples before it are ``codes`` (T,)."""
-    sampler = _Sampler(pack(wavenet), 0, 1.0, hop_length)
-    _, logits = sampler.advance(np.ascontiguousarray(condition.detach().float().T.numpy()), codes.numpy())
-    return torch.from_numpy(logits)
+    sampler = Sampler(pack(wavenet, weights), slots=1, hop_length=hop_length, temperature=1.0)
+    sampler.begin(0, 0)
+    _, logits = sampler.advance([0], [condition.detach().float().cpu()], forced=codes)
+    return torch.from_numpy(logits[0])

@@ -1,88 +1,89 @@
 """Weights of a WaveNet in the order and layout in which the kernel reads them."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vqaudio.decoder import WaveNet
-from vqaudio.sampling.kernel import lanes
+from vqaudio.sampling.kernel import COLUMNS, LANES, Net
 
 Array = NDArray[Any]
+Weights = Literal["float32", "bfloat16"]
 
 
-@dataclass(frozen=True)
-class PackedWaveNet:
-    """The arguments of the kernel that describe the network, in the kernel's order."""
-
-    net: tuple[int, ...]
-    weights: Array
-    offsets: Array
-    biases: Array
-    embedding: Array
-    dilations: Array
-    ring_offsets: Array
-
-    @property
-    def arguments(self) -> tuple[Any, ...]:
-        """All of it, in the order of the kernel's parameters."""
-        return (
-            self.net, self.weights, self.offsets, self.biases, self.embedding, self.dilations, self.ring_offsets,
-        )  # fmt: skip
-
-
-def pack(wavenet: WaveNet) -> PackedWaveNet:
-    """Copy the weights of ``wavenet`` into the kernel's layout."""
-    kernel, residual, half, skip = wavenet.kernel, wavenet.residual, wavenet.gate // 2, wavenet.skip
-    layers = len(wavenet.dilations)
-    R, H, S, Q = (lanes(n) for n in (residual, half, skip, wavenet.levels))
-    gates, outputs, head, logits = ([half, half], [residual, skip], [skip], [wavenet.levels])
-    taps = [residual] * kernel
-    matrices, vectors = [], []
-    condition, condition_bias = _array(wavenet.condition.weight), _array(wavenet.condition.bias)
-    gate_rows = [slice(i * wavenet.gate, (i + 1) * wavenet.gate) for i in range(layers)]
-    for i in range(layers):
-        matrices.append(_pad_inputs(_pad_outputs(_array(wavenet.dilated[i].weight), gates), taps))
-        matrices.append(_pad_outputs(_array(wavenet.out[i].weight), outputs))
-    matrices.append(_pad_outputs(_array(wavenet.head.weight), head))
-    matrices.append(_pad_outputs(_array(wavenet.logits.weight), logits))
-    matrices += [_pad_outputs(condition[rows], gates) for rows in gate_rows]
-    vectors += [_pad_outputs(condition_bias[rows, None], gates) for rows in gate_rows]
-    vectors += [_pad_outputs(_array(out.bias)[:, None], outputs) for out in wavenet.out]
-    vectors.append(_pad_outputs(_array(wavenet.head.bias)[:, None], head))
-    vectors.append(_pad_outputs(_array(wavenet.logits.bias)[:, None], logits))
-    biases = np.zeros((len(vectors), max(2 * H, R + S, Q)), np.float32)
-    for row, vector in zip(biases, vectors, strict=True):
-        row[: len(vector)] = vector[:, 0]
-    rings = [R << ((kernel - 1) * d - 1).bit_length() for d in wavenet.dilations]
-    embedding = np.zeros((wavenet.levels, R), np.float32)
-    embedding[:, :residual] = _array(wavenet.embedding.weight)
-    return PackedWaveNet(
-        net=(kernel, residual, half, skip, wavenet.levels, condition.shape[1]),
-        weights=np.concatenate([m.T.ravel() for m in matrices]),
-        offsets=np.cumsum([0] + [m.size for m in matrices]),
-        biases=biases,
-        embedding=embedding,
-        dilations=np.array(wavenet.dilations, np.int64),
+def pack(wavenet: WaveNet, weights: Weights = "float32") -> Net:
+    """Copy the weights of ``wavenet`` into the kernel's layout; as bfloat16, matrices are rounded to 16 bits."""
+    layers, half = len(wavenet.dilations), wavenet.gate // 2
+    R = _whole(wavenet.residual)
+    gates, outputs = (half, half), (wavenet.residual, wavenet.skip)
+    head, levels = (wavenet.skip,), (wavenet.levels,)
+    per_layer = (layers, wavenet.gate, wavenet.condition.in_features)
+    conditions = _array(wavenet.condition.weight).reshape(per_layer)
+    dilated = [_pad(_array(linear.weight), gates) for linear in wavenet.dilated]
+    out = [_pad(_array(linear.weight), outputs) for linear in wavenet.out]
+    out_biases = np.stack([_array(linear.bias) for linear in wavenet.out])
+    matrices = [matrix for pair in zip(dilated, out, strict=True) for matrix in pair]
+    matrices += [_pad(_array(wavenet.head.weight), head), _pad(_array(wavenet.logits.weight), levels)]
+    matrices += [_pad(matrix, gates) for matrix in conditions]
+    blocks = [_blocks(matrix, weights) for matrix in matrices]
+    rings = [wavenet.residual << ((wavenet.kernel - 1) * d - 1).bit_length() for d in wavenet.dilations]
+    return Net(
+        wavenet.kernel, wavenet.residual, half, wavenet.skip, wavenet.levels, wavenet.condition.in_features,
+        per_word=2 if weights == "bfloat16" else 1,
+        weights=_aligned(np.concatenate(blocks)),
+        offsets=np.cumsum([0] + [block.size for block in blocks]),
+        gate_biases=np.stack([_pad(v, gates) for v in _array(wavenet.condition.bias).reshape(layers, -1)]),
+        residual_biases=_pad(out_biases.T, outputs)[:R].T.copy(),
+        skip_bias=_pad(out_biases.sum(0), outputs)[R:],
+        head_bias=_pad(_array(wavenet.head.bias), head),
+        logit_bias=_pad(_array(wavenet.logits.bias), levels, fill=-1e30),
+        embedding=_pad(_array(wavenet.embedding.weight).T, outputs[:1])[:R].T.copy(),
+        dilations=np.array(wavenet.dilations),
         ring_offsets=np.cumsum([0, *rings]),
-    )
+    )  # fmt: skip
 
 
-def _array(parameter: Tensor) -> Array:
+def _array(parameter: Any) -> Array:
     return parameter.detach().float().cpu().numpy()
 
 
-def _pad_outputs(matrix: Array, parts: list[int]) -> Array:
-    """Pad each part of the rows of (outputs, inputs) with zeros to whole vectors."""
-    padded = np.zeros((sum(lanes(n) for n in parts), matrix.shape[1]), np.float32)
+def _whole(size: int) -> int:
+    """Round a number of channels up to whole vectors."""
+    return -(-size // LANES) * LANES
+
+
+def _pad(array: Array, parts: tuple[int, ...], fill: float = 0) -> Array:
+    """Move each part of the leading dimension to the next whole vector; round the whole up to pairs of vectors."""
+    total = sum(_whole(size) for size in parts)
+    padded = np.full((-(-total // (2 * LANES)) * 2 * LANES, *array.shape[1:]), fill, np.float32)
     source = target = 0
-    for n in parts:
-        padded[target : target + n] = matrix[source : source + n]
-        source, target = source + n, target + lanes(n)
+    for size in parts:
+        padded[target : target + size] = array[source : source + size]
+        source, target = source + size, target + _whole(size)
     return padded
 
 
-def _pad_inputs(matrix: Array, parts: list[int]) -> Array:
-    return np.ascontiguousarray(_pad_outputs(np.ascontiguousarray(matrix.T), parts).T)
+def _blocks(matrix: Array, weights: Weights) -> Array:
+    """Flatten (outputs, inputs) into blocks of a few vectors of outputs, each input-major."""
+    width = COLUMNS * LANES
+    blocks = [np.ascontiguousarray(matrix[start : start + width].T) for start in range(0, len(matrix), width)]
+    if weights == "bfloat16":
+        blocks = [_pair(block) for block in blocks]
+    return np.concatenate([block.ravel() for block in blocks])
+
+
+def _pair(block: Array) -> Array:
+    """Round (inputs, outputs) to bfloat16 and join vectors 2i and 2i + 1 as the low and high halves of one."""
+    halves = torch.from_numpy(block).bfloat16().view(torch.int16).numpy().view(np.uint16).astype(np.uint32)
+    vectors = halves.reshape(len(block), -1, 2, LANES)
+    return vectors[:, :, 0] | vectors[:, :, 1] << np.uint32(16)
+
+
+def _aligned(array: Array) -> Array:
+    """Copy a flat array of 4-byte items to the beginning of a cache line."""
+    buffer = np.empty(array.size + 16, array.dtype)
+    start = -(buffer.ctypes.data // 4) % 16
+    buffer[start : start + array.size] = array
+    return buffer[start : start + array.size]
