@@ -1,1 +1,59 @@
 """Naive oracles: each function is the definition, written to be read and not to be fast."""
+
+import functools
+import itertools
+import math
+
+import numpy as np
+
+
+def purities_and_pnmi(pairs: list[tuple[str, int]]) -> tuple[float, float, float]:
+    """Phone purity, cluster purity and PNMI of (phone, unit) frame pairs, from the joint probabilities."""
+    phones, units = {y for y, _ in pairs}, {z for _, z in pairs}
+    p = {(y, z): pairs.count((y, z)) / len(pairs) for y in phones for z in units}
+    p_y = {y: sum(p[y, z] for z in units) for y in phones}
+    p_z = {z: sum(p[y, z] for y in phones) for z in units}
+    phone_purity = sum(max(p[y, z] for y in phones) for z in units)
+    cluster_purity = sum(max(p[y, z] for z in units) for y in phones)
+    mutual = sum(q * math.log(q / p_y[y] / p_z[z]) for (y, z), q in p.items() if q > 0)
+    return phone_purity, cluster_purity, mutual / -sum(q * math.log(q) for q in p_y.values())
+
+
+def mapping_and_prior_accuracy(train: list[tuple[str, int]], test: list[tuple[str, int]]) -> tuple[float, float]:
+    """Majority phone per unit and majority phone, counted on train and right on test; ties go to the first name."""
+
+    def majority(phones: list[str]) -> str:
+        return min(sorted(set(phones)), key=lambda phone: -phones.count(phone))
+
+    prior = majority([y for y, _ in train])
+    mapping = {z: majority([y for y, unit in train if unit == z]) for _, z in train}
+    right = [mapping.get(z, prior) == y for y, z in test]
+    return sum(right) / len(test), sum(y == prior for y, _ in test) / len(test)
+
+
+def bits_per_symbol(symbols: list) -> float:
+    """Unigram entropy in bits."""
+    shares = [symbols.count(symbol) / len(symbols) for symbol in set(symbols)]
+    return -sum(p * math.log2(p) for p in shares)
+
+
+def warped_distance(x: np.ndarray, y: np.ndarray, band: int) -> tuple[float, float]:
+    """Least sum of Euclidean distances over warping paths within the band, and the mean along such a path."""
+    cost = np.linalg.norm(x[:, None] - y[None], axis=-1)
+    N = len(x)
+
+    @functools.cache
+    def best(i: int, j: int) -> tuple[float, int]:
+        if i < 0 or j < 0 or abs(i - j) > band:
+            return math.inf, 0
+        before = [best(i - 1, j - 1), best(i - 1, j), best(i, j - 1)] if i or j else [(0.0, 0)]
+        total, length = min(before, key=lambda entry: entry[0])
+        return total + cost[i, j], length + 1
+
+    total, length = best(N - 1, N - 1)
+    return total, total / length
+
+
+def deduplicate_slowly(frames: list) -> list[tuple]:
+    """Runs of equal frames as (frame, length)."""
+    return [(frame, len(list(run))) for frame, run in itertools.groupby(frames)]

@@ -1,0 +1,219 @@
+import math
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import reference
+from vqaudio import audio
+from vqaudio.datadir import Utterance, write_table, write_utterances
+from vqaudio.errors import UserError
+from vqaudio.metrics import audio as metrics
+from vqaudio.metrics.audio import evaluate, log_mel, mel_cepstral_distortion
+from vqaudio.metrics.dtw import warped_distance
+
+RATE = 16000
+
+
+def speech_like(seconds: float, seed: int = 0, sample_rate: int = RATE) -> np.ndarray:
+    """Noise bursts of changing colour: something with syllables for STOI to hold on to."""
+    generator = np.random.default_rng(seed)
+    t = np.arange(round(seconds * sample_rate)) / sample_rate
+    wav = np.zeros(len(t))
+    for frequency in (200, 450, 1100, 2600):
+        envelope = 1 + np.sin(2 * np.pi * (generator.uniform(2, 6) * t + generator.uniform()))
+        wav += envelope * np.sin(2 * np.pi * frequency * (1 + 0.05 * np.sin(8 * t)) * t)
+    return (0.05 * wav + 0.01 * generator.standard_normal(len(t))).astype(np.float32)
+
+
+@pytest.fixture
+def make_list(tmp_path):
+    """Write wavs (or (wav, rate) pairs) and the wav.scp that lists them."""
+
+    def make(name: str, wavs: dict):
+        folder = tmp_path / name
+        folder.mkdir()
+        for utt, wav in wavs.items():
+            wav, rate = wav if isinstance(wav, tuple) else (wav, RATE)
+            audio.write(folder / f"{utt}.wav", wav, rate)
+        write_table(folder / "wav.scp", {utt: str(folder / f"{utt}.wav") for utt in wavs})
+        return folder / "wav.scp"
+
+    return make
+
+
+def test_a_system_equal_to_its_reference_scores_best(make_list):
+    wavs = {f"u{n}": speech_like(1.0, n) for n in range(3)}
+    result = evaluate(make_list("ref", wavs), make_list("sys", wavs), jobs=2)
+    assert result["estoi"] == pytest.approx(1, abs=1e-6)
+    assert result["stoi"] == pytest.approx(1, abs=1e-6)
+    assert result["log_mel_l1"] == 0
+    assert result["mcd"] == 0
+    assert (result["utterances"], result["failed"], result["length_mismatch"]) == (3, 0, 0)
+
+
+def test_more_noise_scores_worse_in_every_metric(make_list):
+    wav = speech_like(2.0)
+    noise = np.random.default_rng(1).standard_normal(len(wav)).astype(np.float32)
+    systems = {"a": wav + 0.003 * noise, "b": wav + 0.03 * noise, "c": 0.1 * noise}
+    scores = evaluate(make_list("ref", dict.fromkeys("abc", wav)), make_list("sys", systems))["per_utterance"]
+    for metric in ("estoi", "stoi"):
+        assert scores["a"][metric] > scores["b"][metric] > scores["c"][metric]
+    for metric in ("log_mel_l1", "mcd"):
+        assert 0 < scores["a"][metric] < scores["b"][metric] < scores["c"][metric]
+
+
+def test_level_does_not_count(make_list):
+    wav = speech_like(1.0)
+    result = evaluate(make_list("ref", {"a": wav}), make_list("sys", {"a": 0.25 * wav}))
+    assert result["log_mel_l1"] < 0.02  # PCM16 rounding of the softer one
+    assert result["mcd"] < 0.2
+    assert result["estoi"] > 0.99
+
+
+def test_the_mean_is_that_of_the_utterances(make_list):
+    references = {f"u{n}": speech_like(1.0, n) for n in range(3)}
+    systems = {f"u{n}": speech_like(1.0, n + 1) for n in range(3)}
+    result = evaluate(make_list("ref", references), make_list("sys", systems))
+    for metric in metrics.METRICS:
+        expected = np.mean([scores[metric] for scores in result["per_utterance"].values()])
+        assert result[metric] == pytest.approx(expected)
+
+
+def test_threads_do_not_change_the_scores(make_list):
+    lists = [make_list(name, {f"u{n}": speech_like(0.8, n + s) for n in range(6)}) for s, name in enumerate("ab")]
+    one, four = (evaluate(*lists, jobs=jobs) for jobs in (1, 4))
+    for utt, scores in one["per_utterance"].items():
+        assert four["per_utterance"][utt] == pytest.approx(scores, abs=1e-9)
+
+
+def test_signals_are_cut_to_the_shorter_and_a_large_difference_is_counted(make_list):
+    wav = speech_like(1.0)
+    longer = np.concatenate([wav, np.zeros(100, np.float32)])
+    much_longer = np.concatenate([wav, speech_like(0.5)])
+    references = make_list("ref", {"a": wav, "b": much_longer, "c": wav})
+    result = evaluate(references, make_list("sys", {"a": longer, "b": wav, "c": wav}))
+    assert result["length_mismatch"] == 1
+    assert result["per_utterance"]["b"]["length_difference"] == pytest.approx(0.5)
+    assert [scores["mcd"] for scores in result["per_utterance"].values()] == [0, 0, 0]
+
+
+def test_different_rates_meet_at_the_lower_one(make_list):
+    wav = speech_like(1.5, sample_rate=48000)
+    low = audio.resample(wav, 48000, 8000)
+    result = evaluate(make_list("ref", {"a": (wav, 48000)}), make_list("sys", {"a": (low, 8000)}))
+    assert result["estoi"] > 0.98
+    assert result["mcd"] < 0.5  # what lies above 4 kHz does not count
+    assert result["log_mel_l1"] < 0.1
+
+
+def test_what_cannot_be_scored_is_nan_and_counted_and_the_rest_is_scored(make_list, tmp_path):
+    good = speech_like(1.0)
+    silent = np.zeros(RATE, np.float32)
+    references = make_list("ref", {"broken": good, "good": good, "short": good[:3000], "silent": good})
+    systems = make_list("sys", {"broken": good, "good": good, "short": good[:3000], "silent": silent})
+    (tmp_path / "sys" / "broken.wav").write_bytes(b"RIFF")
+    result = evaluate(references, systems)
+    scores = result["per_utterance"]
+    assert (result["utterances"], result["failed"]) == (4, 3)
+    assert result["estoi"] == pytest.approx(1, abs=1e-6)
+    assert result["mcd"] == 0
+    assert "broken.wav" in scores["broken"]["error"]
+    assert all(math.isnan(scores[utt][metric]) for utt in ("broken", "silent") for metric in metrics.METRICS)
+    assert "silent.wav: silent" in scores["silent"]["error"]
+    assert math.isnan(scores["short"]["estoi"])
+    assert math.isnan(scores["short"]["stoi"])
+    assert scores["short"]["mcd"] == 0
+    assert "too short for STOI" in scores["short"]["error"]
+
+
+def test_mostly_silent_audio_has_no_stoi_instead_of_a_made_up_one(make_list):
+    wav = np.concatenate([speech_like(0.2), np.zeros(RATE, np.float32)])
+    result = evaluate(make_list("ref", {"a": wav}), make_list("sys", {"a": wav}))
+    assert math.isnan(result["estoi"])
+    assert math.isnan(result["stoi"])
+    assert result["failed"] == 1
+
+
+@pytest.mark.parametrize("samples", [1, 3, 159, 161, 500])
+def test_a_few_samples_are_enough_for_the_spectral_metrics(make_list, samples):
+    wav = speech_like(0.1)[:samples] + 0.1
+    result = evaluate(make_list("ref", {"a": wav}), make_list("sys", {"a": wav}))
+    assert result["mcd"] == result["log_mel_l1"] == 0
+
+
+def test_missing_utterances_are_counted_on_both_sides(make_list):
+    wav = speech_like(0.5)
+    result = evaluate(make_list("ref", dict.fromkeys("abc", wav)), make_list("sys", dict.fromkeys("cd", wav)))
+    assert result["utterances"] == 1
+    assert result["utterances_without_system"] == 2
+    assert result["utterances_without_reference"] == 1
+
+
+def test_no_utterance_in_common_is_an_error(make_list):
+    wav = speech_like(0.1)
+    with pytest.raises(UserError, match="none of its 1 utterances"):
+        evaluate(make_list("ref", {"a": wav}), make_list("sys", {"b": wav}))
+
+
+def test_a_command_in_place_of_a_file_is_refused(make_list, tmp_path):
+    references = make_list("ref", {"a": speech_like(0.1)})
+    write_table(tmp_path / "piped.scp", {"a": "sox a.wav |"})
+    with pytest.raises(UserError, match=r"piped\.scp: 'a' is 'sox a\.wav \|'"):
+        evaluate(references, tmp_path / "piped.scp")
+
+
+def test_missing_pystoi_is_an_error_that_names_the_extra(make_list, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pystoi", None)
+    wav = speech_like(0.1)
+    with pytest.raises(UserError, match=r'pip install "vqaudio\[eval\]"'):
+        evaluate(make_list("ref", {"a": wav}), make_list("sys", {"a": wav}))
+
+
+def test_segments_of_a_data_directory_are_the_references(make_list, tmp_path):
+    wav = speech_like(2.0)
+    make_list("long", {"rec": wav})
+    segment = Utterance("rec-a", tmp_path / "long" / "rec.wav", "s", start=0.5, end=1.5)
+    write_utterances(tmp_path / "data", [segment])
+    result = evaluate(tmp_path / "data", make_list("sys", {"rec-a": wav[RATE // 2 : RATE * 3 // 2]}))
+    assert result["mcd"] == 0
+    assert result["length_mismatch"] == 0
+
+
+def test_log_mel_puts_a_tone_in_its_band_and_its_frames_on_ten_milliseconds():
+    t = np.arange(RATE // 2) / RATE
+    wav = np.concatenate([np.zeros(RATE // 2), 0.5 * np.sin(2 * np.pi * 1000 * t)])
+    mel = log_mel(wav, RATE)
+    assert mel.shape == (100, metrics.MELS)
+    top = 2595 * math.log10(1 + 8000 / 700)
+    band = 2595 * math.log10(1 + 1000 / 700) / top * (metrics.MELS + 1) - 1
+    assert (np.abs(mel[52:].argmax(axis=1) - band) <= 1).all()
+    assert np.allclose(mel[:48], math.log(metrics.FLOOR))
+    # A tone of amplitude A has the magnitude A · Σ window / 2 in its bin; RMS 0.1 overall is A = 0.2 in half.
+    assert np.exp(mel[70].max()) == pytest.approx(0.2 * 200 / 2 * 2, rel=0.5)
+
+
+def test_mcd_of_unwarped_spectra_is_the_rms_difference_in_decibels():
+    # L − L' = a cos(π m (j + ½) / M): a single cepstral difference a, whose RMS in dB is 20 / ln 10 · a / √2.
+    flat = np.zeros((5, metrics.MELS))
+    ripple = flat + 0.3 * np.cos(np.pi * 4 * (np.arange(metrics.MELS) + 0.5) / metrics.MELS)
+    expected = 20 / math.log(10) * np.sqrt(np.square(ripple).mean())
+    assert mel_cepstral_distortion(flat, ripple) == pytest.approx(expected)
+    assert mel_cepstral_distortion(flat, ripple + 7) == pytest.approx(expected)  # c0 is left out
+
+
+def test_mcd_forgives_a_small_delay():
+    generator = np.random.default_rng(0)
+    mel = generator.standard_normal((80, metrics.MELS)).cumsum(axis=0)
+    delayed = np.concatenate([mel[:1].repeat(4, axis=0), mel[:-4]])
+    assert mel_cepstral_distortion(mel, delayed) < 0.1 * mel_cepstral_distortion(mel, mel[::-1].copy())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 12), st.integers(0, 5), st.integers(0, 2**32 - 1))
+def test_warped_distance_is_that_of_the_best_path_within_the_band(num_frames, band, seed):
+    x, y = np.random.default_rng(seed).standard_normal((2, num_frames, 3))
+    _, expected = reference.warped_distance(x, y, band)
+    assert warped_distance(x, y, band) == pytest.approx(expected)
