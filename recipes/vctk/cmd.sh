@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Where the jobs of the recipe run; to be sourced.
+#
+#     run_jobs [JOB=1:N] LOG COMMAND…
+#
+# runs COMMAND, or N copies of it with JOB replaced by 1 … N in the command and in the name of the log. Each log starts
+# with the command and ends with its exit code. When a job fails, its log is named, its last 20 lines are printed, and
+# run_jobs returns 1.
+
+cmd_backend=${cmd_backend:-local}        # local: all jobs at once on this machine | slurm: one job array
+slurm_options=(--time=24:00:00)          # e.g. --partition=gpu --gres=gpu:1 --cpus-per-task=8
+
+run_jobs() {
+  local first=1 last=1
+  if [[ $1 =~ ^JOB=([0-9]+):([0-9]+)$ ]]; then
+    first=${BASH_REMATCH[1]} last=${BASH_REMATCH[2]}
+    shift
+  fi
+  local log=$1 job failed=0
+  shift
+  mkdir -p -- "$(dirname -- "$log")"
+  for ((job = first; job <= last; job++)); do rm -f -- "${log//JOB/$job}"; done
+  case "$cmd_backend" in
+    local) run_local_jobs "$@" || failed=1 ;;
+    slurm) run_slurm_jobs "$@" || failed=1 ;;
+    *)
+      echo "cmd.sh: cmd_backend is $cmd_backend; it must be local or slurm" >&2
+      return 1
+      ;;
+  esac
+  if [ "$failed" -eq 0 ]; then return 0; fi
+  for ((job = first; job <= last; job++)); do
+    if [ "$(tail -n 1 -- "${log//JOB/$job}" 2>/dev/null)" != "# Ended (code 0)" ]; then
+      printf 'failed: %s\n' "${log//JOB/$job}" >&2
+      tail -n 20 -- "${log//JOB/$job}" | sed 's/^/    /' >&2 || echo "    (there is no log)" >&2
+      return 1
+    fi
+  done
+  return 1
+}
+
+# One job: its command, its output, its exit code. SIGTERM is passed on (training then saves its state).
+run_job() {
+  local log=$1 child code=0
+  shift
+  { printf '# '; printf '%q ' "$@"; printf '\n'; } >"$log"
+  "$@" >>"$log" 2>&1 </dev/null &
+  child=$!
+  trap 'kill -TERM "$child" 2>/dev/null' TERM
+  wait "$child" || code=$?
+  while kill -0 "$child" 2>/dev/null; do wait "$child" || code=$?; done    # a signal had interrupted the wait
+  printf '# Ended (code %d)\n' "$code" >>"$log"
+  return "$code"
+}
+
+run_local_jobs() {
+  local pids=() pid code=0
+  for ((job = first; job <= last; job++)); do
+    run_job "${log//JOB/$job}" "${@//JOB/$job}" &
+    pids+=($!)
+  done
+  trap 'kill -TERM "${pids[@]}" 2>/dev/null; wait; echo "stopped by a signal; run the same command to go on" >&2; exit 143' INT TERM
+  for pid in "${pids[@]}"; do wait "$pid" || code=1; done
+  trap - INT TERM
+  return "$code"
+}
+
+# One script per job and one array over them; `sbatch --wait` returns when all have ended.
+run_slurm_jobs() {
+  local folder script
+  folder=$(dirname -- "$log")/q
+  mkdir -p -- "$folder"
+  script=$(CDPATH='' cd -- "$folder" && pwd)/$(basename -- "$log")
+  for ((job = first; job <= last; job++)); do
+    {
+      printf '#!/usr/bin/env bash\nset -uo pipefail\n'
+      declare -f run_job
+      printf 'cd %q && run_job' "$PWD"
+      printf ' %q' "${log//JOB/$job}" "${@//JOB/$job}"
+      printf '\n'
+    } >"$script.$job.sh"
+  done
+  # shellcheck disable=SC2016  # Slurm sets the variable
+  printf '#!/usr/bin/env bash\nexec bash %q."$SLURM_ARRAY_TASK_ID".sh\n' "$script" >"$script.sh"
+  sbatch --wait --array="$first-$last" --export=ALL --signal=B:TERM@120 --output="$script.slurm" \
+    "${slurm_options[@]}" "$script.sh"
+}

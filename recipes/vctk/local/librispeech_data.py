@@ -1,0 +1,51 @@
+"""Make a Kaldi data directory for `run.sh --data-dir` from LibriSpeech: librispeech_data.py FOLDER OUT.
+
+FOLDER holds <speaker>/…/<speaker>-<chapter>-<number>.flac at any depth, and the transcripts either as LibriSpeech's
+`*.trans.txt` or as one Kaldi `text` file; a `phones.ctm` in it is copied.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from script import run
+
+from vqaudio import datadir
+from vqaudio.datadir import Utterance
+from vqaudio.errors import UserError
+
+
+def main() -> None:
+    """Write OUT."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    utterances = [
+        Utterance(path.stem, path.absolute(), path.stem.split("-")[0])
+        for path in sorted(args.folder.rglob("*.flac"), key=lambda path: path.stem)
+    ]
+    if not utterances:
+        raise UserError(f"{args.folder}: no .flac file in it or below it")
+    texts = read_texts(args.folder)
+    args.out.mkdir(parents=True, exist_ok=True)
+    text = {utterance.utt: texts[utterance.utt] for utterance in utterances if utterance.utt in texts}
+    datadir.write_utterances(args.out, utterances, text=text or None)
+    if (args.folder / "phones.ctm").is_file():
+        shutil.copyfile(args.folder / "phones.ctm", args.out / "phones.ctm")
+    print(f"{args.out}: {len(utterances)} utterances, {len(text)} with text")
+
+
+def read_texts(folder: Path) -> dict[str, str]:
+    """Return the sentence of each utterance that has one."""
+    texts = {}
+    for path in [folder / "text", *sorted(folder.rglob("*.trans.txt"))]:
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                utt, _, sentence = line.partition(" ")
+                texts[utt] = sentence
+    return texts
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# shellcheck disable=SC2154,SC2034  # variables come from and go to run.sh
+# Checks the options of run.sh and derives what depends on them; to be sourced. Nothing is installed or written yet.
+
+usage_error() {
+  printf 'run.sh: %s; see --help\n' "$1" >&2
+  exit 2
+}
+
+absolute() { # PATH, relative to where run.sh was called
+  case "$1" in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$PWD" "$1" ;; esac
+}
+
+# The command that makes the same run, for RESULTS.md: all options but those that say how much of it is done now.
+command=recipes/vctk/run.sh
+for name in "${options[@]}"; do
+  case "$name:${!name}" in
+    stage:* | stop_stage:* | nj:* | *:false | quantizer:kmeans | *:) ;;
+    *) command+=" --${name//_/-} $(printf '%q' "${!name}")" ;;
+  esac
+done
+
+for name in stage stop_stage; do
+  [[ ${!name} =~ ^(-1|[0-8])$ ]] || usage_error "--${name//_/-} is ${!name}; it must be from -1 to 8"
+done
+[[ $nj =~ ^[1-9][0-9]*$ ]] || usage_error "--nj is $nj; it must be a whole number of at least 1"
+
+sources=0
+if [ "$mini" = true ]; then
+  sources=$((sources + 1)) source_option=--vctk-root source_dir=$here/downloads/mini
+fi
+if [ "$download" = true ]; then
+  sources=$((sources + 1)) source_option=--vctk-root source_dir=$here/downloads/VCTK-Corpus-0.92
+fi
+if [ -n "$vctk_root" ]; then
+  sources=$((sources + 1)) source_option=--vctk-root source_dir=$(absolute "$vctk_root")
+fi
+if [ -n "$data_dir" ]; then
+  sources=$((sources + 1)) source_option=--data-dir source_dir=$(absolute "$data_dir")
+fi
+[ "$sources" -eq 1 ] || usage_error "give one of --mini true, --vctk-root DIR, --data-dir DIR and --download true"
+
+if [ -n "$vctk_root$data_dir" ]; then
+  [ -d "$source_dir" ] || usage_error "$source_dir: no such folder"
+  source_dir=$(CDPATH='' cd -- "$source_dir" && pwd)
+fi
+corpus=$(basename -- "$source_dir")
+[ "$corpus" != / ] || usage_error "/ cannot be a corpus: its folder's name is the name of the corpus"
+
+if [ -n "$alignment" ]; then
+  alignment=$(absolute "$alignment")
+  [ -f "$alignment" ] || usage_error "--alignment: $alignment: no such file"
+fi
+
+preset=default cap_unseen=200
+model=${model:-$(if [ "$mini" = true ]; then echo tiny; else echo base; fi)}
+if [ "$mini" = true ]; then preset=mini cap_unseen=16; fi
+trainer=${trainer:-$preset}
+for name in model quantizer trainer; do
+  [[ ${!name} =~ ^[A-Za-z0-9_-]+$ && -f $here/../../conf/$name/${!name}.yaml ]] ||
+    usage_error "--$name: there is no ${!name}; there are$(cd "$here/../../conf/$name" && printf ' %s' *.yaml | sed 's/\.yaml//g')"
+done
+
+tag=${tag:-${corpus}_${model}_${quantizer}}
+[[ $tag != */* && $tag != .* ]] || usage_error "--tag is $tag; it must not hold a slash nor start with a dot"
+
+extra_overrides=()
+read -r -d '' -a extra_overrides <<<"$train_args" || true

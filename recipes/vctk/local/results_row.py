@@ -1,0 +1,78 @@
+"""Stage 8: a row of figures, with the command that made them, appended to EXP/RESULTS.md."""
+
+import argparse
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from script import run
+
+from vqaudio.checkpoint import load_config
+from vqaudio.files import atomic_write
+
+HEADER = (
+    "| run | commit, seed | cores, training | units on test_seen: usage, perplexity "
+    "| bit/s: nominal, entropy, deduplicated "
+    "| PNMI (MFCC) on test_seen, test_unseen | phone accuracy (MFCC; prior) on test_seen, test_unseen "
+    "| ESTOI on test_seen, test_unseen | command |\n|---|---|---|---|---|---|---|---|---|\n"
+)
+TESTS = ("test_seen", "test_unseen")
+
+
+def main() -> None:
+    """Append the row, unless the last one is the same."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("exp", type=Path)
+    parser.add_argument("--command", required=True)
+    args = parser.parse_args()
+    scores = json.loads((args.exp / "scores.json").read_text(encoding="utf-8"))
+    path = args.exp / "RESULTS.md"
+    earlier = path.read_text(encoding="utf-8") if path.is_file() else HEADER
+    line = row(args.exp, scores, args.command)
+    if not earlier.endswith(line):
+        atomic_write(path, earlier + line)
+
+
+def row(exp: Path, scores: dict[str, Any], command: str) -> str:
+    """Return the Markdown row of a run."""
+    units, baseline = scores["units"], scores["baseline"]
+    seen = units["test_seen"]
+    cells = [
+        exp.name,
+        f"{commit()}, {load_config(exp).seed}",
+        f"{os.cpu_count()}, {scores['seconds'].get('train', 0)} s",
+        f"{number(seen, 'usage')}, {number(seen, 'perplexity', 0)}",
+        ", ".join(number(seen, f"bitrate_{kind}", 0) for kind in ("nominal", "entropy", "deduplicated")),
+        ", ".join(f"{number(units[t], 'pnmi')} ({number(baseline.get(t), 'pnmi')})" for t in TESTS),
+        ", ".join(
+            f"{number(units[t], 'mapping_accuracy')} ({number(baseline.get(t), 'mapping_accuracy')}; "
+            f"{number(units[t], 'prior_accuracy')})"
+            for t in TESTS
+        ),
+        ", ".join(number(scores["audio"][t], "estoi") for t in TESTS),
+        f"`{command}`",
+    ]
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
+
+
+def number(scores: dict[str, Any] | None, name: str, digits: int = 3) -> str:
+    """Return a figure for the table; a dash when there is none."""
+    value = (scores or {}).get(name)
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def commit() -> str:
+    """Return the short commit of the recipe, or "-" outside of a repository."""
+    found = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() or "-"
+
+
+if __name__ == "__main__":
+    run(main)

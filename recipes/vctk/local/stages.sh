@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# shellcheck disable=SC2154,SC2034  # variables come from and go to run.sh
+# Stages that know whether they are finished; to be sourced by run.sh, which sets data, exp, stage and stop_stage.
+#
+#     if stage 1 split "split the corpus" "$data/raw/train/utt2spk" "$option" "$(checksum script.py)"; then
+#       job "$log" command…
+#       finish
+#     fi
+#
+# A stage's stamp (data/<corpus>/.stamps or exp/<tag>/.stamps) holds a SHA-256 of the inputs given to `stage` and of
+# the stamp of the stage before, then its name and its seconds. When the sum is as before and the stage's output is
+# there, it is skipped; when an option, a list or a script changed, it runs again, and all stages after it.
+
+say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*"; }
+
+die() {
+  printf 'run.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+checksum() { cat -- "$@" | sha256sum | cut -d ' ' -f 1; }
+
+checksum_model() { if [ -f "$exp/model.safetensors" ]; then checksum "$exp/model.safetensors"; fi; }
+
+stamp_of() { # NUMBER
+  if [ "$1" -le 2 ]; then printf '%s/.stamps/stage%s' "$data" "$1"; else printf '%s/.stamps/stage%s' "$exp" "$1"; fi
+}
+
+# True when the stage is asked for and not finished. Sets `changed` to true when what an earlier run of the stage left,
+# finished or not, was made from other inputs.
+stage() { # NUMBER NAME TITLE OUTPUT INPUT…
+  local output=$4
+  stage_number=$1 stage_name=$2 stage_title=$3
+  shift 4
+  if [ "$stage_number" -lt "$stage" ] || [ "$stage_number" -gt "$stop_stage" ]; then return 1; fi
+
+  local before='' done_sum=''
+  if [ "$stage_number" -gt 0 ]; then
+    before=$(stamp_of $((stage_number - 1)))
+    [ -f "$before" ] || die "stage $stage_number ($stage_title) needs stage $((stage_number - 1)); run with --stage $((stage_number - 1))"
+    read -r before _ <"$before"
+  fi
+  stage_sum=$(printf '%s\n' "$before" "$@" | sha256sum | cut -d ' ' -f 1)
+  stage_stamp=$(stamp_of "$stage_number")
+  if [ -f "$stage_stamp" ]; then read -r done_sum _ <"$stage_stamp"; fi
+  if [ "$done_sum" = "$stage_sum" ] && [ -e "$output" ]; then
+    say "stage $stage_number: $stage_title: finished before, skipped"
+    return 1
+  fi
+
+  changed=true
+  if [ -f "$stage_stamp.begun" ] && [ "$(cat -- "$stage_stamp.begun")" = "$stage_sum" ]; then changed=false; fi
+  mkdir -p -- "$(dirname -- "$stage_stamp")"
+  rm -f -- "$stage_stamp"
+  say "stage $stage_number: $stage_title"
+  stage_began=$SECONDS
+}
+
+# To be called once what another run left has been cleared away: from here on an interrupted stage is gone on with.
+begun() { printf '%s\n' "$stage_sum" >"$stage_stamp.begun"; }
+
+# Run jobs as run_jobs of cmd.sh does; the recipe ends when one fails.
+job() { # [JOB=1:N] LOG COMMAND…
+  run_jobs "$@" || die "stage $stage_number ($stage_title) failed; the log is named above"
+}
+
+finish() {
+  printf '%s %s %s\n' "$stage_sum" "$stage_name" "$((SECONDS - stage_began))" >"$stage_stamp.tmp"
+  mv -- "$stage_stamp.tmp" "$stage_stamp"
+}
+
+# Keep what an earlier training with other options left, out of the way of the new one.
+set_aside() {
+  local number=1 name
+  if [ ! -e "$exp/state" ] && [ ! -e "$exp/model.safetensors" ]; then return; fi
+  while [ -e "$exp/before-$number" ]; do number=$((number + 1)); done
+  mkdir -p -- "$exp/before-$number"
+  for name in config.yaml model.safetensors speakers.txt state tensorboard train.log; do
+    if [ -e "$exp/$name" ]; then mv -- "$exp/$name" "$exp/before-$number/"; fi
+  done
+  say "options or data changed: the earlier training is in exp/$tag/before-$number"
+}
+
+# Jobs to cut an extraction into: several only where they run on several machines.
+number_of_shards() { # UTT2SPK
+  local lines
+  if [ "$cmd_backend" = local ]; then
+    echo 1
+  else
+    lines=$(wc -l <"$1")
+    echo $((lines < nj ? lines : nj))
+  fi
+}
+
+# Quote a path for a Hydra override.
+hydra_quote() {
+  local text=${1//\\/\\\\}
+  printf "'%s'" "${text//\'/\\\'}"
+}

@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# Speech to units and back: from a corpus to units, reconstructions, scores and a report.
+set -euo pipefail
+
+stage=-1
+stop_stage=8
+nj=$(getconf _NPROCESSORS_ONLN)
+mini=false
+vctk_root=
+data_dir=
+download=false
+alignment=
+quantizer=kmeans
+model=
+trainer=
+unseen_speakers=
+tag=
+train_args=
+
+help_message="Usage: recipes/vctk/run.sh (--mini true | --vctk-root DIR | --data-dir DIR | --download true) [options]
+
+The corpus, one of
+  --mini true             the embedded corpus: 8 synthetic speakers, some minutes in all
+  --vctk-root DIR         VCTK 0.80 or 0.92 (microphone 1), at any sampling rate
+  --data-dir DIR          any Kaldi data directory with audio files
+  --download true         VCTK 0.92 from the University of Edinburgh (11.7 GB, CC BY 4.0)
+Options
+  --alignment FILE        phone times (CTM, seconds) for the unit metrics; default: phones.ctm of the corpus
+  --unseen-speakers NAMES speakers of test_unseen, separated by spaces, in place of the rule
+  --quantizer NAME        kmeans or gumbel (default: $quantizer)
+  --model NAME            tiny, base or paper (default: tiny with --mini, else base)
+  --trainer NAME          mini or default (default: mini with --mini, else default)
+  --train-args ARGS       Hydra overrides, separated by spaces: 'trainer.max_steps=1000 seed=1'
+  --tag NAME              name of the run, exp/NAME (default: <corpus>_<model>_<quantizer>)
+  --nj N                  jobs at once (default: the number of cores, $nj)
+  --stage N               first stage (default: $stage)
+  --stop-stage N          last stage (default: $stop_stage)
+Stages
+  -1 download or synthesise   0 data directory   1 splits   2 format   3 train   4 extract units
+   5 reconstruct from units   6 score            7 report   8 results
+Stages that are finished are skipped; an interrupted one goes on where it stopped. Everything is written beside
+run.sh: downloads/, data/<corpus>/ and exp/<tag>/. cmd.sh says where jobs run (this machine, or Slurm)."
+
+here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck disable=SC2034  # read by parse_options.sh
+options=(stage stop_stage nj mini vctk_root data_dir download alignment quantizer model trainer unseen_speakers tag
+  train_args)
+. "$here/../../tools/parse_options.sh"
+. "$here/local/options.sh"
+. "$here/path.sh"
+. "$here/cmd.sh"
+. "$here/local/stages.sh"
+
+data=$here/data/$corpus
+exp=$here/exp/$tag
+sets=(train dev test_seen test_unseen)
+package=$root/vqaudio
+config=("model=$model" "quantizer=$quantizer" "trainer=$trainer" "${extra_overrides[@]}"
+  "data.train=$(hydra_quote "$data/train")" "data.valid=$(hydra_quote "$data/dev")" "exp_dir=$(hydra_quote "$exp")")
+sample_rate=$(python "$here/local/config_value.py" data.sample_rate "${config[@]}")
+say "corpus $corpus, run $tag; logs in $data/log and $exp/log"
+
+if [ "$mini" = true ] && stage -1 corpus "speak the embedded corpus" "$source_dir" \
+  "$(checksum "$package/corpora/espeak.py" "$package/corpora/sentences.txt")"; then
+  job "$data/log/corpus.log" vqaudio corpus espeak "$source_dir" --speakers 8 --utterances 24
+  finish
+fi
+
+if [ "$download" = true ] && stage -1 download "download VCTK 0.92" "$source_dir" \
+  "$(checksum "$package/corpora/download.py")"; then
+  job "$data/log/download.log" python "$here/local/download.py" "$source_dir"
+  finish
+fi
+
+if [ ! -d "$source_dir" ]; then die "$source_dir: no such folder; it holds the corpus"; fi
+
+alignment_sum=$(if [ -n "$alignment" ]; then checksum "$alignment"; fi)
+if stage 0 data "data directory of the whole corpus" "$data/all/utt2spk" "$source_option" "$(python "$here/local/list_files.py" "$source_dir")" "$alignment_sum" \
+  "$(checksum "$here/local/data_prep.py" "$package/corpora/vctk.py")"; then
+  job "$data/log/data_prep.log" python "$here/local/data_prep.py" "$source_option" "$source_dir" \
+    ${alignment:+--alignment "$alignment"} "$data/all"
+  finish
+fi
+
+if stage 1 split "train, dev, test_seen, test_unseen" "$data/raw/train/utt2spk" "$unseen_speakers" "$cap_unseen" \
+  "$(checksum "$here/splits/unseen_speakers.txt" "$here/local/make_splits.py" "$package/corpora/splits.py")"; then
+  job "$data/log/make_splits.log" python "$here/local/make_splits.py" --committed "$here/splits/unseen_speakers.txt" \
+    --unseen-speakers "$unseen_speakers" --cap-unseen "$cap_unseen" "$data/all" "$data/raw"
+  finish
+fi
+
+if stage 2 format "resample to $sample_rate Hz, trim silence" "$data/train/utt2spk" "$sample_rate" \
+  "$(checksum "$here/local/format_data.py" "$package/corpora/formatting.py" "$package/audio.py")"; then
+  job "$data/log/format.log" python "$here/local/format_data.py" --sample-rate "$sample_rate" --jobs "$nj" \
+    "$data/raw" "$data"
+  for name in "${sets[@]}"; do
+    job "$data/log/validate_$name.log" vqaudio data validate "$data/$name"
+  done
+  finish
+fi
+
+if stage 3 train "train (exp/$tag/train.log)" "$exp/model.safetensors" "$model" "$quantizer" "$trainer" "${extra_overrides[@]}" \
+  "$(find "$root/conf" -name '*.yaml' -print0 | sort -z | xargs -0 cat | sha256sum)"; then
+  if [ "$changed" = true ]; then set_aside; fi
+  begun
+  job "$exp/log/train.log" vqaudio train "${config[@]}"
+  finish
+fi
+
+if stage 4 extract "extract units" "$exp/units/test_unseen/units.json" "$(checksum_model)" "$(checksum "$package/extraction.py" "$package/codec.py")"; then
+  if [ "$changed" = true ]; then rm -rf -- "$exp/units"; fi
+  begun
+  for name in "${sets[@]}"; do
+    shards=$(number_of_shards "$data/$name/utt2spk")
+    job JOB=1:"$shards" "$exp/log/extract_$name.JOB.log" vqaudio extract --model "$exp" --data "$data/$name" \
+      --out "$exp/units/$name" --shard "JOB/$shards" --jobs "$nj"
+  done
+  finish
+fi
+
+if stage 5 reconstruct "speech from the units text" "$exp/wav/test_unseen/wav.scp" "$(checksum_model)" \
+  "$(checksum "$package/synthesis.py" "$package"/sampling/*.py)"; then
+  python "$here/local/swap_speakers.py" "$data/test_seen/utt2spk" >"$exp/swap_utt2spk"
+  decode=(vqaudio decode --model "$exp" --jobs "$nj")
+  job "$exp/log/decode_test_seen.log" "${decode[@]}" --units "$exp/units/test_seen" --out "$exp/wav/test_seen" \
+    --utt2spk "$data/test_seen/utt2spk"
+  job "$exp/log/decode_test_seen_swap.log" "${decode[@]}" --units "$exp/units/test_seen" \
+    --out "$exp/wav/test_seen_swap" --utt2spk "$exp/swap_utt2spk"
+  # Without a voice: an unseen speaker gets the <unknown> one.
+  job "$exp/log/decode_test_unseen.log" "${decode[@]}" --units "$exp/units/test_unseen" --out "$exp/wav/test_unseen"
+  finish
+fi
+
+if stage 6 score "score" "$exp/scores.json" "$(checksum "$here/local/collect_scores.py" "$package"/metrics/*.py)"; then
+  rm -rf -- "$exp/scores"
+  mkdir -p -- "$exp/scores"
+  for name in dev test_seen test_unseen; do
+    if [ ! -f "$data/$name/phones.ctm" ] || [ ! -f "$data/train/phones.ctm" ]; then continue; fi
+    job "$exp/log/score_units_$name.log" vqaudio evaluate units --units "$exp/units/$name" \
+      --alignment "$data/$name/phones.ctm" --mapping-units "$exp/units/train" \
+      --mapping-alignment "$data/train/phones.ctm" --json "$exp/scores/units_$name.json"
+  done
+  for name in test_seen test_unseen; do
+    job "$exp/log/score_audio_$name.log" vqaudio evaluate audio --reference "$data/$name/wav.scp" \
+      --system "$exp/wav/$name/wav.scp" --jobs "$nj" --json "$exp/scores/audio_$name.json"
+  done
+  job "$exp/log/collect_scores.log" python "$here/local/collect_scores.py" "$exp" "$data"
+  finish
+fi
+
+if stage 7 report "report (exp/$tag/report.html)" "$exp/report.html" "$(checksum "$package/report.py")"; then
+  job "$exp/log/report.log" vqaudio report "$exp"
+  finish
+fi
+
+if stage 8 results "results (exp/$tag/RESULTS.md)" "$exp/RESULTS.md" "$command" "$(checksum "$here/local/results_row.py")"; then
+  job "$exp/log/results.log" python "$here/local/results_row.py" "$exp" --command "$command"
+  finish
+  cat -- "$exp/RESULTS.md"
+fi

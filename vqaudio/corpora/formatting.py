@@ -1,0 +1,141 @@
+"""Formatting: every utterance of a data directory becomes one mono 16-bit WAV file at one rate, long silence trimmed.
+
+The trimming rule: the signal's first difference (which takes away rumble) is measured in windows of 20 ms every 10 ms;
+a window is sound when its RMS is within 35 dB of the loudest window's. What is kept runs from 0.1 s before the first
+window of sound to 0.1 s after the last. The times of ``phones.ctm`` follow.
+"""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from vqaudio import audio, datadir
+from vqaudio.datadir import Phone, Utterance
+from vqaudio.errors import UserError
+from vqaudio.files import atomic_write
+
+RANGE_DB = 35.0
+MARGIN = 0.1
+SHORTEST = 0.1
+
+
+def sound_span(wav: np.ndarray, sample_rate: int) -> tuple[int, int]:
+    """Return the first and the last sample (exclusive) to keep of ``wav`` (T,) by the rule of this module.
+
+    Silence from end to end gives (0, 0).
+    """
+    window, hop, margin = sample_rate // 50, sample_rate // 100, round(MARGIN * sample_rate)
+    energy = np.diff(wav.astype(np.float64), prepend=wav[:1]) ** 2
+    energy = np.pad(energy, (0, max(0, window - len(energy))))
+    total = np.concatenate([[0.0], np.cumsum(energy)])
+    starts = np.arange(0, len(energy) - window + 1, hop)
+    power = total[starts + window] - total[starts]
+    loudest = power.max()
+    if loudest <= 1e-12:
+        return 0, 0
+    sound = np.flatnonzero(power > loudest * 10 ** (-RANGE_DB / 10))
+    first, last = starts[sound[0]], starts[sound[-1]] + window
+    return max(0, int(first) - margin), min(len(wav), int(last) + margin)
+
+
+def shift_phones(phones: Iterable[Phone], start: float, duration: float) -> list[Phone]:
+    """Return the phones in the time of a cut from ``start`` that lasts ``duration`` (seconds), clipped to it."""
+    shifted = []
+    for phone in phones:
+        begin = max(0.0, phone.start - start)
+        end = min(duration, phone.start + phone.duration - start)
+        if end - begin > 5e-4:
+            shifted.append(Phone(round(begin, 3), round(end - begin, 3), phone.phone))
+    return shifted
+
+
+def format_utterance(utterance: Utterance, folder: Path, sample_rate: int) -> tuple[str, float, float, str]:
+    """Write ``folder/<utt>.wav`` and return the utterance's id, the start and duration (s) of the cut, and a reason.
+
+    The reason is empty, or says why nothing was written.
+    """
+    try:
+        wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end)
+    except UserError as error:
+        return utterance.utt, 0.0, 0.0, " ".join(str(error).split())
+    first, last = sound_span(wav, sample_rate)
+    if last == 0:
+        return utterance.utt, 0.0, 0.0, "silent from end to end"
+    if last - first < SHORTEST * sample_rate:
+        return utterance.utt, 0.0, 0.0, f"{len(wav) / sample_rate:.3f} s long, the least is {SHORTEST} s"
+    audio.write(folder / f"{utterance.utt}.wav", wav[first:last], sample_rate)
+    return utterance.utt, first / sample_rate, (last - first) / sample_rate, ""
+
+
+def format_data(source: Path, out: Path, *, sample_rate: int, jobs: int) -> tuple[int, int]:
+    """Format the data directory ``source`` into ``out``: wav/, the Kaldi tables, phones.ctm and drops.tsv.
+
+    Returns the numbers of utterances written and dropped. Raises UserError when nothing is left.
+    """
+    utterances = datadir.read_utterances(source)
+    folder = out / "wav"
+    folder.mkdir(parents=True, exist_ok=True)
+    work = partial(format_utterance, folder=folder.absolute(), sample_rate=sample_rate)
+    with ProcessPoolExecutor(jobs) as pool:
+        cuts = list(pool.map(work, utterances, chunksize=8))
+    kept = {utt: (start, duration) for utt, start, duration, reason in cuts if not reason}
+    drops = [(utt, reason) for utt, _, _, reason in cuts if reason]
+    write_drops(out / "drops.tsv", drops)
+    if not kept:
+        raise UserError(
+            f"{source}: none of {len(utterances)} utterances could be formatted, e.g. {': '.join(drops[0])}"
+        )
+    for stale in folder.glob("*.wav"):
+        if stale.stem not in kept:
+            stale.unlink()
+    _write_tables(source, out, [utterance for utterance in utterances if utterance.utt in kept], kept)
+    return len(kept), len(drops)
+
+
+def write_drops(path: Path, drops: Iterable[tuple[str, str]]) -> None:
+    """Write the utterances left out, a line of utterance <tab> reason each, sorted."""
+    atomic_write(path, "".join(f"{utt}\t{reason}\n" for utt, reason in sorted(drops)))
+
+
+def read_optional(path: Path, keys: Iterable[str]) -> dict[str, str]:
+    """Return the rows of a Kaldi table that belong to ``keys``; nothing when there is no such file."""
+    if not path.is_file():
+        return {}
+    table = datadir.read_table(path)
+    return {key: table[key] for key in sorted(keys) if key in table}
+
+
+def copy_subset(source: Path, out: Path, utterances: list[Utterance]) -> None:
+    """Write the Kaldi tables of some utterances of ``source`` into ``out``, with their text, genders and phones.
+
+    Kaldi wants ``text`` and ``spk2gender`` to be complete: one that is not complete for these utterances is left out.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    utts = [utterance.utt for utterance in utterances]
+    speakers = {utterance.speaker for utterance in utterances}
+    text = read_optional(source / "text", utts)
+    gender = read_optional(source / "spk2gender", speakers)
+    datadir.write_utterances(
+        out,
+        utterances,
+        text=text if len(text) == len(utts) else None,
+        spk2gender=gender if len(gender) == len(speakers) else None,
+    )
+    (out / "phones.ctm").unlink(missing_ok=True)
+    phones = datadir.read_ctm(source / "phones.ctm") if (source / "phones.ctm").is_file() else {}
+    phones = {utt: phones[utt] for utt in utts if utt in phones}
+    if phones:
+        datadir.write_ctm(out / "phones.ctm", phones)
+
+
+def _write_tables(
+    source: Path, out: Path, utterances: list[Utterance], cuts: Mapping[str, tuple[float, float]]
+) -> None:
+    plain = [Utterance(u.utt, (out / "wav" / f"{u.utt}.wav").absolute(), u.speaker) for u in utterances]
+    copy_subset(source, out, plain)
+    if (out / "phones.ctm").is_file():
+        phones = datadir.read_ctm(out / "phones.ctm")
+        datadir.write_ctm(out / "phones.ctm", {utt: shift_phones(phones[utt], *cuts[utt]) for utt in sorted(phones)})
