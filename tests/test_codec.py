@@ -1,0 +1,214 @@
+"""Speech to codes and back: the same result however a recording reaches the model."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_model import save_tiny_model
+
+import vqaudio
+from vqaudio.codec import Codec, ahead, utterance_seed, windows
+from vqaudio.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def codec(model_dir) -> Codec:
+    return vqaudio.load(model_dir)
+
+
+def noise(samples: int, seed: int = 0) -> np.ndarray:
+    swell = 0.5 + 0.4 * np.sin(np.arange(samples) / 3000)
+    return (0.2 * swell * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+def unchunked(codec: Codec, wav: np.ndarray) -> np.ndarray:
+    gain = 10 ** (-26 / 20) / np.sqrt(np.mean(np.square(wav, dtype=np.float64)))
+    with torch.inference_mode():
+        return codec.model.encode(torch.from_numpy(wav * np.float32(gain)).unsqueeze(0))[0].numpy()
+
+
+@pytest.mark.parametrize("samples", [1, 3, 79, 80, 81, 15999, 16000, 16001, 16080, 50000, 3 * 16000])
+def test_chunked_codes_equal_those_of_the_whole(codec, samples):
+    wav = noise(samples)
+    codes = codec.encode(wav, 8000)
+    assert codes.dtype == np.int64
+    assert codes.shape == (1, -(-samples // 80))
+    np.testing.assert_array_equal(codes, unchunked(codec, wav))
+
+
+def test_a_tiny_model_uses_its_codes(codec):
+    assert len(np.unique(codec.encode(noise(40000), 8000))) > 12  # else the tests above would compare constants
+
+
+@given(st.integers(0, 400), st.integers(0, 9), st.integers(1, 30), st.integers(0, 9), st.integers(1, 50))
+@settings(max_examples=80, deadline=None)
+def test_windows_cut_the_stream_padded_with_zeros(samples, left, step, right, block):
+    stream = np.arange(1, samples + 1, dtype=np.float32)
+    found = list(windows((stream[i : i + block] for i in range(0, samples, block)), left, step, right))
+    count = -(-samples // step)
+    padded = np.concatenate([np.zeros(left), stream, np.zeros(count * step - samples + right)])
+    assert len(found) == count
+    for i, (window, valid) in enumerate(found):
+        np.testing.assert_array_equal(window, padded[i * step : i * step + left + step + right])
+        assert valid == min(step, samples - i * step)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_a_file_gives_the_codes_of_its_samples(codec, tmp_path, name):
+    soundfile.write(tmp_path / name, noise(50000), 8000, subtype="PCM_16")
+    wav, _ = soundfile.read(tmp_path / name, dtype="float32")
+    np.testing.assert_array_equal(codec.encode_file(tmp_path / name), codec.encode(wav, 8000))
+    part = codec.encode_file(tmp_path / name, start=1.0, end=3.5)
+    np.testing.assert_array_equal(part, codec.encode(wav[8000:28000], 8000))
+
+
+def test_a_file_of_another_rate_and_several_channels_is_converted(codec, tmp_path):
+    wav = noise(48000)
+    soundfile.write(tmp_path / "a.wav", np.stack([wav, wav], axis=1), 22050, subtype="FLOAT")
+    codes = codec.encode_file(tmp_path / "a.wav")
+    np.testing.assert_array_equal(codes, codec.encode(wav, 22050))
+    assert codes.shape[1] == -(-round(48000 * 8000 / 22050) // 80)
+
+
+def test_codes_do_not_depend_on_loudness(codec):
+    wav = noise(20000)
+    np.testing.assert_array_equal(codec.encode(wav, 8000), codec.encode(0.25 * wav, 8000))
+
+
+def test_without_a_level_loudness_is_left_as_it_is(tmp_path):
+    codec = vqaudio.load(save_tiny_model(tmp_path, level_db=None))
+    wav = noise(20000)
+    with torch.inference_mode():
+        expected = codec.model.encode(torch.from_numpy(wav).unsqueeze(0))[0].numpy()
+    np.testing.assert_array_equal(codec.encode(wav, 8000), expected)
+
+
+def test_codes_do_not_depend_on_the_number_of_threads(codec):
+    wavs = [noise(9000 + 1000 * i, seed=i) for i in range(6)]
+    alone = [codec.encode(wav, 8000) for wav in wavs]
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            together = list(pool.map(lambda wav: codec.encode(wav, 8000), wavs))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("wav", "message"),
+    [
+        (np.zeros(0), r"shape \(0,\)"),
+        (np.zeros((2, 100)), r"shape \(2, 100\)"),
+        (np.array([0.0, np.nan]), r"wav\[1\] is not finite"),
+    ],
+)
+def test_encode_refuses_what_is_not_a_recording(codec, wav, message):
+    with pytest.raises(UserError, match=message):
+        codec.encode(wav, 8000)
+
+
+def test_groups_give_a_row_each(tmp_path):
+    codec = vqaudio.load(save_tiny_model(tmp_path, groups=2))
+    codes = codec.encode(noise(20000), 8000)
+    assert codes.shape == (2, 250)
+    assert codec.decode(codes[:, :3]).shape == (240,)
+
+
+def test_decode_gives_a_hop_of_samples_per_code_and_repeats_with_its_seed(codec):
+    codes = codec.encode(noise(1000), 8000)
+    wav = codec.decode(codes, speaker="p225", seed=1)
+    assert wav.dtype == np.float32
+    assert wav.shape == (13 * 80,)
+    np.testing.assert_array_equal(wav, codec.decode(torch.from_numpy(codes), speaker="p225", seed=1))
+    assert not np.array_equal(wav, codec.decode(codes, speaker="p225", seed=2))
+    assert not np.array_equal(wav, codec.decode(codes, speaker="p226", seed=1))
+    assert not np.array_equal(wav, codec.decode(codes, speaker=None, seed=1))
+
+
+def test_decoding_together_equals_decoding_alone(codec):
+    codes = [codec.encode(noise(n), 8000) for n in (300, 1500, 700)]
+    together = codec.decode_all(codes, ["p225", None, "p226"], [3, 4, 5], threads=2)
+    for wav, code, speaker, seed in zip(together, codes, ["p225", None, "p226"], [3, 4, 5], strict=True):
+        np.testing.assert_array_equal(wav, codec.decode(code, speaker, seed))
+
+
+def test_decoding_undoes_the_pre_emphasis(codec):
+    from vqaudio import audio
+
+    codes = np.array([[1, 2, 3]])
+    condition = codec._condition(codes, None)
+    from vqaudio.sampling import generate
+
+    [levels] = generate(codec.model.decoder, [condition], hop_length=80, seeds=[0])
+    emphasised = audio.mu_law_decode(levels).numpy()
+    wav = codec.decode(codes, seed=0)
+    np.testing.assert_allclose(wav[1:] - 0.85 * wav[:-1], emphasised[1:], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        (np.array([[0, 16]]), "code 16 lies outside the codebook of 16"),
+        (np.array([[-1, 3]]), "code -1 lies outside the codebook of 16"),
+        (np.array([1, 2]), r"shape \(2,\)"),
+        (np.zeros((1, 0), dtype=int), r"shape \(1, 0\)"),
+        (np.zeros((2, 5), dtype=int), r"shape \(2, 5\)"),
+    ],
+)
+def test_decode_refuses_codes_of_another_codebook(codec, codes, message):
+    with pytest.raises(UserError, match=message):
+        codec.decode(codes)
+
+
+def test_an_unknown_speaker_is_refused_with_the_known_ones(codec):
+    with pytest.raises(UserError, match=r"'p999' is not one the model was trained on \(p225, p226\)"):
+        codec.decode(np.array([[1]]), speaker="p999")
+
+
+@pytest.mark.parametrize("temperature", [-1.0, float("nan")])
+def test_a_temperature_below_zero_is_refused(codec, temperature):
+    with pytest.raises(UserError, match="temperature"):
+        codec.decode(np.array([[1]]), temperature=temperature)
+
+
+def test_seeds_of_utterances_differ_and_stay():
+    assert utterance_seed(0, "a") == 7473381847846152037
+    assert len({utterance_seed(seed, utt) for seed in range(3) for utt in "abc"}) == 9
+
+
+def test_ahead_passes_on_items_and_errors():
+    assert [x.tolist() for x in ahead(iter([np.ones(1), np.zeros(2)]))] == [[1], [0, 0]]
+
+    def broken():
+        yield np.ones(1)
+        raise UserError("cut off")
+
+    with pytest.raises(UserError, match="cut off"):
+        list(ahead(broken()))
+
+
+def test_the_package_encodes_and_decodes_in_one_call(model_dir, codec):
+    wav = noise(1000)
+    codes = vqaudio.encode(model_dir, wav, 8000)
+    np.testing.assert_array_equal(codes, codec.encode(wav, 8000))
+    np.testing.assert_array_equal(vqaudio.decode(model_dir, codes, "p226", seed=5), codec.decode(codes, "p226", 5))
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, vqaudio; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
