@@ -1,0 +1,138 @@
+import re
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+import vqaudio
+
+tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no reader of pyproject.toml")
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SETUPTOOLS = PROJECT["tool"]["setuptools"]
+GROUPS = [
+    (model.stem, quantizer.stem, trainer.stem)
+    for model in sorted((ROOT / "conf/model").glob("*.yaml"))
+    for quantizer in sorted((ROOT / "conf/quantizer").glob("*.yaml"))
+    for trainer in sorted((ROOT / "conf/trainer").glob("*.yaml"))
+]
+
+
+def constraints() -> dict[str, list[Requirement]]:
+    pins: dict[str, list[Requirement]] = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            pin = Requirement(line)
+            pins.setdefault(canonical(pin.name), []).append(pin)
+    return pins
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_version_of_the_package_is_that_of_the_project():
+    assert vqaudio.__version__ == PROJECT["project"]["version"]
+
+
+def test_version_of_the_project_has_a_section_in_the_changelog():
+    assert f"## [{vqaudio.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_package_folder_ships():
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "vqaudio").rglob("__init__.py")}
+    assert set(SETUPTOOLS["packages"]) == folders | {"vqaudio.conf"}
+
+
+def test_every_data_file_ships():
+    for package in SETUPTOOLS["packages"]:
+        folder = ROOT / SETUPTOOLS["package-dir"].get(package, package.replace(".", "/"))
+        patterns = SETUPTOOLS["package-data"].get(package, [])
+        for path in folder.rglob("*"):
+            inner = path.relative_to(folder)
+            of_this_package = not any((folder / p / "__init__.py").exists() for p in inner.parents if p != Path())
+            if path.is_file() and of_this_package and path.suffix != ".py" and "__pycache__" not in inner.parts:
+                assert any(fnmatch(str(inner), pattern.removeprefix("**/")) for pattern in patterns), path
+
+
+def test_every_dependency_is_pinned_within_its_bounds():
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    pins = constraints()
+    for text in [*PROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]:
+        wanted = Requirement(text)
+        for pin in pins[canonical(wanted.name)]:
+            (specifier,) = pin.specifier
+            assert specifier.operator == "=="
+            assert Version(specifier.version) in wanted.specifier, pin
+
+
+def test_no_dependency_of_a_dependency_is_left_unpinned():
+    from importlib.metadata import PackageNotFoundError, requires
+
+    pins = constraints()
+    for name in pins:
+        try:
+            lines = requires(name) or []
+        except PackageNotFoundError:
+            continue  # e.g. the pins of an extra that is not installed
+        for requirement in map(Requirement, lines):
+            # torch itself pins what its CUDA builds need; setuptools is a part of Python's build tools
+            elsewhere = canonical(requirement.name).startswith(("nvidia-", "cuda-", "triton", "setuptools"))
+            if not elsewhere and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+                assert canonical(requirement.name) in pins, f"{name} needs {requirement}"
+
+
+def test_constraints_name_no_path_of_a_machine():
+    assert not re.search(r"file:|@|/", (ROOT / "constraints.txt").read_text().partition("absl")[2])
+
+
+@pytest.mark.parametrize(("model", "quantizer", "trainer"), GROUPS)
+def test_every_combination_of_the_shipped_configuration_builds_a_model(model, quantizer, trainer):
+    from vqaudio.model import build_model
+    from vqaudio.train_app import compose
+
+    cfg = compose([f"model={model}", f"quantizer={quantizer}", f"trainer={trainer}"])
+    built = build_model(cfg, speakers=3)
+    assert built.encoder.hop_length == {"tiny": 160, "base": 320, "paper": 64}[model]
+
+
+@pytest.mark.parametrize("override", ["modle=tiny", "model=huge", "trainer.max_stpes=3", "lr=1"])
+def test_a_misspelt_override_is_refused_in_one_line(override):
+    result = subprocess.run(
+        [Path(sys.executable).parent / "vqaudio", "train", override],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_command_line_starts_without_heavy_imports():
+    heavy = ("torch", "numpy", "scipy", "librosa", "numba", "matplotlib", "hydra", "soundfile")
+    code = f"import sys, vqaudio.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_licence_is_the_one_that_the_project_declares():
+    assert PROJECT["project"]["license"] == "Apache-2.0"
+    text = (ROOT / "LICENSE").read_text()
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_installing_refuses_an_old_python_in_one_line(tmp_path):
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\ncase "$1" in --version) echo Python 3.8.1 ;; *) exit 1 ;; esac\n')
+    old.chmod(0o755)
+    result = subprocess.run(
+        [ROOT / "tools/install.sh"], env={"PYTHON": str(old), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert "3.8.1" in result.stderr
+    assert "3.10" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
