@@ -5,7 +5,7 @@ eSpeak NG is licensed under the GPL, version 3 or later. It is no part of this p
 
 The phones are eSpeak's phonemes under ARPAbet names (AX, DX, EL as in TIMIT; AAR, AOR, EHR, IHR, UHR are its r-coloured
 vowels, one phone each), timed to the sample by its phoneme events. Three things are settled here: a stop's closure
-belongs to the stop, a gap of 20 ms and more is SIL, and an l that closes a syllable, which eSpeak sounds inside the
+belongs to the stop, a gap of 30 ms and more is SIL, and an l that closes a syllable, which eSpeak sounds inside the
 vowel, gets the last part of that vowel.
 """
 
@@ -20,7 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vqaudio import audio
+from vqaudio.datadir import Phone, write_ctm
 from vqaudio.errors import JobError, UserError
+from vqaudio.files import atomic_write
 
 SAMPLE_RATE = 48000  # Hz, as VCTK
 _PEAK = 0.7  # of full scale, in every file
@@ -58,12 +61,11 @@ _PHONES = {
 }
 _GLIDE = ";"  # from a vowel to the next: part of the first
 _CLOSED = frozenset({"P", "B", "T", "D", "K", "G", "CH", "JH"})  # phones that begin with a silent closure
-_SHORTEST_PAUSE = 0.02  # seconds; a shorter gap belongs to the phone before it
+_SHORTEST_PAUSE = 0.03  # seconds; a shorter gap belongs to the phone before it
 # Share of vowel and l in one that is the l: what "sailed" is longer than "said", over eleven vowels and three rates.
 _DARK_L = 0.42
 
 _Mark = tuple[int, str]  # first sample, phone
-_Phone = tuple[float, float, str]  # start and duration in seconds, phone: a line of a CTM
 
 
 class _EventId(ctypes.Union):
@@ -109,7 +111,10 @@ class _Synthesizer:
         data = folder / "espeak-ng-data"  # eSpeak cuts a path at 160 characters: this one is short
         if not data.exists():
             data.symlink_to(Path(espeakng_loader.get_data_path()).resolve())
-        self._library = ctypes.CDLL(str(library))
+        try:
+            self._library = ctypes.CDLL(str(library))
+        except OSError as error:
+            raise JobError(f"{library}: cannot be loaded ({error}); set TMPDIR to a folder that allows it") from error
         self._blocks: list[np.ndarray] = []
         self._events: list[tuple[int, str]] = []
         self._callback = _CALLBACK(self._receive)  # kept: the library holds only the pointer
@@ -125,7 +130,7 @@ class _Synthesizer:
         for i in itertools.takewhile(lambda i: events[i].type, itertools.count()):
             if events[i].type == _EVENT_PHONEME:
                 # `sample` counts from the start of the call, over all clauses; `audio_position` is the same cut to ms.
-                self._events.append((events[i].sample, events[i].id.string.decode("ascii")))
+                self._events.append((events[i].sample, events[i].id.string.decode("ascii", "replace")))
         return 0
 
     def speak(self, sentence: str, rate: int, pitch: int, pitch_range: int) -> tuple[np.ndarray, list[_Mark]]:
@@ -179,10 +184,8 @@ def _marks(samples: np.ndarray, events: list[_Mark], rate: int) -> list[_Mark]:
 
 def _speak(
     synthesizer: _Synthesizer, sentence: str, speaker: int, rng: random.Random
-) -> tuple[np.ndarray, list[_Phone]]:
+) -> tuple[np.ndarray, list[Phone]]:
     """Float32 wav (T,) at 48 kHz, T a whole number of milliseconds, and its phones from 0 to its end."""
-    import soxr
-
     turn, voice = divmod(speaker, len(VOICES))
     words_per_minute = 165 + 5 * (speaker % 5) + rng.randint(-6, 6)
     pitch = VOICES[voice].pitch + _TURNS[turn] + rng.randint(-3, 3)
@@ -191,12 +194,12 @@ def _speak(
     marks = _marks(samples, events, rate)
     first, last = marks[1][0], marks[-1][0]  # eSpeak's own silence at both ends gives way to ours
     before, after = (round(rng.uniform(0.1, 0.2) * rate) for _ in range(2))
-    wav = soxr.resample(np.pad(samples[first:last].astype(np.float32), (before, after)), rate, SAMPLE_RATE)
+    wav = audio.resample(np.pad(samples[first:last].astype(np.float32), (before, after)), rate, SAMPLE_RATE)
     milliseconds = len(wav) * 1000 // SAMPLE_RATE
     wav = wav[: milliseconds * SAMPLE_RATE // 1000]
     starts = [0, *(round((start - first + before) * 1000 / rate) for start, _ in marks[1:])]
     spans = zip(starts, [*starts[1:], milliseconds], [phone for _, phone in marks], strict=True)
-    phones = [(start / 1000, (end - start) / 1000, phone) for start, end, phone in spans if end > start]
+    phones = [Phone(start / 1000, (end - start) / 1000, phone) for start, end, phone in spans if end > start]
     return wav * (_PEAK / np.abs(wav).max()), phones
 
 
@@ -244,6 +247,19 @@ def _check(out: Path, speakers: int, utterances: int) -> None:
             raise UserError(f"{path}: this recording is of another corpus; name a new folder or remove {out}")
 
 
+def _make_folders(out: Path, speaker: str) -> tuple[Path, Path]:
+    """Return a speaker's folders for recordings and texts, empty of what an interrupted run left half-written."""
+    folders = out / "wav48_silence_trimmed" / speaker, out / "txt" / speaker
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be made ({error.strerror}); name a folder you may write to") from error
+        for partial in folder.glob(".partial-*"):
+            partial.unlink()
+    return folders
+
+
 def make_corpus(out: Path, *, speakers: int = 8, utterances: int = 24, seed: int = 0) -> None:
     """Speak `utterances` sentences by each of `speakers` voices into the folder `out`, in the layout of VCTK 0.92.
 
@@ -256,9 +272,8 @@ def make_corpus(out: Path, *, speakers: int = 8, utterances: int = 24, seed: int
 
     out = Path(out)
     _check(out, speakers, utterances)
-    (out / "phones.ctm").unlink(missing_ok=True)  # its presence says that the corpus is whole
     lists = _assign(_read_sentences(), speakers, utterances, random.Random(f"sentences {seed}"))
-    ctm: dict[str, list[_Phone]] = {}
+    ctm: dict[str, list[Phone]] = {}
     info = ["ID  AGE  GENDER  ACCENTS  REGION COMMENTS"]
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
@@ -266,26 +281,16 @@ def make_corpus(out: Path, *, speakers: int = 8, utterances: int = 24, seed: int
     ):
         for i in range(speakers):
             voice = VOICES[i % len(VOICES)]
+            recordings, texts = _make_folders(out, _speaker_id(i))
+            (out / "phones.ctm").unlink(missing_ok=True)  # its presence says that the corpus is whole
             synthesizer = _Synthesizer(Path(folder), f"speaker{i}", voice.variant)
             for k, sentence in enumerate(lists[i]):
                 utt = _utterance_id(i, k)
                 wav, ctm[utt] = _speak(synthesizer, sentence, i, random.Random(f"{seed} {utt}"))
-                _write_utterance(out, utt, wav, sentence)
+                audio.write(recordings / f"{utt}_mic1.flac", wav, SAMPLE_RATE)
+                atomic_write(texts / f"{utt}.txt", sentence + "\n")
                 bar.update()
             synthesizer.close()
             info.append(f"{_speaker_id(i)}  --  {voice.gender}  American  (eSpeak NG en-us+{voice.variant})")
-    (out / "speaker-info.txt").write_text("".join(f"{line}\n" for line in info))
-    lines = (f"{utt} 1 {start:.3f} {duration:.3f} {phone}\n" for utt in ctm for start, duration, phone in ctm[utt])
-    (out / "phones.ctm").write_text("".join(lines))
-
-
-def _write_utterance(out: Path, utt: str, wav: np.ndarray, sentence: str) -> None:
-    speaker = utt.split("_")[0]
-    recording = out / "wav48_silence_trimmed" / speaker / f"{utt}_mic1.flac"
-    text = out / "txt" / speaker / f"{utt}.txt"
-    for path in (recording, text):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    import soundfile
-
-    soundfile.write(recording, wav, SAMPLE_RATE, subtype="PCM_16")
-    text.write_text(sentence + "\n")
+    atomic_write(out / "speaker-info.txt", "".join(f"{line}\n" for line in info))
+    write_ctm(out / "phones.ctm", ctm)
