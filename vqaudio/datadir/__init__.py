@@ -4,15 +4,22 @@ UTF-8, LF, one "key value…" line per key, sorted as under LC_ALL=C; wav.scp, u
 text, utt2dur, spk2gender, reco2dur and phones.ctm (https://kaldi-asr.org/doc/data_prep.html).
 """
 
+from vqaudio.datadir.repair import fix
+from vqaudio.datadir.splitting import split
 from vqaudio.datadir.tables import Phone, Utterance, read_ctm, read_table, write_ctm, write_table
 from vqaudio.datadir.utterances import read_utterances, write_utterances
+from vqaudio.datadir.validation import Problems, validate
 
 __all__ = [
     "Phone",
+    "Problems",
     "Utterance",
+    "fix",
     "read_ctm",
     "read_table",
     "read_utterances",
+    "split",
+    "validate",
     "write_ctm",
     "write_table",
     "write_utterances",

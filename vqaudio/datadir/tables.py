@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,10 @@ from vqaudio.errors import UserError
 from vqaudio.files import atomic_write
 
 _LINE = re.compile(r"([^ \t]+)(?:[ \t]+(.*))?", re.DOTALL)
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+ODD_SPACE = re.compile("[^\\S \t]|[\u200b\ufeff]")
+"""White space other than blank and tab, and two characters of no width that pass for it."""
 PIPE_CURE = "a command would be run by a shell: write its output to a file (sox, ffmpeg) and give that path"
 
 
@@ -36,47 +39,55 @@ class Phone(NamedTuple):
     phone: str
 
 
-class Table(NamedTuple):
-    """What a table holds: ``values`` by key, the ``lines`` (numbered from 1) they stand on, ``problems`` in words."""
+@dataclass
+class Table:
+    """What a table file holds: ``values`` by key, the ``lines`` (from 1) they stand on, and what is wrong with it."""
 
-    values: dict[str, str]
-    lines: dict[str, int]
-    problems: list[str]
+    path: Path
+    values: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+    malformed: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    contradicting: list[str] = field(default_factory=list)
+    unsorted: list[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that is wrong, one line each with its cure."""
+        return [
+            *self.malformed,
+            *(f"{line}: keep one (vqaudio data fix)" for line in self.repeated + self.contradicting),
+            *(f"{line}: sort under LC_ALL=C (vqaudio data fix)" for line in summary(self.unsorted)),
+        ]
 
 
-def scan_table(path: Path, what: str) -> Table:
-    """Read what can be read of a table, and list everything that is wrong with it; raises nothing.
+def scan_table(path: Path, what: str, content: bytes | None = None) -> Table:
+    """Read what can be read of a table, and note everything that is wrong with it; raises nothing.
 
     Of lines with the same key the first counts. ``what`` names the value that each key needs; "" lets it be absent.
+    ``content`` stands for the bytes of the file where they are known.
     """
-    table = Table({}, {}, [])
-    previous, unsorted = "", []
-    for number, line in scan_lines(path, table.problems):
+    table = Table(path)
+    previous = ""
+    for number, line in scan_lines(path, table.malformed, content):
         match = _LINE.fullmatch(line)
-        if not match or line[0] in " \t":
-            table.problems.append(f"{path}:{number}: no key at the start of the line: write '<key> <value>'")
+        if not match:
+            table.malformed.append(f"{path}:{number}: starts with a blank: write '<key> <value>'")
             continue
         key, value = match[1], (match[2] or "").rstrip(" \t")
         if problem := _key_problem(key):
-            table.problems.append(f"{path}:{number}: {problem}")
+            table.malformed.append(f"{path}:{number}: {problem}")
         elif not value and what:
-            table.problems.append(f"{path}:{number}: '{key}' stands alone: add {what}, or remove the line")
+            table.malformed.append(f"{path}:{number}: '{key}' stands alone: add {what}, or remove the line")
         elif key in table.values:
-            same = "the same line as" if table.values[key] == value else "contradicts"
-            table.problems.append(
-                f"{path}:{number}: duplicate '{key}', {same} line {table.lines[key]}: keep one (vqaudio data fix)"
-            )
+            same = table.values[key] == value
+            words = f"duplicate '{key}', {'as on' if same else 'contradicts'} line {table.lines[key]}"
+            (table.repeated if same else table.contradicting).append(f"{path}:{number}: {words}")
         else:
             table.values[key], table.lines[key] = value, number
             if key < previous:
-                unsorted.append((number, key, previous))
+                table.unsorted.append(f"{path}:{number}: '{key}' after '{previous}'")
             previous = key
-    if unsorted:
-        number, key, before = unsorted[0]
-        more = f", and {len(unsorted) - 1} more such lines" if len(unsorted) > 1 else ""
-        table.problems.append(
-            f"{path}:{number}: '{key}' after '{before}'{more}: sort under LC_ALL=C (vqaudio data fix)"
-        )
     return table
 
 
@@ -122,12 +133,12 @@ def read_ctm(path: str | Path) -> dict[str, list[Phone]]:
     return phones
 
 
-def scan_ctm(path: Path) -> tuple[dict[str, list[Phone]], list[str]]:
+def scan_ctm(path: Path, content: bytes | None = None) -> tuple[dict[str, list[Phone]], list[str]]:
     """Read what can be read of a CTM file, and list everything that is wrong with it; raises nothing."""
     phones: dict[str, list[Phone]] = {}
     problems: list[str] = []
     previous = ""
-    for number, line in scan_lines(path, problems):
+    for number, line in scan_lines(path, problems, content):
         fields = re.split(r"[ \t]+", line.strip(" \t"))
         start, duration = (parse_seconds(x) for x in fields[2:4]) if len(fields) in (5, 6) else (None, None)
         if start is None or duration is None:
@@ -151,10 +162,10 @@ def write_ctm(path: str | Path, mapping: Mapping[str, Iterable[Phone]]) -> None:
     atomic_write(path, "".join(lines))
 
 
-def scan_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
+def scan_lines(path: Path, problems: list[str], content: bytes | None = None) -> list[tuple[int, str]]:
     """Return the numbered lines of a UTF-8 file that have text in them, and add what is wrong to ``problems``."""
     try:
-        content = path.read_bytes()
+        content = path.read_bytes() if content is None else content
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         problems.append(f"{path}: cannot be read ({reason}): check the path")
@@ -186,11 +197,8 @@ def scan_lines(path: Path, problems: list[str]) -> list[tuple[int, str]]:
 
 def parse_seconds(text: str) -> float | None:
     """Return a time that is finite and not negative, else None."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < math.inf else None
+    seconds = float(text) if _NUMBER.fullmatch(text) else math.inf
+    return seconds if seconds < math.inf else None
 
 
 def format_seconds(seconds: float) -> str:
@@ -203,6 +211,12 @@ def refuse(problems: list[str]) -> None:
     if problems:
         more = f" (and {len(problems) - 1} more problems: vqaudio data validate lists them)"
         raise UserError(problems[0] + (more if len(problems) > 1 else ""))
+
+
+def summary(lines: list[str]) -> list[str]:
+    """Return the first of many lines that say the same, with the number of the others; nothing for none."""
+    more = f", and {len(lines) - 1} more such lines" if len(lines) > 1 else ""
+    return [line + more for line in lines[:1]]
 
 
 def is_pipe(value: str) -> bool:

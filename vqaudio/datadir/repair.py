@@ -1,0 +1,174 @@
+"""Mending a data directory: what is sound stays, what is not goes, and the originals are kept."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from vqaudio.datadir.layout import Kind, tables_of
+from vqaudio.datadir.tables import (
+    ODD_SPACE,
+    PIPE_CURE,
+    Table,
+    is_pipe,
+    refuse,
+    scan_ctm,
+    scan_table,
+    write_ctm,
+    write_table,
+)
+from vqaudio.datadir.utterances import invert, parse_segment
+from vqaudio.datadir.validation import FRAME, Recording, Span, examine, span_problem
+from vqaudio.errors import UserError
+
+_MARK = b"\xef\xbb\xbf"
+
+
+def fix(data: str | Path, frame: float = FRAME) -> list[str]:
+    """Mend a data directory, and return what was done, one line each; an empty list when nothing was.
+
+    Sorts; drops malformed and repeated lines (of two that contradict each other the first stays), carriage returns and
+    odd white space; keeps the utterances that every table has and whose audio is sound and lasts a ``frame``
+    (seconds); rebuilds spk2utt. Originals of the files that change are kept in ``.backup/``, where nothing is ever overwritten.
+
+    Raises:
+        UserError: wav.scp holds commands, a file needed is missing, or no utterance would remain; nothing is changed.
+    """
+    data = Path(data)
+    kinds = tables_of(data)
+    for name in ("wav.scp", "utt2spk"):
+        if name not in kinds:
+            raise UserError(f"{data / name}: no such file: it cannot be rebuilt from the others; add it")
+    tables = {name: scan_table(data / name, kind.what, _content(data / name)) for name, kind in kinds.items()}
+    wavs = tables["wav.scp"].values
+    refuse([f"{data / 'wav.scp'}: '{key}' is '{value}': {PIPE_CURE}" for key, value in wavs.items() if is_pipe(value)])
+    spans, drops = _read_spans(tables)
+    drops = _missing_keys(tables, kinds, spans) | drops | _broken_audio(spans, examine(wavs), frame)
+    keep = sorted(spans.keys() - drops.keys())
+    if not keep:
+        example = "; ".join(f"'{utt}': {reason}" for utt, reason in sorted(drops.items())[:1])
+        raise UserError(f"{data}: no utterance would remain ({example or 'there is none'}): nothing was changed")
+    done = [line for table in tables.values() for line in _line_repairs(table)]
+    done += [f"{data}: dropped '{utt}': {reason}" for utt, reason in sorted(drops.items())]
+    done += _write_tables(data, tables, select(tables, kinds, spans, keep))
+    if (data / "phones.ctm").exists():
+        done += _fix_phones(data / "phones.ctm", set(keep))
+    return done
+
+
+def select(
+    tables: Mapping[str, Table], kinds: Mapping[str, Kind], spans: Mapping[str, Span], keep: list[str]
+) -> dict[str, dict[str, str]]:
+    """Return the lines of every table that belong to the utterances ``keep``, and their spk2utt."""
+    utt2spk = {utt: tables["utt2spk"].values[utt] for utt in keep}
+    keys = {"utterance": set(keep), "recording": {spans[utt][0] for utt in keep}, "speaker": set(utt2spk.values())}
+    chosen = {
+        name: {key: value for key, value in table.values.items() if key in keys[kinds[name].key]}
+        for name, table in tables.items()
+    }
+    return chosen | {"spk2utt": invert(utt2spk)}
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file less byte order mark and carriage returns at line ends."""
+    try:
+        return path.read_bytes().removeprefix(_MARK).replace(b"\r\n", b"\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}): check the file") from error
+
+
+def _read_spans(tables: Mapping[str, Table]) -> tuple[dict[str, Span], dict[str, str]]:
+    """Return where each utterance lies, and the malformed segments by utterance."""
+    if "segments" not in tables:
+        return {utt: (utt, 0.0, None) for utt in tables["wav.scp"].values}, {}
+    parsed = {utt: parse_segment(value) for utt, value in tables["segments"].values.items()}
+    bad = {utt: span for utt, span in parsed.items() if isinstance(span, str)}
+    return {utt: span for utt, span in parsed.items() if not isinstance(span, str)}, bad
+
+
+def _broken_audio(spans: Mapping[str, Span], recordings: Mapping[str, Recording | str], frame: float) -> dict[str, str]:
+    drops = {}
+    for utt, span in spans.items():
+        recording = recordings.get(span[0], f"wav.scp lacks its recording '{span[0]}'")
+        problem = recording if isinstance(recording, str) else span_problem(span, recording, frame)
+        if problem:
+            drops[utt] = problem
+    return drops
+
+
+def _missing_keys(tables: Mapping[str, Table], kinds: Mapping[str, Kind], spans: Mapping[str, Span]) -> dict[str, str]:
+    """Return the utterances that not every table knows, or whose speaker or recording it does not."""
+    speakers = tables["utt2spk"].values
+    everyone = set(spans).union(*(t.values for name, t in tables.items() if kinds[name].key == "utterance"))
+    drops: dict[str, str] = {}
+    for name in tables.keys() - {"spk2utt"}:
+        for utt in everyone:
+            owners = {"utterance": utt, "speaker": speakers.get(utt), "recording": spans.get(utt, ("",))[0]}
+            if owners[kinds[name].key] not in tables[name].values:
+                drops[utt] = (
+                    f"{name} lacks it" if kinds[name].key == "utterance" else f"{name} lacks its {kinds[name].key}"
+                )
+    return drops
+
+
+def _line_repairs(table: Table) -> list[str]:
+    """Say what reading and writing a table again does to its lines."""
+    raw, path = table.path.read_bytes(), table.path
+    done = [f"dropped the line {problem}" for problem in table.malformed]
+    done += [f"{line}: kept the first" for line in table.contradicting]
+    if table.repeated:
+        done.append(f"{path}: dropped {len(table.repeated)} repeated lines")
+    if table.unsorted:
+        done.append(f"{path}: sorted")
+    if raw.startswith(_MARK) or b"\r\n" in raw:
+        done.append(f"{path}: removed byte order mark or carriage returns")
+    if raw and not raw.endswith(b"\n"):
+        done.append(f"{path}: added the newline of the last line")
+    return done
+
+
+def _write_tables(data: Path, tables: Mapping[str, Table], chosen: Mapping[str, dict[str, str]]) -> list[str]:
+    """Write the tables that change, after a copy of the original, and say what `_line_repairs` does not."""
+    done = []
+    for name, values in chosen.items():
+        path = data / name
+        if name == "text":
+            spaced = {utt: " ".join(ODD_SPACE.sub(" ", value).split()) for utt, value in values.items()}
+            changed = sum(bool(ODD_SPACE.search(value)) for value in values.values())
+            values = spaced if changed else values
+            done += [f"{path}: put blanks for odd white space in {changed} lines"] if changed else []
+        before = tables[name] if name in tables else Table(path)
+        if name == "spk2utt" and before.values != values:
+            done.append(f"{path}: rebuilt from utt2spk")
+        elif len(values) < len(before.values):
+            done.append(f"{path}: {len(before.values) - len(values)} of {len(before.values)} entries dropped")
+        mended = before.problems or before.values != values
+        if mended or _content(path) != path.read_bytes() or not path.read_bytes().endswith(b"\n"):
+            back_up(path)
+            write_table(path, values)
+    return done
+
+
+def _fix_phones(path: Path, keep: set[str]) -> list[str]:
+    """Sort alignments, and drop malformed lines and those of utterances that are gone."""
+    alignments, problems = scan_ctm(path, _content(path))
+    kept = {utt: sorted(phones) for utt, phones in alignments.items() if utt in keep}
+    done = [f"mended {problem}" for problem in problems]
+    if len(kept) < len(alignments):
+        done.append(f"{path}: dropped the phones of {len(alignments) - len(kept)} utterances")
+    if done:
+        back_up(path)
+        write_ctm(path, kept)
+    return done
+
+
+def back_up(path: Path) -> None:
+    """Copy a file, if it exists, into ``.backup/`` beside it under a name that is free."""
+    if not path.exists():
+        return
+    folder = path.parent / ".backup"
+    folder.mkdir(exist_ok=True)
+    copy, number = folder / path.name, 1
+    while copy.exists():
+        number += 1
+        copy = folder / f"{path.name}.{number}"
+    shutil.copy2(path, copy)
