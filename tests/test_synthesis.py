@@ -116,14 +116,14 @@ def test_changed_units_make_only_their_files_again(model_dir, codec, units, tmp_
     out = tmp_path / "out"
     run(model_dir, units, out)
     made.clear()
-    write_units(units, settings_of(codec, False), {**CODES, "b": np.array([[5, 6]])}.items(), [])
+    write_units(units, settings_of(codec, False), {**CODES, "b": CODES["b"] + 1}.items(), [])
     run(model_dir, units, out)
     assert made == [utterance_seed(0, "b")]
-    assert soundfile.info(out / "b.wav").frames == 160
 
 
 def test_a_killed_job_continues_with_what_is_missing(model_dir, units, tmp_path, made, monkeypatch):
     out = tmp_path / "out"
+    run(model_dir, units, out, seed=1)
     monkeypatch.setattr(synthesis, "GROUP_UTTERANCES", 1)
     write, count = synthesis.audio.write, 0
 
@@ -143,7 +143,8 @@ def test_a_killed_job_continues_with_what_is_missing(model_dir, units, tmp_path,
     run(model_dir, units, out)
     assert made == [utterance_seed(0, utt) for utt in "cde"]
     run(model_dir, units, tmp_path / "whole")
-    assert (out / "a.wav").read_bytes() == (tmp_path / "whole" / "a.wav").read_bytes()
+    for utt in CODES:
+        assert (out / f"{utt}.wav").read_bytes() == (tmp_path / "whole" / f"{utt}.wav").read_bytes()
 
 
 def test_a_table_gives_each_utterance_its_voice(model_dir, codec, units, tmp_path):

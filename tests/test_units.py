@@ -150,7 +150,7 @@ def test_units_of_another_model_are_refused(folder):
 
 def test_a_unit_directory_without_utterances_is_refused(tmp_path):
     write_units(tmp_path, INFO, [], [("a", "broken")])
-    with pytest.raises(UserError, match="no utterances; see failed.txt"):
+    with pytest.raises(UserError, match=r"no utterances; see failed\.txt"):
         read_units(tmp_path)
 
 
@@ -191,5 +191,5 @@ def test_a_writer_refuses_units_of_other_settings(tmp_path, finished):
 
 def test_a_writer_refuses_units_of_unknown_origin(tmp_path):
     (tmp_path / "units.txt").write_text("a 1 2\n")
-    with pytest.raises(UserError, match="units.txt without units.json"):
+    with pytest.raises(UserError, match=r"units\.txt without units\.json"):
         UnitWriter(tmp_path, INFO)

@@ -34,7 +34,7 @@ def save_tiny_model(folder: Path, *, seed: int = 0, groups: int = 1, level_db: f
                     "residual": 8,
                     "gate": 8,
                     "skip": 8,
-                },  # fmt: skip
+                },
             },
             "quantizer": {
                 "name": "kmeans",
@@ -46,7 +46,7 @@ def save_tiny_model(folder: Path, *, seed: int = 0, groups: int = 1, level_db: f
                     "decay": 0.99,
                     "commitment": 0.25,
                     "restart_threshold": 0.1,
-                },  # fmt: skip
+                },
             },
             "data": {"sample_rate": 8000, "level_db": level_db, "pre_emphasis": 0.85},
         }
