@@ -1,0 +1,89 @@
+"""What a model directory holds, in words and figures."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from vqaudio.checkpoint import LoadedModel, load_model
+from vqaudio.errors import UserError
+
+SHOWN_SPEAKERS = 12
+
+
+def describe(exp: Path) -> str:
+    """Describe a model directory in lines of a name and a value.
+
+    Raises:
+        UserError: the directory holds no complete model.
+
+    """
+    facts = {"model": str(exp), **model_facts(load_model(exp)), **training_facts(read_metrics(exp))}
+    width = max(map(len, facts))
+    return "\n".join(f"{name:{width}}  {value}" for name, value in facts.items())
+
+
+def model_facts(loaded: LoadedModel) -> dict[str, str]:
+    """Return the facts of a model by name: sizes, times, codebook, bitrate, speakers, hash."""
+    model, sample_rate = loaded.model, int(loaded.config.data.sample_rate)
+    encoder, quantizer, decoder = model.encoder, model.quantizer, model.decoder
+    frame_rate = sample_rate / encoder.hop_length
+    groups, size = quantizer.groups, quantizer.codebook_size
+    parts = {"encoder": encoder, "conditioner": model.conditioner, "WaveNet": decoder}
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    # A codebook that moves by averages is a buffer, no parameter; it counts all the same.
+    learnt = {**dict(quantizer.named_parameters()), "codebook": quantizer.codebook}
+    counts["quantizer"] = sum(tensor.numel() for tensor in learnt.values())
+    speakers = loaded.speakers[1:]
+    names = ", ".join(speakers[:SHOWN_SPEAKERS]) + (", …" if len(speakers) > SHOWN_SPEAKERS else "")
+    ms = 1000 / sample_rate
+    past = decoder.receptive_field * ms
+    by_part = ", ".join(f"{name} {_millions(count)}" for name, count in counts.items())
+    return {
+        "parameters": f"{_millions(sum(counts.values()))} ({by_part})",
+        "sample rate": f"{sample_rate} Hz",
+        "hop": f"{encoder.hop_length} samples, {encoder.hop_length * ms:.4g} ms",
+        "frame rate": f"{frame_rate:g} Hz",
+        "receptive field": f"encoder {encoder.receptive_field * ms:.1f} ms a frame, WaveNet {past:.1f} ms of past",
+        "codebook": f"{groups} × {size} codes of {quantizer.codebook.shape[-1]} values, {loaded.config.quantizer.name}",
+        "nominal bitrate": f"{frame_rate * groups * math.log2(size):.4g} bit/s",
+        "speakers": f"{len(speakers)} ({names})" if speakers else "none",
+        "hash": loaded.hash,
+    }
+
+
+def training_facts(metrics: list[dict[str, Any]]) -> dict[str, str]:
+    """Return how long the model was trained, by what training logged; nothing where it logged nothing."""
+    if not metrics:
+        return {}
+    last = metrics[-1]
+    minutes = last.get("seconds", 0.0) / 60
+    return {"training": f"{last['step']} steps in {minutes:.1f} minutes"}
+
+
+def read_metrics(exp: Path) -> list[dict[str, Any]]:
+    """Read ``metrics.jsonl``: an object per logging, in the order of steps; empty where there is no file.
+
+    Raises:
+        UserError: a line is not an object with a step; only the last may be cut off, by a run that was killed.
+
+    """
+    path = exp / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+            entry["step"] = int(entry["step"])
+        except (ValueError, TypeError, KeyError):
+            if number == len(lines):
+                break
+            raise UserError(f"{path}:{number}: not a JSON object with a step; remove the line") from None
+        entries.append(entry)
+    return entries
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.2f} M" if count >= 1e4 else str(count)
