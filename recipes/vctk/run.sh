@@ -148,7 +148,7 @@ if stage 6 score "score" "$exp/scores.json" "$(checksum "$here/local/collect_sco
   finish
 fi
 
-if stage 7 report "report (exp/$tag/report.html)" "$exp/report.html" "$(checksum "$package/report.py")"; then
+if stage 7 report "report (exp/$tag/report.html)" "$exp/report.html" "$(checksum "$package"/report/*.py "$package/report/page.css")"; then
   job "$exp/log/report.log" vqaudio report "$exp"
   finish
 fi
