@@ -7,6 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+INPUT_SCALE = 20.0
+"""Brings speech at -26 dBFS RMS to unit variance, which the layers' initial weights expect."""
+
+
 class Encoder(nn.Module):
     """Strided convolutions down to the frame rate, then residual convolutions that give each frame some context.
 
@@ -51,6 +55,9 @@ class Encoder(nn.Module):
         )
         self.context = nn.ModuleList(ContextLayer(channels[-1], context_kernel) for _ in range(context_layers))
         self.project = nn.Conv1d(channels[-1], latent_dim, 1)
+        for conv in self.strided:
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.zeros_(conv.bias)
 
     def num_frames(self, num_samples: int) -> int:
         """Return the number of frames of a waveform: a started hop counts, so N = ceil(T / hop_length)."""
@@ -66,7 +73,7 @@ class Encoder(nn.Module):
 
         Each vector of ``z`` has zero mean and unit variance over D, which fixes the scale the codebook lives on.
         """
-        x = padded.unsqueeze(1)
+        x = padded.unsqueeze(1) * INPUT_SCALE
         for conv in self.strided:
             x = F.gelu(conv(x), approximate="tanh")
         for layer in self.context:
