@@ -2,6 +2,7 @@ import math
 import sys
 
 import numpy as np
+import pystoi
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,6 +64,16 @@ def test_more_noise_scores_worse_in_every_metric(make_list):
         assert scores["a"][metric] > scores["b"][metric] > scores["c"][metric]
     for metric in ("log_mel_l1", "mcd"):
         assert 0 < scores["a"][metric] < scores["b"][metric] < scores["c"][metric]
+
+
+def test_stoi_and_estoi_are_those_of_pystoi(make_list):
+    x, y = speech_like(1.5, 0), speech_like(1.5, 1)
+    references, systems = make_list("ref", {"a": x}), make_list("sys", {"a": y})
+    result = evaluate(references, systems)
+    x, y = (audio.read(path.parent / "a.wav")[0] for path in (references, systems))
+    assert result["estoi"] == pytest.approx(pystoi.stoi(x, y, RATE, extended=True))
+    assert result["stoi"] == pytest.approx(pystoi.stoi(x, y, RATE, extended=False))
+    assert result["stoi"] != pytest.approx(result["estoi"])
 
 
 def test_level_does_not_count(make_list):
@@ -211,9 +222,12 @@ def test_mcd_forgives_a_small_delay():
     assert mel_cepstral_distortion(mel, delayed) < 0.1 * mel_cepstral_distortion(mel, mel[::-1].copy())
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 12), st.integers(0, 5), st.integers(0, 2**32 - 1))
-def test_warped_distance_is_that_of_the_best_path_within_the_band(num_frames, band, seed):
-    x, y = np.random.default_rng(seed).standard_normal((2, num_frames, 3))
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 12), st.integers(0, 5), st.integers(0, 2**32 - 1), st.booleans())
+def test_warped_distance_is_that_of_the_best_path_within_the_band(num_frames, band, seed, ties):
+    generator = np.random.default_rng(seed)
+    x, y = generator.standard_normal((2, num_frames, 3))
+    if ties:
+        x, y = generator.integers(0, 3, (2, num_frames, 1)).astype(float)
     _, expected = reference.warped_distance(x, y, band)
     assert warped_distance(x, y, band) == pytest.approx(expected)

@@ -80,8 +80,7 @@ def _seed(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
     chosen = []
     for draw in draws:
         cumulative = distances.double().cumsum(0)
-        if cumulative[-1] <= 0:  # every point is a centroid already: repeat some
-            cumulative = torch.ones_like(cumulative).cumsum(0)
+        # Where every point is a centroid already, all are 0 and the search ends past the last: repeat that one.
         index = torch.searchsorted(cumulative, draw * cumulative[-1], right=True).clamp_max(len(points) - 1)
         chosen.append(index)
         to_new = (squares + squares[index] - 2 * (points @ points[index])).clamp_min(0)
