@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 
 import numpy as np
 import torch
@@ -53,7 +52,7 @@ class Sampler:
         logits = np.empty((*fed.shape, self.net.levels), np.float32)
         advance(
             self.net, self.state, np.array(slots), self.inverse_temperature, self.hop_length,
-            table.reshape(-1, self.net.condition), fed, codes, logits,
+            table.reshape(len(slots), -1), fed, codes, logits,
         )  # fmt: skip
         return codes, logits
 

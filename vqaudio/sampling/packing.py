@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from vqaudio.decoder import WaveNet
-from vqaudio.sampling.kernel import COLUMNS, LANES, Net
+from vqaudio.sampling.kernel import Net
+from vqaudio.sampling.vectors import BLOCK, LANES
 
 Array = NDArray[Any]
 Weights = Literal["float32", "bfloat16"]
@@ -28,7 +29,7 @@ def pack(wavenet: WaveNet, weights: Weights = "float32") -> Net:
     matrices += [_pad(_array(wavenet.head.weight), head), _pad(_array(wavenet.logits.weight), levels)]
     matrices += [_pad(matrix, gates) for matrix in conditions]
     blocks = [_blocks(matrix, weights) for matrix in matrices]
-    rings = [wavenet.residual << ((wavenet.kernel - 1) * d - 1).bit_length() for d in wavenet.dilations]
+    rings = [R << ((wavenet.kernel - 1) * d - 1).bit_length() for d in wavenet.dilations]
     return Net(
         wavenet.kernel, wavenet.residual, half, wavenet.skip, wavenet.levels, wavenet.condition.in_features,
         per_word=2 if weights == "bfloat16" else 1,
@@ -57,7 +58,7 @@ def _whole(size: int) -> int:
 def _pad(array: Array, parts: tuple[int, ...], fill: float = 0) -> Array:
     """Move each part of the leading dimension to the next whole vector; round the whole up to pairs of vectors."""
     total = sum(_whole(size) for size in parts)
-    padded = np.full((-(-total // (2 * LANES)) * 2 * LANES, *array.shape[1:]), fill, np.float32)
+    padded = np.full((-(-total // BLOCK) * BLOCK, *array.shape[1:]), fill, np.float32)
     source = target = 0
     for size in parts:
         padded[target : target + size] = array[source : source + size]
@@ -67,8 +68,7 @@ def _pad(array: Array, parts: tuple[int, ...], fill: float = 0) -> Array:
 
 def _blocks(matrix: Array, weights: Weights) -> Array:
     """Flatten (outputs, inputs) into blocks of a few vectors of outputs, each input-major."""
-    width = COLUMNS * LANES
-    blocks = [np.ascontiguousarray(matrix[start : start + width].T) for start in range(0, len(matrix), width)]
+    blocks = [np.ascontiguousarray(matrix[start : start + BLOCK].T) for start in range(0, len(matrix), BLOCK)]
     if weights == "bfloat16":
         blocks = [_pair(block) for block in blocks]
     return np.concatenate([block.ravel() for block in blocks])
