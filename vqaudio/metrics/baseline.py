@@ -15,6 +15,7 @@ from vqaudio.datadir import Utterance, read_ctm, read_utterances
 from vqaudio.errors import UserError
 from vqaudio.kmeans import kmeans, nearest
 from vqaudio.metrics.units import read_frames, score
+from vqaudio.units import read_units
 
 WINDOW = 0.025  # seconds
 COEFFICIENTS = 13  # with c0; 39 with Δ and ΔΔ
@@ -87,7 +88,7 @@ def fit(data: Path, units: Path, *, seed: int = 0) -> MfccKMeans:
         UserError: an input cannot be read, or no audio of `data` can.
 
     """
-    info, _ = read_frames(units)
+    info = read_units(units).info
     utterances = sorted(read_utterances(data), key=lambda utterance: utterance.utt)
     random.Random(seed).shuffle(utterances)
     features: list[Tensor] = []
