@@ -57,3 +57,24 @@ def warped_distance(x: np.ndarray, y: np.ndarray, band: int) -> tuple[float, flo
 def deduplicate_slowly(frames: list) -> list[tuple]:
     """Runs of equal frames as (frame, length)."""
     return [(frame, len(list(run))) for frame, run in itertools.groupby(frames)]
+
+
+def naive_nearest_code(z, codebook):
+    """argmin_k of the squared distance, one row at a time; (G, M) as lists."""
+    return [[int(((book - row) ** 2).sum(1).argmin()) for row in part] for part, book in zip(z, codebook, strict=True)]
+
+
+def naive_gumbel_gradient(quantizer, z, upstream, temperature):
+    """Gradients of sum(upstream * z_q) for one group: the one-hot sample forwards, the softmax backwards."""
+    import torch
+
+    rows = z[0].t().clone().requires_grad_()  # (N, d)
+    book = quantizer.codebook[0].detach().clone().requires_grad_()
+    logits = rows @ quantizer.weight[0].detach().t() + quantizer.bias[0].detach()
+    noise = -torch.empty(1, *logits.shape).exponential_().log()[0]
+    soft = torch.softmax((logits + noise) / temperature, dim=-1)
+    hard = torch.nn.functional.one_hot(soft.argmax(-1), soft.shape[1]).float()
+    sample = hard + soft - soft.detach()
+    # The codeword's own gradient comes from the one-hot sample, as in F.gumbel_softmax(hard=True) @ codebook.
+    (sample @ book * upstream[0].t()).sum().backward()
+    return rows.grad.t().unsqueeze(0), book.grad.unsqueeze(0)
