@@ -72,7 +72,8 @@ def blocks(
 
     Channels are averaged; another rate is resampled (soxr, HQ). Memory does not grow with the file. The samples do
     not depend on ``block``, bit for bit. ``start`` and ``end`` are seconds: the samples from ``round(start * rate)`` to
-    before ``round(end * rate)`` of the file; an ``end`` up to `OVERSHOOT` after the audio means its end.
+    before ``round(end * rate)`` of the file; an ``end`` up to `OVERSHOOT` after the audio means its end. A file that is
+    truncated is refused if its format declares a length (Ogg does not).
 
     Raises:
         UserError: the file is missing, empty, not audio, truncated, holds NaN or infinity, or ends before the segment.
@@ -189,7 +190,7 @@ def _open(path: Path) -> Iterator[Any]:
     except UserError:
         raise
     except (OSError, RuntimeError, TypeError, ValueError) as error:  # TypeError: headerless data named .raw
-        reason = str(error).split(": ", 1)[-1].strip(" .")
+        reason = getattr(error, "strerror", None) or str(error).split(": ", 1)[-1].strip(" .")
         raise UserError(f"{path}: cannot be decoded ({reason}): write it again as WAV or FLAC") from error
 
 

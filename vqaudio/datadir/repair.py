@@ -27,8 +27,8 @@ def fix(data: str | Path, frame: float = FRAME) -> list[str]:
     """Mend a data directory, and return what was done, one line each; an empty list when nothing was.
 
     Sorts; drops malformed and repeated lines (of two that contradict each other the first stays), carriage returns and
-    odd white space; keeps the utterances that every table has and whose audio is sound and lasts a ``frame``
-    (seconds); rebuilds spk2utt. Originals of the files that change are kept in ``.backup/``, where nothing is ever overwritten.
+    odd white space; keeps the utterances that every table has and whose audio is sound and lasts a ``frame`` (seconds);
+    rebuilds spk2utt. Originals of the files that change are kept in ``.backup/``, where nothing is overwritten.
 
     Raises:
         UserError: wav.scp holds commands, a file needed is missing, or no utterance would remain; nothing is changed.
@@ -100,13 +100,12 @@ def _missing_keys(tables: Mapping[str, Table], kinds: Mapping[str, Kind], spans:
     speakers = tables["utt2spk"].values
     everyone = set(spans).union(*(t.values for name, t in tables.items() if kinds[name].key == "utterance"))
     drops: dict[str, str] = {}
-    for name in tables.keys() - {"spk2utt"}:
-        for utt in everyone:
-            owners = {"utterance": utt, "speaker": speakers.get(utt), "recording": spans.get(utt, ("",))[0]}
-            if owners[kinds[name].key] not in tables[name].values:
-                drops[utt] = (
-                    f"{name} lacks it" if kinds[name].key == "utterance" else f"{name} lacks its {kinds[name].key}"
-                )
+    for name, table in tables.items():
+        key = kinds[name].key
+        for utt in everyone if name != "spk2utt" else ():
+            owner = {"utterance": utt, "speaker": speakers.get(utt), "recording": spans.get(utt, (utt,))[0]}[key]
+            if owner is not None and owner not in table.values:  # one without a speaker is dropped for that
+                drops.setdefault(utt, f"{name} lacks it" if owner == utt else f"{name} lacks its {key} '{owner}'")
     return drops
 
 
