@@ -133,7 +133,7 @@ def test_a_dead_code_stays_alive_after_its_restart() -> None:
     """A restart that leaves the accumulators behind is undone by the very next average."""
     torch.manual_seed(0)
     quantizer = started(kmeans_quantizer(codebook_size=4)).train()
-    far = torch.full((6,), 1e3)
+    far = torch.full((6,), 1e7)
     quantizer.codebook[0, 2] = far
     quantizer.cluster_sum[0, 2] = far * 1e-4
     quantizer.cluster_size[0, 2] = 1e-4
