@@ -78,3 +78,20 @@ def naive_gumbel_gradient(quantizer, z, upstream, temperature):
     # The codeword's own gradient comes from the one-hot sample, as in F.gumbel_softmax(hard=True) @ codebook.
     (sample @ book * upstream[0].t()).sum().backward()
     return rows.grad.t().unsqueeze(0), book.grad.unsqueeze(0)
+
+
+def naive_wavenet(net, previous, condition):
+    """The WaveNet's equations with conv1d, padding and a condition repeated for every sample; (B, T, Q)."""
+    import torch.nn.functional as F
+
+    samples = previous.shape[1] // condition.shape[2]
+    conditions = net.condition(condition.transpose(1, 2)).repeat_interleave(samples, dim=1)
+    x, skips = net.embedding(previous), 0
+    for i, dilation in enumerate(net.dilations):
+        weight = net.dilated[i].weight.view(net.gate, net.kernel, net.residual).permute(0, 2, 1)
+        padded = F.pad(x.transpose(1, 2), ((net.kernel - 1) * dilation, 0))
+        y = F.conv1d(padded, weight, dilation=dilation).transpose(1, 2)
+        a, b = (y + conditions[..., i * net.gate : (i + 1) * net.gate]).chunk(2, dim=2)
+        update = net.out[i](a.tanh() * b.sigmoid())
+        x, skips = x + update[..., : net.residual], skips + update[..., net.residual :]
+    return net.logits(F.relu(net.head(F.relu(skips * len(net.dilations) ** -0.5))))
