@@ -10,7 +10,7 @@
 3. *Unseen test.* The utterances of the unseen speakers whose sentence is not in ``train`` or ``dev``; the first
    ``cap_unseen`` in the order of their SHA-256.
 4. A recording of a test or development sentence that is not itself in that set is in no set: no sentence of a test set
-   is heard in training.
+   is heard in training. A speaker whose every sentence went that way is in no set either.
 """
 
 import hashlib
@@ -95,6 +95,8 @@ def make_splits(
     dev = _first([utt for utt in dev_offers if sentence[utt] not in tested], sentence, cap)
     held_out = tested | {sentence[utt] for utt in dev}
     train = [utt for utt in seen_utts if sentence[utt] not in held_out]
+    trained = {speaker_of[utt] for utt in train}
+    test_seen, dev = ([utt for utt in utts if speaker_of[utt] in trained] for utts in (test_seen, dev))
     heard = {sentence[utt] for utt in (*train, *dev)}
     unseen_utts = sorted(set(speaker_of) - set(seen_utts))
     test_unseen = _first([utt for utt in unseen_utts if sentence[utt] not in heard | fixed], sentence, cap_unseen)

@@ -1,0 +1,386 @@
+"""The shell of the recipe: options, stages, stamps, failures, odd paths.
+
+Most tests replace `.venv/bin/vqaudio` and `python` by a stand-in that writes down how it was called and makes the files
+that the real commands would make; those that run the real ones say so.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from vqaudio import datadir
+
+ROOT = Path(__file__).resolve().parent.parent
+STAND_IN = r"""#!/usr/bin/env bash
+# Called as vqaudio or python; the name of a script stands for the command.
+set -eu
+folder=$(dirname "$0")
+if [ "$(basename "$0")" = python ]; then
+  script=$(basename "$1" .py); shift; set -- "$script" "$@"
+  if [ "$script" = config_value ]; then echo 16000; exit; fi
+  if [ "$script" = list_files ]; then cat "$2"/* 2>/dev/null | sha256sum; exit; fi
+  if [ "$script" = swap_speakers ]; then echo u s; exit; fi
+fi
+printf '%s|' "$@" >>"$folder/calls"; echo >>"$folder/calls"
+if [ -e "$folder/fail" ] && [ "$(cat "$folder/fail")" = "$1" ]; then
+  for n in $(seq 30); do echo "message $n"; done
+  exit 3
+fi
+if [ -e "$folder/hang" ] && [ "$(cat "$folder/hang")" = "$1" ]; then
+  trap 'echo saved >"$folder/saved"; exit 1' TERM
+  touch "$folder/hanging"
+  while :; do sleep 0.05; done
+fi
+last=${*: -1}
+value() { while [ "$1" != "$2" ]; do set -- "$1" "${@:3}"; done; echo "$3"; }
+make() { for file in "$@"; do mkdir -p "$(dirname "$file")"; echo made >"$file"; done; }
+case $1 in
+  corpus) mkdir -p "$3"; echo corpus >"$3/file" ;;
+  data_prep) make "$last/utt2spk" ;;
+  make_splits) for name in train dev test_seen test_unseen; do make "$last/$name/utt2spk"; done ;;
+  format_data)
+    for name in train dev test_seen test_unseen; do make "$last/$name/utt2spk" "$last/$name/phones.ctm"; done ;;
+  train) exp=${last#exp_dir=\'} exp=${exp%\'}; make "$exp/model.safetensors"; mkdir -p "$exp/state" ;;
+  extract) make "$(value --out "$@")/units.json" ;;
+  decode) make "$(value --out "$@")/wav.scp" ;;
+  collect_scores) make "$2/scores.json" ;;
+  report) make "$2/report.html" ;;
+  results_row) make "$2/RESULTS.md" ;;
+esac
+"""
+
+
+class Recipe:
+    """A copy of the recipe in a folder of its own, with spaces in its path."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.folder = root, root / "recipes" / "vctk"
+        ignore = shutil.ignore_patterns("data", "exp", "downloads", "__pycache__")
+        shutil.copytree(ROOT / "recipes" / "vctk", self.folder, ignore=ignore)
+        (root / "tools").mkdir()
+        shutil.copy(ROOT / "tools" / "parse_options.sh", root / "tools")
+        shutil.copytree(ROOT / "conf", root / "conf", ignore=ignore)
+        (root / "vqaudio").symlink_to(ROOT / "vqaudio")
+        self.bin = root / ".venv" / "bin"
+        self.bin.mkdir(parents=True)
+        for name in ("vqaudio", "python"):
+            (self.bin / name).write_text(STAND_IN)
+            (self.bin / name).chmod(0o755)
+        self.corpus = root / "my corpus"
+        self.corpus.mkdir()
+        (self.corpus / "file").write_text("one")
+
+    def run(self, *options: str, code: int = 0, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run run.sh, forget earlier calls, and check its exit code."""
+        (self.bin / "calls").unlink(missing_ok=True)
+        done = subprocess.run(
+            [str(self.folder / "run.sh"), *options],
+            cwd=self.root,
+            env=os.environ | (env or {}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def calls(self) -> list[list[str]]:
+        """Return the commands of the last run."""
+        path = self.bin / "calls"
+        return [line.split("|")[:-1] for line in path.read_text().splitlines()] if path.exists() else []
+
+    def verbs(self) -> list[str]:
+        """Return the names of the commands of the last run, each once."""
+        return list(dict.fromkeys(call[0] for call in self.calls()))
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    return Recipe(tmp_path / "a root")
+
+
+EVERYTHING = [
+    *("corpus", "data_prep", "make_splits", "format_data", "data", "train", "extract", "decode"),
+    *("evaluate", "collect_scores", "report", "results_row"),
+]
+
+
+def test_help_names_every_option_and_needs_no_environment(recipe: Recipe) -> None:
+    shutil.rmtree(recipe.root / ".venv")
+    text = recipe.run("--help").stdout
+    listed = (recipe.folder / "run.sh").read_text().split("options=(")[1].split(")")[0].split()
+    assert len(listed) > 10
+    for name in listed:
+        assert f"--{name.replace('_', '-')} " in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "give one of --mini true"),
+        (["--mini", "true", "--vctk-root", "."], "give one of"),
+        (["--mini"], "--mini needs a value"),
+        (["--tag", "--mini", "true"], "--tag needs a value"),
+        (["--mini", "yes"], "--mini takes true or false, not: yes"),
+        (["--mini=true"], "not --name=value"),
+        (["--speed", "3"], "unknown option: --speed"),
+        (["--here", "/tmp"], "unknown option: --here"),
+        (["mini"], "unexpected argument: mini"),
+        (["--mini", "true", "--stage", "9"], "from -1 to 8"),
+        (["--mini", "true", "--nj", "0"], "at least 1"),
+        (["--mini", "true", "--quantizer", "pq"], "there is no pq; there are gumbel kmeans"),
+        (["--mini", "true", "--model", "../x"], "there is no ../x"),
+        (["--mini", "true", "--tag", "../../x"], "must not hold a slash"),
+        (["--vctk-root", "absent"], "absent: no such folder"),
+        (["--mini", "true", "--alignment", "absent.ctm"], "absent.ctm: no such file"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_2(recipe: Recipe, options: list[str], message: str) -> None:
+    done = recipe.run(*options, code=2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not recipe.calls()
+    assert not (recipe.folder / "data").exists()
+
+
+def test_quotes_and_commands_in_values_stay_text(recipe: Recipe) -> None:
+    tag = "a '$(touch pwned)' \"`touch pwned`\" *"
+    recipe.run("--mini", "true", "--tag", tag, "--train-args", "seed=1  name='$(touch pwned)' *", "--stop-stage", "3")
+    assert (recipe.folder / "exp" / tag / "log" / "train.log").is_file()
+    train = next(call for call in recipe.calls() if call[0] == "train")
+    assert {"seed=1", "name='$(touch", "pwned)'", "*"} <= set(train)
+    assert not list(recipe.root.rglob("pwned"))
+
+
+def test_all_stages_run_in_order_and_are_skipped_the_second_time(recipe: Recipe) -> None:
+    recipe.run("--mini", "true")
+    assert recipe.verbs() == EVERYTHING
+    done = recipe.run("--mini", "true")
+    assert recipe.verbs() == []
+    assert done.stdout.count("finished before, skipped") == 10
+
+
+def test_everything_is_written_beside_the_script(recipe: Recipe, tmp_path: Path) -> None:
+    before = {path.relative_to(recipe.root) for path in recipe.root.rglob("*")}
+    recipe.run("--mini", "true")
+    new = {path.relative_to(recipe.root) for path in recipe.root.rglob("*")} - before
+    places = {str(Path(*path.parts[:3])) for path in new} - {".venv/bin/calls"}
+    assert places == {f"recipes/vctk/{name}" for name in ("data", "exp", "downloads")}
+    assert [path.name for path in tmp_path.iterdir()] == ["a root"]
+
+
+def test_a_changed_training_option_runs_training_and_what_follows(recipe: Recipe) -> None:
+    recipe.run("--mini", "true")
+    done = recipe.run("--mini", "true", "--train-args", "seed=1")
+    assert recipe.verbs() == EVERYTHING[EVERYTHING.index("train") :]
+    assert "the earlier training is in exp/mini_tiny_kmeans/before-1" in done.stdout
+    assert (recipe.folder / "exp/mini_tiny_kmeans/before-1/model.safetensors").is_file()
+
+
+def test_another_quantizer_has_a_run_of_its_own_on_the_same_data(recipe: Recipe) -> None:
+    recipe.run("--mini", "true")
+    recipe.run("--mini", "true", "--quantizer", "gumbel")
+    assert recipe.verbs() == EVERYTHING[EVERYTHING.index("train") :]
+    assert sorted(path.name for path in (recipe.folder / "exp").iterdir()) == ["mini_tiny_gumbel", "mini_tiny_kmeans"]
+
+
+def test_a_changed_script_runs_its_stage_and_what_follows(recipe: Recipe) -> None:
+    recipe.run("--mini", "true")
+    with (recipe.folder / "local" / "make_splits.py").open("a") as file:
+        file.write("# changed\n")
+    recipe.run("--mini", "true")
+    assert recipe.verbs() == EVERYTHING[EVERYTHING.index("make_splits") :]
+
+
+def test_changed_files_of_the_corpus_run_everything(recipe: Recipe) -> None:
+    recipe.run("--vctk-root", str(recipe.corpus))
+    assert recipe.verbs() == EVERYTHING[1:]
+    (recipe.corpus / "file").write_text("two")
+    recipe.run("--vctk-root", str(recipe.corpus))
+    assert recipe.verbs() == EVERYTHING[1:]
+
+
+def test_a_lost_output_is_made_again(recipe: Recipe) -> None:
+    recipe.run("--mini", "true")
+    (recipe.folder / "exp/mini_tiny_kmeans/report.html").unlink()
+    recipe.run("--mini", "true")
+    assert recipe.verbs() == ["report"]
+
+
+def test_a_retrained_model_gets_new_units(recipe: Recipe) -> None:
+    recipe.run("--mini", "true")
+    (recipe.folder / "exp/mini_tiny_kmeans/model.safetensors").write_text("better")
+    recipe.run("--mini", "true")
+    assert recipe.verbs() == EVERYTHING[EVERYTHING.index("extract") :]
+
+
+def test_stage_and_stop_stage_bound_the_work(recipe: Recipe) -> None:
+    recipe.run("--mini", "true", "--stop-stage", "1")
+    assert recipe.verbs() == ["corpus", "data_prep", "make_splits"]
+    recipe.run("--mini", "true", "--stage", "2", "--stop-stage", "2")
+    assert recipe.verbs() == ["format_data", "data"]
+
+
+def test_a_stage_without_the_one_before_says_which_is_missing(recipe: Recipe) -> None:
+    recipe.run("--mini", "true", "--stop-stage", "0")
+    done = recipe.run("--mini", "true", "--stage", "3", code=1)
+    assert "stage 3 (train" in done.stderr
+    assert "needs stage 2; run with --stage 2" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("verb", "stage"), [("corpus", -1), ("make_splits", 1), ("data", 2), ("train", 3), ("decode", 5)]
+)
+def test_a_failing_stage_names_its_log_and_prints_its_last_20_lines(recipe: Recipe, verb: str, stage: int) -> None:
+    (recipe.bin / "fail").write_text(verb)
+    done = recipe.run("--mini", "true", code=1)
+    named = next(line for line in done.stderr.splitlines() if line.startswith("failed: "))
+    log = Path(named.removeprefix("failed: "))
+    assert log.read_text().splitlines()[-2:] == ["message 30", "# Ended (code 3)"]
+    assert "    message 12\n" in done.stderr
+    assert "message 11\n" not in done.stderr
+    assert f"run.sh: stage {stage} (" in done.stderr
+    assert recipe.verbs()[-1] == verb
+
+
+def test_after_a_failure_the_same_command_goes_on_from_there(recipe: Recipe) -> None:
+    (recipe.bin / "fail").write_text("extract")
+    recipe.run("--mini", "true", code=1)
+    (recipe.bin / "fail").unlink()
+    recipe.run("--mini", "true")
+    assert recipe.verbs() == EVERYTHING[EVERYTHING.index("extract") :]
+
+
+def test_an_interrupted_training_is_resumed_and_not_set_aside(recipe: Recipe) -> None:
+    (recipe.bin / "fail").write_text("train")
+    recipe.run("--mini", "true", code=1)
+    state = recipe.folder / "exp/mini_tiny_kmeans/state/step-500"
+    state.mkdir(parents=True)
+    (recipe.bin / "fail").unlink()
+    recipe.run("--mini", "true", "--stop-stage", "3")
+    assert state.is_dir()
+    assert not list((recipe.folder / "exp/mini_tiny_kmeans").glob("before-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_training_save_before_the_recipe_ends(recipe: Recipe, number: int) -> None:
+    (recipe.bin / "hang").write_text("train")
+    command = [str(recipe.folder / "run.sh"), "--mini", "true"]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not (recipe.bin / "hanging").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    running.send_signal(number)
+    _, errors = running.communicate(timeout=30)
+    assert running.returncode == 143
+    assert "stopped by a signal" in errors
+    assert (recipe.bin / "saved").exists()
+
+
+def test_the_installer_is_called_when_there_is_no_environment(recipe: Recipe) -> None:
+    (recipe.root / ".venv").rename(recipe.root / "made by the installer")
+    installer = recipe.root / "tools" / "install.sh"
+    installer.write_text('#!/bin/sh\ncd "$(dirname "$0")/.." && mv "made by the installer" .venv\n')
+    installer.chmod(0o755)
+    assert "running tools/install.sh" in recipe.run("--mini", "true", "--stop-stage", "0").stderr
+    assert recipe.verbs() == ["corpus", "data_prep"]
+
+
+def test_a_missing_command_after_installation_is_a_clear_failure(recipe: Recipe) -> None:
+    (recipe.bin / "vqaudio").unlink()
+    installer = recipe.root / "tools" / "install.sh"
+    installer.write_text("#!/bin/sh\n")
+    installer.chmod(0o755)
+    assert "vqaudio is missing" in recipe.run("--mini", "true", code=1).stderr
+
+
+def test_relative_paths_are_those_of_the_caller(recipe: Recipe) -> None:
+    (recipe.root / "al ign.ctm").write_text("")
+    recipe.run("--vctk-root", "my corpus/", "--alignment", "al ign.ctm", "--stop-stage", "0")
+    call = recipe.calls()[0]
+    assert call[:3] == ["data_prep", "--vctk-root", str(recipe.corpus)]
+    assert call[3:5] == ["--alignment", str(recipe.root / "al ign.ctm")]
+    assert (recipe.folder / "data" / "my corpus" / "all").is_dir()
+
+
+def test_unseen_speakers_are_decoded_without_a_voice_and_seen_ones_with(recipe: Recipe) -> None:
+    recipe.run("--mini", "true")
+    voices = {Path(call[call.index("--out") + 1]).name: call for call in recipe.calls() if call[0] == "decode"}
+    assert set(voices) == {"test_seen", "test_seen_swap", "test_unseen"}
+    assert "--utt2spk" not in voices["test_unseen"]
+    assert voices["test_seen"][-1].endswith("data/mini/test_seen/utt2spk")
+    assert voices["test_seen_swap"][-1].endswith("swap_utt2spk")
+
+
+def test_slurm_runs_shards_as_one_array(recipe: Recipe) -> None:
+    sbatch = recipe.bin / "sbatch"
+    sbatch.write_text(
+        "#!/usr/bin/env bash\n"
+        'script=${*: -1} code=0\nfor o in "$@"; do case $o in --array=*) span=${o#*=} ;; esac; done\n'
+        'for i in $(seq "${span%-*}" "${span#*-}"); do SLURM_ARRAY_TASK_ID=$i bash "$script" || code=1; done\n'
+        'exit "$code"\n'
+    )
+    sbatch.chmod(0o755)
+    prep = (recipe.bin / "python").read_text().replace("echo made", r"printf 'u1 s\nu2 s\nu3 s\n'")
+    (recipe.bin / "python").write_text(prep)
+    slurm = {"cmd_backend": "slurm"}
+    recipe.run("--mini", "true", "--nj", "2", env=slurm)
+    assert recipe.verbs() == EVERYTHING
+    shards = [call[call.index("--shard") + 1] for call in recipe.calls() if call[0] == "extract"]
+    assert shards == ["1/2", "2/2"] * 4
+    (recipe.bin / "fail").write_text("decode")
+    done = recipe.run("--mini", "true", "--tag", "again", env=slurm, code=1)
+    assert "decode_test_seen.log" in done.stderr
+    assert "    message 30\n" in done.stderr
+
+
+def test_an_unknown_backend_is_refused(recipe: Recipe) -> None:
+    assert "it must be local or slurm" in recipe.run("--mini", "true", env={"cmd_backend": "sge"}, code=1).stderr
+
+
+def use_real_commands(recipe: Recipe) -> None:
+    shutil.rmtree(recipe.root / ".venv")
+    (recipe.root / ".venv").symlink_to(ROOT / ".venv")
+
+
+def test_the_real_data_stages_make_valid_sets_in_a_path_with_spaces(recipe: Recipe) -> None:
+    if not (ROOT / ".venv" / "bin" / "vqaudio").exists():
+        pytest.skip("the project is not installed in .venv")
+    use_real_commands(recipe)
+    tone = 0.3 * np.sin(2 * np.pi * 300 * np.arange(8000) / 8000).astype(np.float32)
+    for speaker in ("p1", "p2", "p3"):
+        for number in range(8):
+            path = recipe.corpus / "wav48" / speaker / f"{speaker}_{number:03d}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, tone, 8000)
+            text = recipe.corpus / "txt" / speaker / f"{speaker}_{number:03d}.txt"
+            text.parent.mkdir(parents=True, exist_ok=True)
+            text.write_text(f"Sentence {speaker} {number}.")
+    (recipe.corpus / "wav48" / "p1" / "p1_007.wav").write_bytes(b"")
+    recipe.run("--vctk-root", "my corpus", "--unseen-speakers", "p3", "--nj", "2", "--stop-stage", "2")
+    data = recipe.folder / "data" / "my corpus"
+    sizes = {name: len(datadir.read_utterances(data / name)) for name in ("train", "dev", "test_seen", "test_unseen")}
+    assert sizes == {"train": 11, "dev": 2, "test_seen": 2, "test_unseen": 8}
+    assert (data / "all" / "drops.tsv").read_text().startswith("p1_007\t")
+    utterance = datadir.read_utterances(data / "train")[0]
+    assert soundfile.info(utterance.path).samplerate == 16000
+
+
+def test_a_kaldi_directory_without_usable_audio_fails_loudly_in_stage_0(recipe: Recipe) -> None:
+    if not (ROOT / ".venv" / "bin" / "vqaudio").exists():
+        pytest.skip("the project is not installed in .venv")
+    use_real_commands(recipe)
+    datadir.write_table(recipe.corpus / "wav.scp", {"u": "/absent.wav"})
+    datadir.write_table(recipe.corpus / "utt2spk", {"u": "s"})
+    done = recipe.run("--data-dir", "my corpus", code=1)
+    assert "no usable utterance; 1 dropped" in done.stderr
+    assert "run.sh: stage 0" in done.stderr
