@@ -11,7 +11,16 @@ from numba import njit
 from numpy.typing import NDArray
 
 from vqaudio.sampling.vectors import (
-    BLOCK, LANES, WIDE, add, copy, exponentials, gate, make_tile, maximum, rectify,
+    BLOCK,
+    LANES,
+    WIDE,
+    add,
+    copy,
+    exponentials,
+    gate,
+    make_tile,
+    maximum,
+    rectify,
 )  # fmt: skip
 
 _INLINE = {"cache": True, "nogil": True, "error_model": "numpy", "forceinline": True}

@@ -36,12 +36,12 @@ _ROUND = 1.5 * 2.0**23  # adding it leaves the nearest integer in the low bits
 class _Code:
     """The instructions that the operations below consist of, under short names."""
 
-    def __init__(self, context, builder, signature, args):
-        self.context, self.builder, self.types, self.args = context, builder, signature.args, args
+    def __init__(self, context, builder, kinds=(), args=()):
+        self.context, self.builder, self.kinds, self.args = context, builder, kinds, args
 
     def pointer(self, position, offset, kind):
         """Return the address ``offset`` items after the index that follows array argument ``position``."""
-        data = self.context.make_array(self.types[position])(self.context, self.builder, self.args[position]).data
+        data = self.context.make_array(self.kinds[position])(self.context, self.builder, self.args[position]).data
         index = self.builder.add(self.args[position + 1], offset)
         return self.builder.bitcast(self.builder.gep(data, [index]), kind.as_pointer())
 
@@ -119,7 +119,7 @@ def copy(typingctx, out, i, a, j, size):  # noqa: ARG001
     """Copy ``size`` items: out = a."""
 
     def generate(context, builder, signature, args):
-        code = _Code(context, builder, signature, args)
+        code = _Code(context, builder, signature.args, args)
         with code.vectors(args[4]) as v:
             code.store(code.load(2, v), 0, v)
         return context.get_dummy_value()
@@ -132,7 +132,7 @@ def add(typingctx, out, i, a, j, size):  # noqa: ARG001
     """Add ``size`` items: out = out + a."""
 
     def generate(context, builder, signature, args):
-        code = _Code(context, builder, signature, args)
+        code = _Code(context, builder, signature.args, args)
         with code.vectors(args[4]) as v:
             code.store(builder.fadd(code.load(0, v), code.load(2, v)), 0, v)
         return context.get_dummy_value()
@@ -145,7 +145,7 @@ def rectify(typingctx, out, i, scale, size):  # noqa: ARG001
     """Scale and rectify ``size`` items: out = max(out * scale, 0)."""
 
     def generate(context, builder, signature, args):
-        code = _Code(context, builder, signature, args)
+        code = _Code(context, builder, signature.args, args)
         with code.vectors(args[3]) as v:
             scaled = builder.fmul(code.load(0, v), code.splat(args[2]))
             code.store(code.larger(scaled, _floats(0)), 0, v)
@@ -159,7 +159,7 @@ def gate(typingctx, out, i, a, j, size):  # noqa: ARG001
     """Gate ``size`` items by as many that follow them: out = tanh(a) * sigmoid(next a)."""
 
     def generate(context, builder, signature, args):
-        code = _Code(context, builder, signature, args)
+        code = _Code(context, builder, signature.args, args)
         with code.vectors(args[4]) as v:
             x, y = code.load(2, v), code.load(2, builder.add(v, args[4]))
             p, q = code.exp(builder.fmul(x, _floats(-2))), code.exp(builder.fsub(_floats(-0.0), y))
@@ -175,7 +175,7 @@ def maximum(typingctx, a, j, size):  # noqa: ARG001
     """Return the largest of ``size`` items."""
 
     def generate(context, builder, signature, args):
-        code = _Code(context, builder, signature, args)
+        code = _Code(context, builder, signature.args, args)
         top = cgutils.alloca_once(builder, _FLOATS)
         builder.store(code.load(0, _index(0)), top)
         with code.vectors(args[2]) as v:
@@ -190,7 +190,7 @@ def exponentials(typingctx, out, i, sums, j, top, scale, size):  # noqa: ARG001
     """Turn ``size`` items into out = exp((out - top) * scale), and their sums over each vector into ``sums``."""
 
     def generate(context, builder, signature, args):
-        code = _Code(context, builder, signature, args)
+        code = _Code(context, builder, signature.args, args)
         with code.vectors(args[6]) as v:
             power = code.exp(builder.fmul(builder.fsub(code.load(0, v), code.splat(args[4])), code.splat(args[5])))
             code.store(power, 0, v)
@@ -209,7 +209,7 @@ def make_tile(rows, blocks):
     """
 
     def generate(context, builder, signature, args):
-        code = _Code(context, builder, signature, args)
+        code = _Code(context, builder, signature.args, args)
         halves = signature.args[9].dtype == types.uint32
         name = f"vqaudio_tile_{rows}_{blocks}_{'bfloat16' if halves else 'float32'}"
         function = builder.module.globals.get(name) or _tile_function(builder.module, name, rows, blocks, halves)
@@ -233,7 +233,7 @@ def _tile_function(module, name, rows, blocks, halves):
     function.linkage = "internal"
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block())
-    code = _Code(None, builder, None, None)
+    code = _Code(None, builder)
     out, a, inputs, weights, m, l, n, size = function.args  # noqa: E741
 
     def at(array, *terms):
