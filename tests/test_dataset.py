@@ -104,7 +104,7 @@ def test_prefetching_yields_the_same_batches_in_order_and_passes_errors_on(data:
     def broken(step: int) -> None:
         raise UserError("broken.wav: empty")
 
-    with pytest.raises(UserError, match="broken.wav"):
+    with pytest.raises(UserError, match=r"broken\.wav"):
         next(prefetch(broken, 0))
 
 

@@ -32,7 +32,7 @@ def test_presets_have_the_frame_rate_they_promise(name: str, frame_rate: int) ->
 def test_a_misspelt_key_fails_in_one_line() -> None:
     from vqaudio.errors import UserError
 
-    with pytest.raises(UserError, match="trainer.max_step") as caught:
+    with pytest.raises(UserError, match=r"trainer\.max_step") as caught:
         compose([*REQUIRED, "trainer.max_step=3"])
     assert "\n" not in str(caught.value)
 

@@ -35,6 +35,43 @@ def save_config(model_dir: Path, config: "DictConfig", speakers: list[str]) -> N
     files.atomic_write(model_dir / "speakers.txt", "".join(f"{i} {name}\n" for i, name in enumerate(speakers)))
 
 
+def require_same_model(model_dir: Path, config: "DictConfig", speakers: list[str]) -> None:
+    """Refuse to continue a run of ``model_dir`` with a configuration that builds another model.
+
+    Raises:
+        UserError: names the first value that differs.
+
+    """
+    if not states(model_dir):
+        return
+    there, here = (
+        _flatten(c, ("model", "quantizer.options", "quantizer.name", "data.sample_rate"))
+        for c in (load_config(model_dir), config)
+    )
+    for key in sorted(there.keys() | here.keys()):
+        if there.get(key) != here.get(key):
+            raise UserError(
+                f"{model_dir}: holds a run of another model: {key} is {there.get(key)} there and {here.get(key)} here; "
+                "give another exp_dir, or remove this one"
+            )
+    if load_speakers(model_dir) != speakers:
+        raise UserError(f"{model_dir}: holds a run with other speakers; give another exp_dir, or remove this one")
+
+
+def _flatten(config: "DictConfig", keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return the leaves under ``keys`` by dotted name."""
+    from omegaconf import DictConfig, OmegaConf
+
+    leaves: dict[str, Any] = {}
+    for key in keys:
+        value = OmegaConf.select(config, key)
+        if isinstance(value, DictConfig):
+            leaves |= _flatten(config, tuple(f"{key}.{name}" for name in value))
+        else:
+            leaves[key] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    return leaves
+
+
 def save_model(model_dir: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Write a state dict of the autoencoder to ``model.safetensors``."""
     from safetensors.torch import save

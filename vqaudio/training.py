@@ -72,6 +72,7 @@ class Run:
         self.step, self.elapsed, self.best, self.phase = 0, 0.0, math.inf, ""
         self.tracker = Tracker(exp_dir, world.main)
         if world.main:
+            checkpoint.require_same_model(exp_dir, cfg, speakers)
             checkpoint.save_config(exp_dir, cfg, speakers)
         torch.manual_seed(cfg.seed + world.rank)  # processes draw different noise
 
