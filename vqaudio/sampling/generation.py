@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vqaudio.decoder import SILENCE, WaveNet
 from vqaudio.sampling.kernel import Net, State, advance
-from vqaudio.sampling.packing import Array, Weights, pack
+from vqaudio.sampling.packing import Array, Weights, make_work, pack
 
 SLICE = 4000
 """Samples between two reports of progress, about; the kernel runs that long without a word."""
@@ -50,8 +50,9 @@ class Sampler:
         codes = np.empty((len(slots), samples), np.int64)
         fed = np.empty((len(slots), 0), np.int64) if forced is None else forced.numpy()[None]
         logits = np.empty((*fed.shape, self.net.levels), np.float32)
+        work = make_work(self.net, len(slots))
         advance(
-            self.net, self.state, np.array(slots), self.inverse_temperature, self.hop_length,
+            self.net, work, self.state, np.array(slots), self.inverse_temperature, self.hop_length,
             table.reshape(len(slots), -1), fed, codes, logits,
         )  # fmt: skip
         return codes, logits

@@ -72,6 +72,19 @@ class State(NamedTuple):
     seeds: NDArray
 
 
+class Work(NamedTuple):
+    """Room for what a sample of a batch needs; a row for each utterance, or for each layer and utterance."""
+
+    inputs: NDArray
+    table: NDArray
+    y: NDArray
+    h: NDArray
+    streams: NDArray
+    hidden: NDArray
+    scores: NDArray
+    sums: NDArray
+
+
 _alone_4, _alone_3, _alone_2, _alone_1 = (make_tile(1, blocks) for blocks in (4, 3, 2, 1))
 _rows_4, _rows_8 = make_tile(4, 1), make_tile(8, 1)
 
@@ -193,8 +206,9 @@ def _recall(net, state, slots, inputs):
 
 
 @njit(**_INLINE)
-def _layer(net, state, slots, layer, inputs, table, y, h, streams):
-    """Add a layer's update to the residual and skip streams, which lie side by side in ``streams``."""
+def _layer(net, work, state, slots, layer):
+    """Add a layer's update to the residual and skip streams, which lie side by side in ``work.streams``."""
+    inputs, table, y, h, streams = work.inputs, work.table, work.y, work.h, work.streams
     width, n, batch = net.residual_biases.shape[1], inputs.shape[1], slots.shape[0]
     begin = net.ring_offsets[layer]
     mask = (net.ring_offsets[layer + 1] - begin) // width - 1
@@ -216,8 +230,9 @@ def _layer(net, state, slots, layer, inputs, table, y, h, streams):
 
 
 @njit(**_INLINE)
-def _score(net, batch, streams, hidden, scores):
+def _score(net, work, batch):
     """Turn the skip streams into logits; two layers with rectifiers before them."""
+    streams, hidden, scores = work.streams, work.hidden, work.scores
     layers, residual = net.residual_biases.shape
     skip = net.skip_bias.shape[0]
     for b in range(batch):
@@ -230,37 +245,31 @@ def _score(net, batch, streams, hidden, scores):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def advance(net, state, slots, inverse_temperature, hop, conditions, forced, codes, logits):
+def advance(net, work, state, slots, inverse_temperature, hop, conditions, forced, codes, logits):
     """Sample ``frames * hop`` further samples of every utterance in ``slots``.
 
     ``slots`` (B,) are rows of ``state``; ``conditions`` is (B, frames * C); ``inverse_temperature`` zero asks for the
     most likely level. ``codes`` (B, samples) receives the levels drawn. Levels fed back are those of ``forced``
     (B, samples) instead when it is not empty; then ``logits`` (B, samples, levels) receives the logits.
     """
-    batch, (layers, residual) = slots.shape[0], net.residual_biases.shape
-    skip, gates = net.skip_bias.shape[0], net.gate_biases.shape[1]
-    inputs = np.zeros((layers * batch, net.kernel * net.residual + LANES), np.float32)
-    table = np.zeros((layers * batch, gates), np.float32)
-    y, h = np.zeros((batch, gates), np.float32), np.zeros((batch, gates // 2), np.float32)
-    streams = np.zeros((batch, residual + skip), np.float32)
-    hidden = np.zeros((batch, net.head_bias.shape[0]), np.float32)
-    scores = np.zeros((batch, net.logit_bias.shape[0]), np.float32)
-    sums = np.zeros(scores.shape[1] // LANES, np.float32)
+    batch, (layers, residual), skip = slots.shape[0], net.residual_biases.shape, net.skip_bias.shape[0]
     for i in range(codes.shape[1]):
         if i % hop == 0:
-            _tabulate(net, table, conditions, i // hop, batch)
-        _recall(net, state, slots, inputs)
+            _tabulate(net, work.table, conditions, i // hop, batch)
+        _recall(net, state, slots, work.inputs)
         for b in range(batch):
-            copy(streams, b * (residual + skip), net.embedding, state.previous[slots[b]] * residual, residual)
-            copy(streams, b * (residual + skip) + residual, net.skip_bias, 0, skip)
+            copy(work.streams, b * (residual + skip), net.embedding, state.previous[slots[b]] * residual, residual)
+            copy(work.streams, b * (residual + skip) + residual, net.skip_bias, 0, skip)
         for layer in range(layers):
-            _layer(net, state, slots, layer, inputs, table, y, h, streams)
-        _score(net, batch, streams, hidden, scores)
+            _layer(net, work, state, slots, layer)
+        _score(net, work, batch)
         for b in range(batch):
             s = slots[b]
             if forced.shape[1] > 0:
-                logits[b, i] = scores[b, : net.levels]
-            level = _draw(scores, sums, b, net.levels, inverse_temperature, _uniform(state.seeds[s], state.times[s]))
+                for q in range(net.levels):
+                    logits[b, i, q] = work.scores[b, q]
+            uniform = _uniform(state.seeds[s], state.times[s])
+            level = _draw(work.scores, work.sums, b, net.levels, inverse_temperature, uniform)
             codes[b, i] = level
             state.previous[s] = forced[b, i] if forced.shape[1] > 0 else level
             state.times[s] += 1

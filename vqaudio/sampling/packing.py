@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from vqaudio.decoder import WaveNet
-from vqaudio.sampling.kernel import Net
+from vqaudio.sampling.kernel import Net, Work
 from vqaudio.sampling.vectors import BLOCK, LANES
 
 Array = NDArray[Any]
@@ -44,6 +44,20 @@ def pack(wavenet: WaveNet, weights: Weights = "float32") -> Net:
         dilations=np.array(wavenet.dilations),
         ring_offsets=np.cumsum([0, *rings]),
     )  # fmt: skip
+
+
+def make_work(net: Net, batch: int) -> Work:
+    """Make room for the intermediate results of ``batch`` utterances."""
+    (layers, gates), R = net.gate_biases.shape, net.residual_biases.shape[1]
+    # Behind the inputs is room for the channels that fill the last vector.
+    widths = net.kernel * net.residual + LANES, gates, gates, gates // 2, R + len(net.skip_bias)
+    rows = layers * batch, layers * batch, batch, batch, batch
+    return Work(
+        *(np.zeros(shape, np.float32) for shape in zip(rows, widths, strict=True)),
+        hidden=np.zeros((batch, len(net.head_bias)), np.float32),
+        scores=np.zeros((batch, len(net.logit_bias)), np.float32),
+        sums=np.zeros(len(net.logit_bias) // LANES, np.float32),
+    )
 
 
 def _array(parameter: Any) -> Array:
