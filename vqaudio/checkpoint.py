@@ -66,7 +66,7 @@ def _flatten(config: "DictConfig", keys: tuple[str, ...]) -> dict[str, Any]:
     for key in keys:
         value = OmegaConf.select(config, key)
         if isinstance(value, DictConfig):
-            leaves |= _flatten(config, tuple(f"{key}.{name}" for name in value))
+            leaves |= _flatten(config, tuple(f"{key}.{name!s}" for name in value))
         else:
             leaves[key] = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
     return leaves

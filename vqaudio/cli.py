@@ -1,7 +1,6 @@
 """The console script ``vqaudio``: one sub-command a job; heavy imports wait until one is chosen."""
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vqaudio import __version__
+from vqaudio import __version__, commands
 from vqaudio.errors import JobError, UserError
 
 
@@ -44,20 +43,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="vqaudio", description="Discrete units out of raw speech, and speech back out of units.")
     parser.add_argument("--version", action="version", version=f"vqaudio {__version__}")
     parser.set_defaults(debug=False)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-    _add_corpus(commands)
-    _add_data(commands)
-    _add_train(commands)
-    _add_extract(commands)
-    _add_decode(commands)
-    _add_evaluate(commands)
-    _add_about(commands)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_corpus(subparsers)
+    _add_data(subparsers)
+    _add_train(subparsers)
+    _add_extract(subparsers)
+    _add_decode(subparsers)
+    _add_evaluate(subparsers)
+    _add_about(subparsers)
     return parser
 
 
-def _command(commands: Any, name: str, run: Callable[..., int | None] | None, summary: str, example: str) -> Any:
+def _command(subparsers: Any, name: str, run: Callable[..., int | None] | None, summary: str, example: str) -> Any:
     """Add a command with its help line and an example."""
-    command = commands.add_parser(
+    command = subparsers.add_parser(
         name,
         help=summary,
         description=summary,
@@ -70,18 +69,18 @@ def _command(commands: Any, name: str, run: Callable[..., int | None] | None, su
     return command
 
 
-def _group(commands: Any, name: str, summary: str, example: str) -> Any:
+def _group(subparsers: Any, name: str, summary: str, example: str) -> Any:
     """Add a command that has commands of its own."""
-    group = _command(commands, name, None, summary, example)
+    group = _command(subparsers, name, None, summary, example)
     return group.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
 
 
-def _add_corpus(commands: Any) -> None:
-    group = _group(commands, "corpus", "make a corpus", "vqaudio corpus espeak downloads/mini")
+def _add_corpus(subparsers: Any) -> None:
+    group = _group(subparsers, "corpus", "make a corpus", "vqaudio corpus espeak downloads/mini")
     espeak = _command(
         group,
         "espeak",
-        _corpus_espeak,
+        commands.corpus_espeak,
         "speak a small synthetic corpus in VCTK's layout, with phone times (extra: mini)",
         "vqaudio corpus espeak downloads/mini --speakers 8 --utterances 24",
     )
@@ -91,18 +90,12 @@ def _add_corpus(commands: Any) -> None:
     espeak.add_argument("--seed", type=int, default=0)
 
 
-def _corpus_espeak(args: argparse.Namespace) -> None:
-    from vqaudio.corpora.espeak import make_corpus
-
-    make_corpus(args.out, speakers=args.speakers, utterances=args.utterances, seed=args.seed)
-
-
-def _add_data(commands: Any) -> None:
-    group = _group(commands, "data", "check and mend Kaldi data directories", "vqaudio data validate data/train")
+def _add_data(subparsers: Any) -> None:
+    group = _group(subparsers, "data", "check and mend Kaldi data directories", "vqaudio data validate data/train")
     validate = _command(
         group,
         "validate",
-        _data_validate,
+        commands.data_validate,
         "list every error of a data directory",
         "vqaudio data validate data/train",
     )
@@ -110,7 +103,7 @@ def _add_data(commands: Any) -> None:
     fix = _command(
         group,
         "fix",
-        _data_fix,
+        commands.data_fix,
         "sort, drop what cannot be used, keep the originals",
         "vqaudio data fix data/train",
     )
@@ -118,7 +111,7 @@ def _add_data(commands: Any) -> None:
     split = _command(
         group,
         "split",
-        _data_split,
+        commands.data_split,
         "cut a data directory into parts",
         "vqaudio data split data/train out --jobs 4",
     )
@@ -127,49 +120,17 @@ def _add_data(commands: Any) -> None:
     split.add_argument("--jobs", type=_count, required=True, help="number of parts")
 
 
-def _data_validate(args: argparse.Namespace) -> int:
-    from vqaudio import datadir
-
-    problems = datadir.validate(args.dir)
-    for line in problems.warnings:
-        print(f"warning: {line}", file=sys.stderr)
-    for line in problems.errors:
-        print(f"error: {line}", file=sys.stderr)
-    print(f"{args.dir}: {len(problems.errors)} errors, {len(problems.warnings)} warnings")
-    return 2 if problems.errors else 0
-
-
-def _data_fix(args: argparse.Namespace) -> None:
-    from vqaudio import datadir
-
-    for line in datadir.fix(args.dir):
-        print(line)
-
-
-def _data_split(args: argparse.Namespace) -> None:
-    from vqaudio import datadir
-
-    for part in datadir.split(args.dir, args.out, args.jobs):
-        print(part)
-
-
-def _add_train(commands: Any) -> None:
-    train = commands.add_parser("train", help="train a model; takes Hydra overrides", add_help=False)
+def _add_train(subparsers: Any) -> None:
+    train = subparsers.add_parser("train", help="train a model; takes Hydra overrides", add_help=False)
     train.add_argument("overrides", nargs=argparse.REMAINDER)
-    train.set_defaults(run=_train)
+    train.set_defaults(run=commands.train)
 
 
-def _train(args: argparse.Namespace) -> None:
-    from vqaudio.train_app import run
-
-    run(args.overrides)
-
-
-def _add_extract(commands: Any) -> None:
+def _add_extract(subparsers: Any) -> None:
     extract = _command(
-        commands,
+        subparsers,
         "extract",
-        _extract,
+        commands.extract,
         "write the units of a data directory or of audio files to text",
         "vqaudio extract --model exp/vctk --data data/test --out exp/vctk/units/test",
     )
@@ -183,28 +144,11 @@ def _add_extract(commands: Any) -> None:
     extract.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="utterances at once")
 
 
-def _extract(args: argparse.Namespace) -> None:
-    from vqaudio.extraction import extract
-
-    if bool(args.data) == bool(args.wavs):
-        raise UserError("extract: give either --data DIR or audio files")
-    extract(
-        args.model,
-        data=args.data,
-        wavs=args.wavs,
-        out=args.out,
-        deduplicate=args.deduplicate,
-        shard=args.shard,
-        allow_failures=args.allow_failures,
-        jobs=args.jobs,
-    )
-
-
-def _add_decode(commands: Any) -> None:
+def _add_decode(subparsers: Any) -> None:
     decode = _command(
-        commands,
+        subparsers,
         "decode",
-        _decode,
+        commands.decode,
         "speak a unit directory",
         "vqaudio decode --model exp/vctk --units exp/vctk/units/test --out wavs --speaker p225",
     )
@@ -214,29 +158,14 @@ def _add_decode(commands: Any) -> None:
     voice = decode.add_mutually_exclusive_group()
     voice.add_argument("--speaker", metavar="ID", help="one voice for all; without a voice, the <unknown> speaker's")
     voice.add_argument("--utt2spk", type=Path, metavar="FILE", help="a voice for each utterance")
-    decode.add_argument("--temperature", type=float, default=None, help="of sampling; default: the model's")
+    decode.add_argument("--temperature", type=float, default=1.0, help="of sampling; 0 takes the likeliest")
     decode.add_argument("--seed", type=int, default=0)
     decode.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="utterances at once")
 
 
-def _decode(args: argparse.Namespace) -> None:
-    from vqaudio.synthesis import decode
-
-    decode(
-        args.model,
-        units=args.units,
-        out=args.out,
-        speaker=args.speaker,
-        utt2spk=args.utt2spk,
-        temperature=args.temperature,
-        seed=args.seed,
-        jobs=args.jobs,
-    )
-
-
-def _add_evaluate(commands: Any) -> None:
+def _add_evaluate(subparsers: Any) -> None:
     group = _group(
-        commands,
+        subparsers,
         "evaluate",
         "score units or audio",
         "vqaudio evaluate units --units U --alignment phones.ctm",
@@ -244,7 +173,7 @@ def _add_evaluate(commands: Any) -> None:
     units = _command(
         group,
         "units",
-        _evaluate_units,
+        commands.evaluate_units,
         "how much units say about phones, and what they cost",
         "vqaudio evaluate units --units exp/vctk/units/test --alignment data/test/phones.ctm",
     )
@@ -256,7 +185,7 @@ def _add_evaluate(commands: Any) -> None:
     audio = _command(
         group,
         "audio",
-        _evaluate_audio,
+        commands.evaluate_audio,
         "how close reconstructions are to the originals (extra: eval)",
         "vqaudio evaluate audio --reference data/test/wav.scp --system exp/vctk/wav/test/wav.scp",
     )
@@ -266,60 +195,14 @@ def _add_evaluate(commands: Any) -> None:
     audio.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
 
 
-def _evaluate_units(args: argparse.Namespace) -> None:
-    from vqaudio.metrics.units import evaluate
-
-    scores = evaluate(
-        args.units, args.alignment, mapping_units=args.mapping_units, mapping_alignment=args.mapping_alignment
-    )
-    _print_scores(scores, args.json)
-
-
-def _evaluate_audio(args: argparse.Namespace) -> None:
-    from vqaudio.metrics.audio import evaluate
-
-    _print_scores(evaluate(args.reference, args.system, jobs=args.jobs), args.json)
-
-
-def _print_scores(scores: dict[str, Any], out: Path | None) -> None:
-    from vqaudio import files
-
-    for name, value in scores.items():
-        if isinstance(value, int | float):
-            print(f"{name:24} {value:.4g}")
-    if out is not None:
-        files.atomic_write(out, json.dumps(scores, indent=1) + "\n")
-
-
-def _add_about(commands: Any) -> None:
+def _add_about(subparsers: Any) -> None:
     report = _command(
-        commands, "report", _report, "write one HTML page about a run", "vqaudio report exp/mini_tiny_kmeans"
+        subparsers, "report", commands.report, "write one HTML page about a run", "vqaudio report exp/mini_tiny_kmeans"
     )
     report.add_argument("exp", type=Path, metavar="EXP")
-    info = _command(commands, "info", _info, "describe a model directory", "vqaudio info exp/mini_tiny_kmeans")
+    info = _command(subparsers, "info", commands.info, "describe a model directory", "vqaudio info exp/vctk")
     info.add_argument("exp", type=Path, metavar="EXP")
-    _command(commands, "doctor", _doctor, "check the installation and say how to mend it", "vqaudio doctor")
-
-
-def _report(args: argparse.Namespace) -> None:
-    from vqaudio.report import build_report
-
-    print(build_report(args.exp))
-
-
-def _info(args: argparse.Namespace) -> None:
-    from vqaudio.report import describe
-
-    print(describe(args.exp))
-
-
-def _doctor(args: argparse.Namespace) -> int:  # noqa: ARG001
-    from vqaudio.doctor import diagnose
-
-    checks = diagnose()
-    for good, line in checks:
-        print(f"{'ok  ' if good else 'FAIL'} {line}")
-    return 0 if all(good for good, _ in checks) else 1
+    _command(subparsers, "doctor", commands.doctor, "check the installation and say how to mend it", "vqaudio doctor")
 
 
 def _count(text: str) -> int:

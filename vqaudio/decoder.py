@@ -5,7 +5,7 @@ WaveNet is that of van den Oord et al., "WaveNet: A Generative Model for Raw Aud
 """
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -90,16 +90,17 @@ class WaveNet(nn.Module):
         x = F.embedding(previous.t().reshape(-1), self.embedding.weight.to(dtype))  # (T * B, R)
         skips = x.new_zeros(T * B, self.skip)
         for i, dilation in enumerate(self.dilations):
+            out = cast(nn.Linear, self.out[i])
             x, skips = _Layer.apply(
                 x,
                 skips,
                 conditions[:, :, i * self.gate : (i + 1) * self.gate],
                 self.dilated[i].weight.to(dtype),
-                self.out[i].weight.to(dtype),
-                self.out[i].bias[: self.residual].to(dtype),
+                out.weight.to(dtype),
+                out.bias[: self.residual].to(dtype),
                 dilation * B,
             )
-        bias = torch.stack([out.bias[self.residual :] for out in self.out]).sum(0)
+        bias = torch.stack([cast(nn.Linear, out).bias[self.residual :] for out in self.out]).sum(0)
         skips = (skips + bias.to(dtype)) * len(self.dilations) ** -0.5
         logits = self.logits(F.relu(self.head(F.relu(skips))))
         return logits.view(T, B, self.levels).transpose(0, 1)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 INPUT_SCALE = 20.0
 """Brings speech at -26 dBFS RMS to unit variance, which the layers' initial weights expect."""
 

@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqaudio import checkpoint, parallel
-from vqaudio.audio import mu_law_encode, pre_emphasis
 from vqaudio.dataset import Batch, SegmentDataset, prefetch, speaker_list
-from vqaudio.decoder import shift
 from vqaudio.errors import JobError
-from vqaudio.mel import MelHead, log_mel
-from vqaudio.model import Latents, VQAutoencoder, build_model
+from vqaudio.mel import MelHead
+from vqaudio.model import build_model
+from vqaudio.objective import Objective
 from vqaudio.tracking import Tracker, WeightAverage
 
 if TYPE_CHECKING:
@@ -268,44 +266,6 @@ class Run:
             logger.info("resuming from %s", folder)
             break
         self.tracker.rewind(self.step)
-
-
-class Objective(nn.Module):
-    """Losses of a batch: quantizer losses and mel L1 in both phases, the WaveNet's NLL in the joint one."""
-
-    def __init__(self, model: VQAutoencoder, head: MelHead, cfg: "DictConfig") -> None:
-        super().__init__()
-        self.model, self.head, self.cfg = model, head, cfg
-
-    def forward(self, batch: Batch, temperature: float, joint: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the weighted losses, to be summed, and the quantizer's statistics."""
-        model, cfg = self.model, self.cfg.trainer
-        latents = model(batch.padded, batch.speaker, temperature=temperature, jitter=cfg.jitter, mask=batch.mask)
-        wav = batch.padded[:, model.encoder.left : batch.padded.shape[1] - model.encoder.right]
-        losses = dict(latents.quantized.losses)
-        losses["mel"] = cfg.mel_weight * self.mel_loss(wav, latents, batch.mask)
-        if joint:
-            losses["nll"] = self.nll(wav, latents, batch.mask)
-        return losses, latents.quantized.stats
-
-    def mel_loss(self, wav: Tensor, latents: Latents, mask: Tensor) -> Tensor:
-        """Return the L1 between predicted and true log-mel over the frames inside recordings."""
-        hop = self.model.encoder.hop_length
-        target = log_mel(wav, sample_rate=self.cfg.data.sample_rate, hop_length=hop, bins=self.cfg.trainer.mel_bins)
-        error = (self.head(latents.condition).float() - target).abs().mean(1)
-        return (error * mask).sum() / mask.sum()
-
-    def nll(self, wav: Tensor, latents: Latents, mask: Tensor) -> Tensor:
-        """Return the WaveNet's negative log likelihood (nats a sample) on one window of each segment."""
-        hop, N = self.model.encoder.hop_length, mask.shape[1]
-        width = min(self.cfg.trainer.joint_phase.decoder_frames, N) if self.training else N
-        first = int(torch.randint(N - width + 1, (1,)))
-        wav = pre_emphasis(wav, self.cfg.data.pre_emphasis)[:, first * hop : (first + width) * hop]
-        codes = mu_law_encode(wav, self.model.decoder.levels)
-        logits = self.model.decoder(shift(codes), latents.condition[:, :, first : first + width])
-        error = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").view(*codes.shape)
-        inside = mask[:, first : first + width].repeat_interleave(hop, dim=1)
-        return (error * inside).sum() / inside.sum().clamp_min(1)
 
 
 def precision(choice: str, device: torch.device) -> torch.dtype:
