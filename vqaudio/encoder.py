@@ -49,14 +49,14 @@ class Encoder(nn.Module):
         self.left = (receptive_field - self.hop_length) // 2
         self.right = receptive_field - self.hop_length - self.left
         sizes = [1, *channels]
-        self.strided = nn.ModuleList(
-            nn.Conv1d(sizes[i], sizes[i + 1], kernels[i], strides[i]) for i in range(len(channels))
-        )
+        strided = [nn.Conv1d(sizes[i], sizes[i + 1], kernels[i], strides[i]) for i in range(len(channels))]
+        for conv in strided:
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            assert conv.bias is not None
+            nn.init.zeros_(conv.bias)
+        self.strided = nn.ModuleList(strided)
         self.context = nn.ModuleList(ContextLayer(channels[-1], context_kernel) for _ in range(context_layers))
         self.project = nn.Conv1d(channels[-1], latent_dim, 1)
-        for conv in self.strided:
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            nn.init.zeros_(conv.bias)
 
     def num_frames(self, num_samples: int) -> int:
         """Return the number of frames of a waveform: a started hop counts, so N = ceil(T / hop_length)."""
