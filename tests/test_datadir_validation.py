@@ -1,0 +1,182 @@
+"""Validating data directories: every problem is found, and what can be mended is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from datadirs import edit, make, make_segmented, noise
+
+from vqaudio import audio, datadir
+from vqaudio.errors import UserError
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_fsync():
+    """Write without waiting for the disk: hundreds of files are written here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    return make(tmp_path)
+
+
+@pytest.fixture
+def segmented(tmp_path) -> Path:
+    return make_segmented(tmp_path)
+
+
+def only(lines: list[str], *words: str) -> None:
+    """There is one line, a single one, and the words are in it."""
+    assert len(lines) == 1, lines
+    assert "\n" not in lines[0]
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize("kind", ["data", "segmented"])
+def test_a_sound_directory_has_no_problems_and_nothing_to_mend(kind, request):
+    folder = request.getfixturevalue(kind)
+    assert datadir.validate(folder) == datadir.Problems([], [])
+    assert datadir.fix(folder) == []
+    assert not (folder / ".backup").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("wav.scp", "s1-b /", "s1-a /", ["wav.scp:2", "duplicate 's1-a', contradicts line 1"]),
+        ("utt2spk", "s1-a s1\ns1-b s1\n", "s1-b s1\ns1-a s1\n", ["utt2spk:2", "'s1-a' after 's1-b'"]),
+        ("utt2spk", "s1-b s1\n", "s1-b s1\ns1-b s1\n", ["utt2spk:3", "duplicate 's1-b', as on line 2"]),
+        ("utt2spk", "s1-a s1", "s1-a s1 s2", ["utt2spk:1", "'s1 s2'", "one word"]),
+        ("text", "one s1-b", "one \udce9", ["text:2", "byte 0xe9 is not UTF-8"]),
+        ("text", "one s1-b", "one s1-b\r", ["text:2", "carriage return"]),
+        ("text", "one s1-b", "one\u00a0s1-b", ["text:2", "U+00A0"]),
+        ("text", "one s1-b", "one <s>", ["text:2", "'<s>', a reserved word"]),
+        ("text", "one s2-c\n", "one s2-c", ["text", "lacks its newline"]),
+        ("text", "s2-b one s2-b\n", "", ["text: lacks 1 utterance of utt2spk: 's2-b'"]),
+        ("spk2utt", "s2 s2-a", "s2", ["spk2utt: 's2' has other utterances"]),
+        ("spk2gender", "s1 f\n", "", ["spk2gender: lacks 1 speaker of utt2spk: 's1'"]),
+        ("spk2gender", "s1 f", "s1 x", ["spk2gender:1", "'x', not 'm' or 'f'"]),
+        ("utt2dur", "s1-b 0.5", "s1-b 0", ["utt2dur:2", "'0'", "more than 0"]),
+        ("reco2dur", "s1-b 0.5", "s1-b -1", ["reco2dur:2", "'-1'"]),
+        ("phones.ctm", "s1-b 1 0.2 0.3", "s1-b 1 0.2 0.4", ["'s1-b' has phones until 0.6 s, audio until 0.5 s"]),
+        ("phones.ctm", "s2-c 1", "s3-c 1", ["phones.ctm: has 1 utterance not in", "'s3-c'"]),
+    ],
+)
+def test_every_problem_of_a_table_is_reported_with_file_and_cure(data, name, old, new, words):
+    edit(data / name, old, new)
+    found = datadir.validate(data)
+    assert any(all(word in line for word in words) for line in found.errors), found.errors
+    assert all(line.startswith(str(data)) and line.count(": ") >= 2 for line in found.errors)
+
+
+def test_missing_and_empty_files_are_reported(data):
+    (data / "spk2utt").unlink()
+    (data / "wav.scp").write_text("")
+    errors = "\n".join(datadir.validate(data).errors)
+    assert "spk2utt: no such file: rebuild it (vqaudio data fix)" in errors
+    assert "wav.scp: holds no entry" in errors
+    only(datadir.validate(data / "no").errors, "no such data directory")
+
+
+def test_a_speaker_that_does_not_begin_its_utterances_is_reported(data):
+    for name, lines in {"utt2spk": "s1-a z\n", "spk2utt": "z s1-a\n", "spk2gender": "z m\n"}.items():
+        rest = [x for x in (data / name).read_text().splitlines(keepends=True) if not x.startswith("s1-a ")]
+        (data / name).write_text("".join(sorted([*rest, lines])).replace("s1 s1-a", "s1"))
+    only(datadir.validate(data).errors, "'s1-b' of 's1' stands after 's1-a' of 'z'")
+
+
+def break_audio(data: Path, case: str) -> None:
+    path = data.parent / "s1-b .wav"
+    if case == "missing":
+        path.unlink()
+    elif case == "empty":
+        path.write_bytes(b"")
+    elif case == "truncated":
+        path.write_bytes(path.read_bytes()[:5000])
+    elif case == "text":
+        path.write_text("hello")
+    elif case == "non-finite":
+        soundfile.write(path, np.append(noise(3999), np.nan), 8000, subtype="FLOAT")
+    elif case == "short":
+        audio.write(path, noise(3), 8000)
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("missing", "no such file"),
+        ("empty", "empty file (0 bytes)"),
+        ("truncated", "truncated: 4956 of 8000 bytes"),
+        ("text", "cannot be decoded"),
+        ("non-finite", "sample 3999 is NaN or infinite"),
+        ("short", "lasts 0.000375 s, a frame 0.01 s"),
+    ],
+)
+def test_broken_audio_is_an_error_and_is_dropped_by_fix(data, case, words):
+    (data / "phones.ctm").unlink()
+    break_audio(data, case)
+    only(datadir.validate(data).errors, "wav.scp: 's1-b'", words)
+    done = datadir.fix(data)
+    assert any("dropped 's1-b'" in line and words in line for line in done)
+    assert [u.utt for u in datadir.read_utterances(data)] == ["s1-a", "s1-c", "s2-a", "s2-b", "s2-c"]
+    assert datadir.validate(data) == datadir.Problems([], [])
+
+
+def test_every_broken_file_is_listed(data):
+    for path in data.parent.glob("*.wav"):
+        path.unlink()
+    assert len(datadir.validate(data).errors) == 6
+
+
+def test_silence_channels_and_mixed_rates_are_warnings(data):
+    audio.write(data.parent / "s1-a .wav", np.zeros(4000), 8000)
+    soundfile.write(data.parent / "s1-b .wav", np.stack([noise(8000)] * 2, axis=1), 16000)
+    found = datadir.validate(data)
+    assert found.errors == []
+    assert len(found.warnings) == 3
+    for line, words in zip(
+        found.warnings,
+        ["'s1-a' is silent", "'s1-b' has 2 channels", "5 at 8000 Hz (as 's1-a'), 1 at 16000 Hz"],
+        strict=True,
+    ):
+        assert words in line
+
+
+@pytest.mark.parametrize("entry", ["cat x |", "| cat x", "~/x.wav"])
+def test_commands_and_tildes_are_errors(data, entry):
+    edit(data / "wav.scp", f"s1-a {data.parent}/s1-a .wav", f"s1-a {entry}")
+    only(datadir.validate(data).errors, "wav.scp: 's1-a'", entry)
+    if "|" in entry:
+        before = (data / "wav.scp").read_bytes()
+        with pytest.raises(UserError, match="a command would be run by a shell"):
+            datadir.fix(data)
+        assert (data / "wav.scp").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("0.4 1", "0.4 1.1", "'s-b' ends at 1.1 s, its recording 's-a' at 1 s"),
+        ("0.4 1", "0.4 0.405", "'s-b' lasts 0.005 s, a frame 0.01 s"),
+        ("0.4 1", "0.4 0.4", "'s-b': ends at 0.4 s, starts at 0.4 s"),
+        ("0.4 1", "0.4 -1", "'s-b': 's-a 0.4 -1' is not"),
+        ("0.4 1", "0.4 1 x", "'s-b': 's-a 0.4 1 x' is not"),
+        ("s-b s-a", "s-b r", "segments: has 1 recording not in wav.scp: 'r'"),
+    ],
+)
+def test_bad_segments_are_errors_and_are_dropped_by_fix(segmented, old, new, words):
+    edit(segmented / "segments", old, new)
+    only(datadir.validate(segmented).errors, words)
+    datadir.fix(segmented)
+    assert [u.utt for u in datadir.read_utterances(segmented)] == ["s-a"]
+    assert datadir.validate(segmented) == datadir.Problems([], [])
+
+
+def test_a_segment_may_end_half_a_centisecond_late(segmented):
+    edit(segmented / "segments", "0.4 1", "0.4 1.004")
+    assert datadir.validate(segmented).errors == []
