@@ -38,7 +38,7 @@ def decode(
     out: Path,
     speaker: str | None,
     utt2spk: Path | None,
-    temperature: float | None,
+    temperature: float,
     seed: int,
     jobs: int,
 ) -> None:
@@ -53,7 +53,7 @@ def decode(
         out: folder to write; the paths in ``wav.scp`` begin with it.
         speaker: one voice for all; without ``speaker`` and ``utt2spk`` the ``<unknown>`` voice speaks.
         utt2spk: a table with a voice for each utterance.
-        temperature: of sampling; 0 takes the likeliest sample. None is 1.
+        temperature: of sampling; 0 takes the likeliest sample.
         seed: of sampling.
         jobs: threads that share the utterances; the files are the same for any number.
 
@@ -62,7 +62,6 @@ def decode(
 
     """
     codec = load(model_dir)
-    temperature = 1.0 if temperature is None else temperature
     source = read_units(units, expected_hash=codec.hash)
     voices = _voices(codec, source, speaker, utt2spk)
     for sequence in source:
