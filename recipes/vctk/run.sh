@@ -57,7 +57,8 @@ sets=(train dev test_seen test_unseen)
 package=$root/vqaudio
 config=("model=$model" "quantizer=$quantizer" "trainer=$trainer" "${extra_overrides[@]}"
   "data.train=$(hydra_quote "$data/train")" "data.valid=$(hydra_quote "$data/dev")" "exp_dir=$(hydra_quote "$exp")")
-sample_rate=$(python "$here/local/config_value.py" data.sample_rate "${config[@]}")
+sample_rate=$(python "$here/local/training_config.py" "${config[@]}")
+config_sum=${sample_rate#* } sample_rate=${sample_rate% *}
 say "corpus $corpus, run $tag; logs in $data/log and $exp/log"
 
 if [ "$mini" = true ] && stage -1 corpus "speak the embedded corpus" "$source_dir" \
@@ -75,7 +76,8 @@ fi
 if [ ! -d "$source_dir" ]; then die "$source_dir: no such folder; it holds the corpus"; fi
 
 alignment_sum=$(if [ -n "$alignment" ]; then checksum "$alignment"; fi)
-if stage 0 data "data directory of the whole corpus" "$data/all/utt2spk" "$source_option" "$(python "$here/local/list_files.py" "$source_dir")" "$alignment_sum" \
+if stage 0 data "data directory of the whole corpus" "$data/all/utt2spk" "$source_option" "$alignment_sum" \
+  "$(python "$here/local/list_files.py" "$source_dir")" \
   "$(checksum "$here/local/data_prep.py" "$package/corpora/vctk.py")"; then
   job "$data/log/data_prep.log" python "$here/local/data_prep.py" "$source_option" "$source_dir" \
     ${alignment:+--alignment "$alignment"} "$data/all"
@@ -96,18 +98,18 @@ if stage 2 format "resample to $sample_rate Hz, trim silence" "$data/train/utt2s
   for name in "${sets[@]}"; do
     job "$data/log/validate_$name.log" vqaudio data validate "$data/$name"
   done
-  finish
+  finish "$(checksum_sets)"
 fi
 
-if stage 3 train "train (exp/$tag/train.log)" "$exp/model.safetensors" "$model" "$quantizer" "$trainer" "${extra_overrides[@]}" \
-  "$(find "$root/conf" -name '*.yaml' -print0 | sort -z | xargs -0 cat | sha256sum)"; then
+if stage 3 train "train (exp/$tag/train.log)" "$exp/model.safetensors" "$config_sum"; then
   if [ "$changed" = true ]; then set_aside; fi
   begun
   job "$exp/log/train.log" vqaudio train "${config[@]}"
   finish
 fi
 
-if stage 4 extract "extract units" "$exp/units/test_unseen/units.json" "$(checksum_model)" "$(checksum "$package/extraction.py" "$package/codec.py")"; then
+if stage 4 extract "extract units" "$exp/units/test_unseen/units.json" "$(checksum_model)" \
+  "$(checksum "$package/extraction.py" "$package/codec.py")"; then
   if [ "$changed" = true ]; then rm -rf -- "$exp/units"; fi
   begun
   for name in "${sets[@]}"; do
@@ -148,12 +150,14 @@ if stage 6 score "score" "$exp/scores.json" "$(checksum "$here/local/collect_sco
   finish
 fi
 
-if stage 7 report "report (exp/$tag/report.html)" "$exp/report.html" "$(checksum "$package"/report/*.py "$package/report/page.css")"; then
+if stage 7 report "report (exp/$tag/report.html)" "$exp/report.html" \
+  "$(checksum "$package"/report/*.py "$package/report/page.css")"; then
   job "$exp/log/report.log" vqaudio report "$exp"
   finish
 fi
 
-if stage 8 results "results (exp/$tag/RESULTS.md)" "$exp/RESULTS.md" "$command" "$(checksum "$here/local/results_row.py")"; then
+if stage 8 results "results (exp/$tag/RESULTS.md)" "$exp/RESULTS.md" "$command" \
+  "$(checksum "$here/local/results_row.py")"; then
   job "$exp/log/results.log" python "$here/local/results_row.py" "$exp" --command "$command"
   finish
   cat -- "$exp/RESULTS.md"

@@ -67,7 +67,7 @@ def stage_seconds(folder: Path) -> dict[str, int]:
     seconds = {}
     for stamp in sorted((folder / ".stamps").glob("stage*")):
         if stamp.suffix == "":
-            _, name, count = stamp.read_text(encoding="utf-8").split()
+            _, _, name, count = stamp.read_text(encoding="utf-8").split()
             seconds[name] = int(count)
     return seconds
 

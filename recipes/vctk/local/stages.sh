@@ -7,9 +7,11 @@
 #       finish
 #     fi
 #
-# A stage's stamp (data/<corpus>/.stamps or exp/<tag>/.stamps) holds a SHA-256 of the inputs given to `stage` and of
-# the stamp of the stage before, then its name and its seconds. When the sum is as before and the stage's output is
-# there, it is skipped; when an option, a list or a script changed, it runs again, and all stages after it.
+# A stage's stamp (data/<corpus>/.stamps or exp/<tag>/.stamps) holds its outcome, a SHA-256 of the inputs given to `stage`
+# and of the outcome of the stage before, its name and its seconds. When the sum is as before and the stage's output is
+# there, it is skipped; when an option, a list or a script changed, it runs again, and all stages after it. The outcome is
+# that same sum, unless `finish` is given another: a checksum of what was made, so that what follows runs again only when
+# that is different.
 
 say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*"; }
 
@@ -19,6 +21,11 @@ die() {
 }
 
 checksum() { cat -- "$@" | sha256sum | cut -d ' ' -f 1; }
+
+checksum_sets() {
+  (cd -- "$data" && find "${sets[@]}" -type f ! -name drops.tsv ! -name wav.scp -print0 | sort -z | xargs -0 sha256sum) |
+    sha256sum | cut -d ' ' -f 1
+}
 
 checksum_model() { if [ -f "$exp/model.safetensors" ]; then checksum "$exp/model.safetensors"; fi; }
 
@@ -38,11 +45,11 @@ stage() { # NUMBER NAME TITLE OUTPUT INPUT…
   if [ "$stage_number" -gt 0 ]; then
     before=$(stamp_of $((stage_number - 1)))
     [ -f "$before" ] || die "stage $stage_number ($stage_title) needs stage $((stage_number - 1)); run with --stage $((stage_number - 1))"
-    read -r before _ <"$before"
+    read -r before _ <"$before" # its outcome
   fi
   stage_sum=$(printf '%s\n' "$before" "$@" | sha256sum | cut -d ' ' -f 1)
   stage_stamp=$(stamp_of "$stage_number")
-  if [ -f "$stage_stamp" ]; then read -r done_sum _ <"$stage_stamp"; fi
+  if [ -f "$stage_stamp" ]; then read -r _ done_sum _ <"$stage_stamp"; fi
   if [ "$done_sum" = "$stage_sum" ] && [ -e "$output" ]; then
     say "stage $stage_number: $stage_title: finished before, skipped"
     return 1
@@ -64,8 +71,8 @@ job() { # [JOB=1:N] LOG COMMAND…
   run_jobs "$@" || die "stage $stage_number ($stage_title) failed; the log is named above"
 }
 
-finish() {
-  printf '%s %s %s\n' "$stage_sum" "$stage_name" "$((SECONDS - stage_began))" >"$stage_stamp.tmp"
+finish() { # [OUTCOME]
+  printf '%s %s %s %s\n' "${1:-$stage_sum}" "$stage_sum" "$stage_name" "$((SECONDS - stage_began))" >"$stage_stamp.tmp"
   mv -- "$stage_stamp.tmp" "$stage_stamp"
 }
 
