@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqaudio.audio import mu_law_encode, pre_emphasis
+from vqaudio.audio import de_emphasis, mu_law_decode, mu_law_encode, pre_emphasis
 from vqaudio.dataset import Batch
 from vqaudio.decoder import shift
 from vqaudio.mel import MelHead, log_mel
 from vqaudio.model import Latents, VQAutoencoder
+from vqaudio.sampling import generate
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -33,6 +34,20 @@ class Objective(nn.Module):
         if joint:
             losses["nll"] = self.nll(wav, latents, batch.mask)
         return losses, latents.quantized.stats
+
+    def example(self, batch: Batch, joint: bool) -> tuple[Tensor, Tensor | None]:
+        """Return log-mel of the first segment, original above prediction (2 * bins, N), and it sampled again (T,)."""
+        model, data = self.model, self.cfg.data
+        latents = model(batch.padded, batch.speaker, temperature=1.0, jitter=0.0, mask=batch.mask)
+        wav = batch.padded[:1, model.encoder.left : batch.padded.shape[1] - model.encoder.right]
+        hop = model.encoder.hop_length
+        target = log_mel(wav, sample_rate=data.sample_rate, hop_length=hop, bins=self.cfg.trainer.mel_bins)
+        image = torch.cat([target[0].flip(0), self.head(latents.condition)[0].float().flip(0)])
+        if not joint:
+            return image, None
+        levels = generate(model.decoder, [latents.condition[0]], hop_length=hop, seeds=[0])[0]
+        sampled = de_emphasis(mu_law_decode(levels, model.decoder.levels).numpy(), data.pre_emphasis)
+        return image, torch.from_numpy(sampled)
 
     def mel_loss(self, wav: Tensor, latents: Latents, mask: Tensor) -> Tensor:
         """Return the L1 between predicted and true log-mel over the frames inside recordings."""

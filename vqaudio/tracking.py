@@ -88,6 +88,13 @@ class Tracker:
         self._write(step, seconds, phase, {**means, **usage})
         return means.get("valid/nll", means["valid/mel"])
 
+    def show(self, step: int, image: Tensor, wav: Tensor | None, sample_rate: int) -> None:
+        """Put a spectrogram (height, N) and a waveform (T,) where TensorBoard shows and plays them."""
+        scaled = (image - image.min()) / (image.max() - image.min()).clamp_min(1e-6)
+        self.writer.add_image("log-mel, original above prediction", scaled, step, dataformats="HW")
+        if wav is not None:
+            self.writer.add_audio("speech from units", wav, step, sample_rate)
+
     def _write(self, step: int, seconds: float, phase: str, values: dict[str, float]) -> None:
         if not self.main:
             return

@@ -61,7 +61,7 @@ class Run:
         self.model = build_model(cfg, len(speakers)).to(self.device)
         self.head = MelHead(cfg.model.conditioner.channels, cfg.trainer.mel_bins).to(self.device)
         self.net = Objective(self.model, self.head, cfg)
-        self.average = WeightAverage(self.model, cfg.trainer.ema_decay)
+        self.average = WeightAverage(self.net, cfg.trainer.ema_decay)
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=cfg.trainer.lr, betas=(0.9, 0.99), weight_decay=cfg.trainer.weight_decay
         )
@@ -220,6 +220,8 @@ class Run:
                     batch = self.valid.whole(i * len(self.valid.utterances) // count, 100).to(self.device)
                     with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
                         self.tracker.add_valid(*self.net(batch, 1.0, self.phase == "joint"))
+                example = self.valid.whole(0, 100).to(self.device)
+                self.tracker.show(self.step, *self.net.example(example, self.phase == "joint"), self.data.sample_rate)
                 self.net.train()
                 score = self.tracker.log_valid(self.step, self.elapsed, self.phase)
                 if score < self.best:
