@@ -199,6 +199,13 @@ def test_a_run_does_not_continue_with_another_model(data: Path, tmp_path: Path) 
     assert checkpoint.states(tmp_path / "exp")[0].name == "step-32"
 
 
+def test_two_runs_do_not_write_to_one_folder(data: Path, tmp_path: Path) -> None:
+    from vqaudio.jobs import locked
+
+    with locked(tmp_path / "exp"), pytest.raises(UserError, match="another job is writing here"):
+        train(compose(tiny_overrides(data, tmp_path / "exp")))
+
+
 def test_a_missing_required_value_is_named(data: Path) -> None:
     from vqaudio.train_app import run
 

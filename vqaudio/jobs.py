@@ -26,12 +26,12 @@ def locked(directory: Path) -> Iterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         handle = os.open(directory, os.O_RDONLY)
     except OSError as error:
-        raise UserError(f"{directory}: cannot be made ({error.strerror}); choose another --out") from None
+        raise UserError(f"{directory}: cannot be made ({error.strerror}); choose another folder") from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{directory}: another job is writing here; wait for it or choose another --out") from None
+            raise UserError(f"{directory}: another job is writing here; wait for it or choose another folder") from None
         except OSError:
             pass  # some network file systems cannot lock a folder: there it is up to the user
         yield

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from vqaudio import checkpoint, parallel
 from vqaudio.dataset import Batch, SegmentDataset, prefetch, speaker_list
 from vqaudio.errors import JobError
+from vqaudio.jobs import locked
 from vqaudio.mel import MelHead
 from vqaudio.model import build_model
 from vqaudio.objective import Objective
@@ -42,7 +43,7 @@ def train(cfg: "DictConfig") -> None:
 
     """
     exp_dir = Path(cfg.exp_dir)
-    with parallel.processes() as world:
+    with parallel.processes() as world, locked(exp_dir) if world.main else contextlib.nullcontext():
         run = Run(cfg, exp_dir, world)
         run.resume()
         with contextlib.closing(run.tracker), stop_signals() as stop:
@@ -200,8 +201,10 @@ class Run:
         return cfg.lr * min(1.0, (progress + 1e-4) / cfg.warmup) * (cfg.final_lr + (1 - cfg.final_lr) * cosine)
 
     def temperature(self, progress: float) -> float:
-        """Return the Gumbel temperature at a progress."""
-        cfg = self.cfg.quantizer.temperature
+        """Return the Gumbel temperature at a progress; k-means has none and gets 1."""
+        cfg = self.cfg.quantizer.get("temperature")
+        if cfg is None:
+            return 1.0
         start = self.cfg.trainer.codebook_start
         share = min(1.0, max(0.0, (progress - start) / (1 - start)))
         if cfg.schedule == "exponential":
