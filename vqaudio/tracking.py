@@ -23,7 +23,7 @@ class Tracker:
     def __init__(self, exp_dir: Path, main: bool) -> None:
         self.exp_dir, self.main = exp_dir, main
         self.sums: dict[str, Tensor] = {}
-        self.steps = 0
+        self.steps: dict[str, int] = {}  # that each sum is over: some losses begin with the second phase
         self.valid: list[tuple[dict[str, float], Tensor]] = []
         self.writer: Any = None
         self.bar: Any = None
@@ -56,17 +56,17 @@ class Tracker:
 
     def add(self, losses: dict[str, Tensor], stats: dict[str, Tensor], norm: Tensor) -> None:
         """Add a step."""
-        self.steps += 1
         for name, value in {**losses, **stats, "gradient_norm": norm}.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach()
+            self.steps[name] = self.steps.get(name, 0) + 1
 
     def log(self, step: int, seconds: float, phase: str, progress: float, values: dict[str, float]) -> float:
         """Write the means since the last log; return the codebook's usage over them."""
         counts = self.sums.pop("counts")
         usage = usage_stats(counts)
-        means = {f"train/{name}": float(value) / self.steps for name, value in self.sums.items()}
+        means = {f"train/{name}": float(value) / self.steps[name] for name, value in self.sums.items()}
         codebook = {f"codebook/{name}": value for name, value in usage.items()} if counts.sum() else {}
-        self.sums, self.steps = {}, 0
+        self.sums, self.steps = {}, {}
         self._write(step, seconds, phase, {**means, **codebook, **values})
         if self.bar is not None:
             self.bar.update(int(1000 * progress) - self.bar.n)

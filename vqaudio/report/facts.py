@@ -71,7 +71,7 @@ def read_metrics(exp: Path) -> list[dict[str, Any]]:
     path = exp / "metrics.jsonl"
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_bytes().splitlines()
     entries = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -20,7 +20,7 @@ CURVES = (  # title, lower end of the axis, then name and key of each line
     ("Share of codes in use", 0.0, (("training", "codebook/usage"), ("validation", "valid/usage"))),
     ("Commitment loss", 0.0, (("training", "train/commitment"), ("validation", "valid/commitment"))),
     ("Diversity loss", None, (("training", "train/diversity"), ("validation", "valid/diversity"))),
-    ("Temperature", 0.0, (("training", "temperature"),)),
+    ("Temperature", 0.0, (("Gumbel-softmax", "temperature"),)),
 )
 STYLES = ("first", "second")
 
@@ -62,7 +62,13 @@ def _header(run: Run) -> str:
     if run.model is not None:
         config = run.model.config
         codes = f"{config.quantizer.options.codebook_size} codes"
-        parts = [f"{config.quantizer.name} units, {codes}", *training_facts(run.metrics).values(), *parts]
+        size = model_facts(run.model)["parameters"].partition(" (")[0]
+        parts = [
+            f"{config.quantizer.name} units, {codes}",
+            f"{size} parameters",
+            *training_facts(run.metrics).values(),
+            *parts,
+        ]
     line = " · ".join(parts)
     title = f'<h1>{escape(run.exp.resolve().name)}</h1>\n<p class="muted">{escape(line)}</p>'
     return f"<header>\n{title}\n{tiles(run.scores)}</header>\n"
@@ -72,9 +78,9 @@ def _samples(run: Run) -> str:
     if not run.wavs:
         return _section("Listen", _missing("There are no reconstructions yet; `vqaudio decode` makes them."))
     parts = [
-        '<p class="note">Utterances from the best to the worst by ESTOI. Spectrograms are log-mel, 0 to 8 kHz; a line '
-        "stands wherever the unit changes. All players have the same loudness"
-        f" and at most {LONGEST:g} seconds.</p>"
+        '<p class="note">Utterances from the best to the worst by ESTOI. Spectrograms are log-mel, 0 to 8 kHz; in the '
+        "strip under each, every unit has a colour of its own. All players have the same loudness and play at most "
+        f"{LONGEST:g} seconds.</p>"
     ]
     for name in ordered(run.wavs):
         meaning = SET_MEANING.get(name)
@@ -106,7 +112,8 @@ def _curves(run: Run) -> str:
             Series(name, style, _points(run.metrics, key)) for (name, key), style in zip(lines, STYLES, strict=False)
         ]
         series = [line for line in series if line.points]
-        if series:
+        constant = len({y for line in series for _, y in line.points}) == 1  # the temperature of k-means
+        if series and not (title == "Temperature" and constant):
             charts.append(line_chart(title, series, switch=switch, floor=floor))
     if not charts:
         return _section("Learning curves", _missing("Training has logged nothing yet (metrics.jsonl)."))
@@ -124,7 +131,7 @@ def _usage(run: Run) -> str:
     for name in ordered(run.units):
         shares, size = run.usage(name)
         used = sum(share > 0 for share in shares)
-        charts.append(usage_chart(name, shares, f"{used} of {size} codes occur; share of frames in %, dashed: uniform"))
+        charts.append(usage_chart(name, shares, f"{used} of {size} codes occur; share of frames, dashed: all alike"))
     return _section("Code usage", f'<div class="charts">{"".join(charts)}</div>')
 
 

@@ -19,6 +19,8 @@ LONGEST = 12.0
 """Seconds of an utterance that the page holds at most."""
 LEVEL = -26.0
 """dBFS RMS that all players have, so that loudness does not decide which sounds better."""
+LOUDEST = 3.5
+"""Log-mel magnitude of the brightest colour; speech at the level of `log_mel` hardly passes it."""
 SHOWN = 4
 """Utterances of each set."""
 
@@ -52,7 +54,7 @@ def _estoi(scores: dict[str, Any], utt: str) -> float | None:
 
 
 def sample_html(sample: Sample) -> str:
-    """Return the card of an utterance: spectrograms with unit boundaries, players, text and units."""
+    """Return the card of an utterance: spectrograms over strips of units, players, text and units."""
     title = escape(sample.utt)
     if sample.estoi is not None:
         title += f' <span class="muted">ESTOI {sample.estoi:.2f}</span>'
@@ -82,29 +84,41 @@ def _clip(name: str, source: Utterance | None, sample: Sample) -> str:
 
 
 def _spectrogram(wav: np.ndarray, sample: Sample) -> str:
-    """Return a log-mel picture, with a line wherever the unit changes."""
-    from matplotlib import image
-
+    """Return a log-mel picture with the strip of units under it, on one axis of time."""
     if not wav.any():
         return '<p class="missing">All samples are zero.</p>'
+    from matplotlib import image
+
     mel = log_mel(wav, RATE).T
     file = io.BytesIO()
-    image.imsave(file, mel, format="png", cmap="magma", origin="lower", vmin=math.log(FLOOR), vmax=3.0)
-    source = _data_uri("image/png", file.getvalue())
+    image.imsave(file, mel, format="png", cmap="magma", origin="lower", vmin=math.log(FLOOR), vmax=LOUDEST)
     seconds = mel.shape[1] * HOP / RATE
-    lines = "".join(f"M{t / seconds * 1000:.1f},0V1" for t in boundaries(sample) if t < seconds)
-    overlay = f'<svg viewBox="0 0 1000 1" preserveAspectRatio="none" aria-hidden="true"><path d="{lines}"/></svg>'
+    picture = f'<img class="spectrogram" src="{_png(file)}" alt="log-mel spectrogram, 0 to 8 kHz">'
     axis = f'<div class="axis"><span>0 s</span><span>{seconds:.2f} s</span></div>'
-    return f'<div class="spectrogram"><img src="{source}" alt="log-mel spectrogram, 0 to 8 kHz">{overlay}</div>{axis}'
+    return picture + _strip(sample, seconds) + axis
 
 
-def boundaries(sample: Sample) -> list[float]:
-    """Return the times (seconds) at which the unit of an utterance changes."""
+def _strip(sample: Sample, seconds: float) -> str:
+    """Return a picture of the units up to a time: a row a group, a colour a code."""
     if sample.sequence is None:
-        return []
-    codes = sample.sequence.codes
-    changes = np.flatnonzero((codes[:, 1:] != codes[:, :-1]).any(0)) + 1
-    return [float(frame) / sample.frame_rate for frame in changes]
+        return ""
+    from matplotlib import image
+
+    codes = sample.sequence.codes[:, : max(1, round(seconds * sample.frame_rate))]
+    file = io.BytesIO()
+    image.imsave(file, code_colours(codes), format="png")
+    width = min(100.0, 100 * codes.shape[1] / sample.frame_rate / seconds)
+    size = f"width: {width:.2f}%; height: {14 * len(codes)}px"
+    return f'<img class="strip" style="{size}" src="{_png(file)}" alt="units, a colour each">'
+
+
+def code_colours(codes: np.ndarray) -> np.ndarray:
+    """Return a colour (G, N, 3) in 0..1 for each of ``codes`` (G, N); hues a golden section apart, in three shades."""
+    from matplotlib.colors import hsv_to_rgb
+
+    hue = codes * 0.618034 % 1
+    value = 0.55 + 0.2 * (codes % 3)
+    return hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.55), value], axis=-1))
 
 
 def _units(sample: Sample) -> str:
@@ -122,6 +136,10 @@ def _flac(wav: np.ndarray) -> str:
     file = io.BytesIO()
     soundfile.write(file, wav, RATE, format="FLAC", subtype="PCM_16")
     return _data_uri("audio/flac", file.getvalue())
+
+
+def _png(file: io.BytesIO) -> str:
+    return _data_uri("image/png", file.getvalue())
 
 
 def _data_uri(kind: str, data: bytes) -> str:
