@@ -1,0 +1,114 @@
+"""What the benchmarks share: one core, medians of interleaved runs, the machine's limits, and RESULTS.md."""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+RESULTS = Path(__file__).resolve().with_name("RESULTS.md")
+
+
+class Times(NamedTuple):
+    """Wall times in seconds, one a round."""
+
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        """The median in seconds."""
+        return statistics.median(self.seconds)
+
+    def over(self, other: "Times") -> float:
+        """Return the median over the rounds of how many times longer this took than ``other`` in the same round."""
+        return statistics.median(a / b for a, b in zip(self.seconds, other.seconds, strict=True))
+
+    def __str__(self) -> str:
+        ms = [1000 * s for s in (self.median, min(self.seconds), max(self.seconds))]
+        digits = 2 if ms[0] < 10 else 1 if ms[0] < 100 else 0
+        return "{:.{d}f} ({:.{d}f} to {:.{d}f})".format(*ms, d=digits)
+
+
+def options(description: str) -> argparse.Namespace:
+    """Parse the options that every benchmark has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="small sizes, within a minute; RESULTS.md stays as it is")
+    return parser.parse_args()
+
+
+def one_core() -> None:
+    """Keep this process and its threads on the last core it may use, where the system can do that."""
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Times]:
+    """Time every call once a round, so that all of them meet the same load; one round before warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for i in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if i:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: Times(values) for name, values in seconds.items()}
+
+
+def matrix_product() -> Callable[[], object]:
+    """Return a float32 product of 1024 x 1024 matrices: the machine's arithmetic limit, see `gflops`."""
+    a, b, out = (torch.randn(1024, 1024) for _ in range(3))
+    return lambda: torch.mm(a, b, out=out)
+
+
+def gflops(product: Times) -> float:
+    """Return the GFLOP/s of `matrix_product`, a multiply-add counted as two."""
+    return 2 * 1024**3 / product.median / 1e9
+
+
+def version(package: str) -> str:
+    """Return a package's version, or "not installed"."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def machine(packages: Sequence[str] = ()) -> str:
+    """Describe processor, its load and the versions that matter, in a line."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    versions = ", ".join(f"{package} {version(package)}" for package in ("torch", *packages))
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{name}, {os.cpu_count()} cores, {capability}{load}; Python {platform.python_version()}, {versions}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+
+
+def report(title: str, text: str, *, save: bool) -> None:
+    """Print a section; save it in RESULTS.md in the place of the section of that title."""
+    command = "python " + " ".join([f"tools/bench/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    section = f"## {title}\n\n`{command}`, {time.strftime('%Y-%m-%d')}\n\n{text.strip()}\n"
+    print(section)
+    if not save:
+        return
+    old = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "# Benchmark results\n"
+    head, *sections = old.split("\n## ")
+    kept = [s for s in sections if s.splitlines()[0] != title] + [section.removeprefix("## ")]
+    parts = [head.rstrip(), *(s.rstrip() for s in sorted(kept))]
+    RESULTS.write_text("\n\n## ".join(parts) + "\n", encoding="utf-8")
