@@ -146,7 +146,8 @@ if stage 6 score "score" "$exp/scores.json" "$(checksum "$here/local/collect_sco
     job "$exp/log/score_audio_$name.log" vqaudio evaluate audio --reference "$data/$name/wav.scp" \
       --system "$exp/wav/$name/wav.scp" --jobs "$nj" --json "$exp/scores/audio_$name.json"
   done
-  job "$exp/log/collect_scores.log" python "$here/local/collect_scores.py" "$exp" "$data"
+  job "$exp/log/collect_scores.log" python "$here/local/collect_scores.py" "$exp" "$data" \
+    "$((SECONDS - stage_began))"
   finish
 fi
 

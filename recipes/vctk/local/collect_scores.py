@@ -1,4 +1,7 @@
-"""Stage 6: the MFCC baseline, and every figure of the run in scores.json: collect_scores.py EXP DATA."""
+"""Stage 6: the MFCC baseline, and every figure of the run in scores.json.
+
+collect_scores.py EXP DATA SECONDS, where SECONDS is what scoring took until now.
+"""
 
 import json
 import math
@@ -22,7 +25,7 @@ def main() -> None:
         "units": unit_scores(exp),
         "audio": {name: read(exp / "scores" / f"audio_{name}.json") for name in SETS[1:]},
         "baseline": baseline_scores(exp, data),
-        "seconds": stage_seconds(data) | stage_seconds(exp),
+        "seconds": stage_seconds(data) | stage_seconds(exp) | {"score": int(sys.argv[3])},
     }
     atomic_write(exp / "scores.json", json.dumps(without_nan(scores), indent=1) + "\n")
 
