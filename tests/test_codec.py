@@ -212,3 +212,18 @@ def test_the_package_encodes_and_decodes_in_one_call(model_dir, codec):
 def test_importing_the_package_does_not_import_torch():
     code = "import sys, vqaudio; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UserError, match="torch finds no GPU here; use cpu"):
+        vqaudio.load(save_tiny_model(tmp_path / "exp"), "cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_gives_nearly_the_same_codes_and_speaks(tmp_path):
+    folder = save_tiny_model(tmp_path / "exp")
+    wav = 0.1 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
+    codes, there = vqaudio.load(folder).encode(wav, 8000), vqaudio.load(folder, "cuda").encode(wav, 8000)
+    assert (codes == there).mean() > 0.99
+    assert vqaudio.load(folder, "cuda").decode(codes).shape == (16000,)

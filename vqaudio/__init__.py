@@ -19,11 +19,11 @@ __version__ = "0.1.0"
 __all__ = ["decode", "encode", "load"]
 
 
-def load(model_dir: "str | Path") -> "Codec":
-    """Load a model directory; the model encodes and decodes as often as you like."""
+def load(model_dir: "str | Path", device: str = "cpu") -> "Codec":
+    """Load a model directory to ``cpu`` or ``cuda``; the model encodes and decodes as often as you like."""
     from vqaudio import codec  # torch comes with it: `import vqaudio` alone stays quick
 
-    return codec.load(model_dir)
+    return codec.load(model_dir, device)
 
 
 def encode(model_dir: "str | Path", wav: "np.ndarray", sample_rate: int) -> "np.ndarray":

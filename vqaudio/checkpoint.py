@@ -116,13 +116,15 @@ def load_model(model_dir: Path, device: str = "cpu") -> LoadedModel:
     """Load a model directory for inference.
 
     Raises:
-        UserError: a file is missing, broken, or does not belong to the others.
+        UserError: a file is missing, broken, or does not belong to the others, or there is no such device.
 
     """
     from omegaconf.errors import OmegaConfBaseException
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    if device != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"device {device}: torch finds no GPU here; use cpu")
     config, speakers = load_config(model_dir), load_speakers(model_dir)
     path = model_dir / "model.safetensors"
     try:

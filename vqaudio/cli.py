@@ -141,6 +141,7 @@ def _add_extract(subparsers: Any) -> None:
     extract.add_argument("--deduplicate", action="store_true", help="merge runs of a unit; durations.txt keeps them")
     extract.add_argument("--shard", type=_shard, default=(1, 1), metavar="i/N", help="do part i of N")
     extract.add_argument("--allow-failures", action="store_true", help="exit with 0 though some files were broken")
+    _add_device(extract)
     extract.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="utterances at once")
 
 
@@ -160,6 +161,7 @@ def _add_decode(subparsers: Any) -> None:
     voice.add_argument("--utt2spk", type=Path, metavar="FILE", help="a voice for each utterance")
     decode.add_argument("--temperature", type=float, default=1.0, help="of sampling; 0 takes the likeliest")
     decode.add_argument("--seed", type=int, default=0)
+    _add_device(decode)
     decode.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, help="utterances at once")
 
 
@@ -203,6 +205,10 @@ def _add_about(subparsers: Any) -> None:
     info = _command(subparsers, "info", commands.info, "describe a model directory", "vqaudio info exp/vctk")
     info.add_argument("exp", type=Path, metavar="EXP")
     _command(subparsers, "doctor", commands.doctor, "check the installation and say how to mend it", "vqaudio doctor")
+
+
+def _add_device(command: Any) -> None:
+    command.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the network runs")
 
 
 def _count(text: str) -> int:

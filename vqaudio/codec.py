@@ -30,6 +30,7 @@ class Codec:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.model, self.config, self.speakers, self.hash = loaded
+        self.device = self.model.encoder.project.weight.device
         self.sample_rate = int(self.config.data.sample_rate)
         """Hz"""
         self.hop_length = self.model.encoder.hop_length
@@ -82,8 +83,8 @@ class Codec:
         with torch.inference_mode(), one_thread():
             for window, valid in windows(blocks(), encoder.left, self.step, encoder.right):
                 samples += valid
-                padded = torch.from_numpy(window * gain).unsqueeze(0)
-                chunk = self.model.quantizer.encode(encoder.frames(padded))[0].numpy()
+                padded = torch.from_numpy(window * gain).unsqueeze(0).to(self.device)
+                chunk = self.model.quantizer.encode(encoder.frames(padded))[0].cpu().numpy()
                 codes.append(chunk[:, : encoder.num_frames(valid)])
         return np.concatenate(codes, axis=1), samples
 
@@ -135,9 +136,10 @@ class Codec:
         if codes.min() < 0 or codes.max() >= self.codebook_size:
             bad = int(codes.max() if codes.min() >= 0 else codes.min())
             raise UserError(f"code {bad} lies outside the codebook of {self.codebook_size}; use the model's own codes")
-        index = torch.tensor([self.speaker_index(speaker)])
+        index = torch.tensor([self.speaker_index(speaker)], device=self.device)
+        codes = codes.long().unsqueeze(0).to(self.device)
         with torch.inference_mode(), one_thread():
-            return self.model.condition(self.model.quantizer.lookup(codes.long().unsqueeze(0)), index)[0]
+            return self.model.condition(self.model.quantizer.lookup(codes), index)[0]
 
     def _wav(self, levels: Tensor) -> np.ndarray:
         wav = audio.mu_law_decode(levels, self.model.decoder.levels).numpy()
@@ -161,9 +163,12 @@ class Codec:
             ) from None
 
 
-def load(model_dir: str | Path) -> Codec:
-    """Load a model directory, what ``vqaudio train`` wrote, for encoding and decoding."""
-    return Codec(load_model(Path(model_dir)))
+def load(model_dir: str | Path, device: str = "cpu") -> Codec:
+    """Load a model directory, what ``vqaudio train`` wrote, for encoding and decoding on ``cpu`` or ``cuda``.
+
+    On a GPU sums have another order: a code or a sample may differ from the CPU's where two were as good as equal.
+    """
+    return Codec(load_model(Path(model_dir), device))
 
 
 def utterance_seed(seed: int, utt: str) -> int:

@@ -68,6 +68,7 @@ def extract(args: argparse.Namespace) -> None:
         shard=args.shard,
         allow_failures=args.allow_failures,
         jobs=args.jobs,
+        device=args.device,
     )
 
 
@@ -84,6 +85,7 @@ def decode(args: argparse.Namespace) -> None:
         temperature=args.temperature,
         seed=args.seed,
         jobs=args.jobs,
+        device=args.device,
     )
 
 

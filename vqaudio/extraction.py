@@ -27,6 +27,7 @@ def extract(
     shard: tuple[int, int],
     allow_failures: bool,
     jobs: int,
+    device: str = "cpu",
 ) -> None:
     """Write the units of every good utterance to ``out`` and the reason of every broken one to ``failed.txt``.
 
@@ -46,6 +47,7 @@ def extract(
         shard: (i, N), see above; (1, 1) is all.
         allow_failures: failed utterances are no error.
         jobs: utterances to work on at a time, one thread each; the units are the same for any number.
+        device: cpu or cuda, where the network runs.
 
     Raises:
         UserError: bad input as a whole: no utterances, a malformed data directory, ``out`` of other units.
@@ -60,7 +62,7 @@ def extract(
         raise UserError(
             f"--shard {index}/{shards}: must be i/N with i from 1 to N and N up to {len(utterances)} (the utterances)"
         )
-    codec = load(model_dir)
+    codec = load(model_dir, device)
     settings = settings_of(codec, deduplicate)
     check_settings(out, settings)
     folder = out if shards == 1 else shard_folder(out, shard)

@@ -41,6 +41,7 @@ def decode(
     temperature: float,
     seed: int,
     jobs: int,
+    device: str = "cpu",
 ) -> None:
     """Speak every utterance of a unit directory into ``out/<utt>.wav`` (16 bits), listed in ``out/wav.scp``.
 
@@ -56,12 +57,13 @@ def decode(
         temperature: of sampling; 0 takes the likeliest sample.
         seed: of sampling.
         jobs: threads that share the utterances; the files are the same for any number.
+        device: cpu or cuda, where the network runs.
 
     Raises:
         UserError: malformed units, units of another model, an unknown speaker or an utterance without one.
 
     """
-    codec = load(model_dir)
+    codec = load(model_dir, device)
     source = read_units(units, expected_hash=codec.hash)
     voices = _voices(codec, source, speaker, utt2spk)
     for sequence in source:

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vqaudio.decoder import SILENCE, WaveNet
+from vqaudio.sampling.graph import generate_batched
 from vqaudio.sampling.kernel import Net, State, advance
 from vqaudio.sampling.packing import Array, Weights, make_work, pack
 
@@ -76,42 +78,67 @@ def generate(
     its condition, its seed, ``temperature`` and ``weights`` alone; temperature 0 takes the most likely level.
     ``weights`` "bfloat16" rounds matrices to half the width: faster, and not quite the same audio. ``threads`` (all
     cores by default) share the utterances, longest first, each up to eight at once. ``progress`` is told, now and then
-    and from any of the threads, how many further samples are finished.
+    and from any of the threads, how many further samples are finished. A WaveNet on a GPU samples there, in float32 (see
+    ``graph``), and may differ from the CPU in single levels.
     """
     if len(seeds) != len(conditions):
         raise ValueError(f"{len(seeds)} seeds for {len(conditions)} conditions: give one each")
     net = pack(wavenet, weights)
     frames = [condition.detach().float().cpu() for condition in conditions]
     results = [torch.empty(c.shape[1] * hop_length, dtype=torch.int64) for c in frames]
+    waiting = iter(sorted((i for i, c in enumerate(frames) if c.shape[1]), key=lambda i: -frames[i].shape[1]))
     threads = max(1, min(threads or os.cpu_count() or 1, len(frames)))
     slots = min(BATCH, -(-len(frames) // threads))
-    longest_first = iter(sorted((i for i, c in enumerate(frames) if c.shape[1]), key=lambda i: -frames[i].shape[1]))
+    stop = Event()
 
     def run() -> None:
         sampler = Sampler(net, slots=slots, hop_length=hop_length, temperature=temperature)
-        free, running = list(range(slots)), {}
-        while True:
-            while free and (i := next(longest_first, None)) is not None:
-                slot = free.pop()
-                sampler.begin(slot, seeds[i])
-                running[slot] = (i, 0)
-            if not running:
-                return
-            step = min(max(1, SLICE // hop_length), *(frames[i].shape[1] - n for i, n in running.values()))
-            codes, _ = sampler.advance(list(running), [frames[i][:, n : n + step] for i, n in running.values()])
-            for (slot, (i, n)), row in zip(list(running.items()), codes, strict=True):
-                results[i][n * hop_length : (n + step) * hop_length] = torch.from_numpy(row)
-                running[slot] = (i, n + step)
-                if n + step == frames[i].shape[1]:
-                    del running[slot]
-                    free.append(slot)
+        jobs = ((i, frames[i], seeds[i]) for i in waiting if not stop.is_set())
+        for done in _sample_in_step(sampler, slots, jobs):
+            for i, start, codes in done:
+                results[i][start : start + len(codes)] = codes
             if progress is not None:
-                progress(codes.size)
+                progress(sum(len(codes) for _, _, codes in done))
+            if stop.is_set():
+                return
 
     with ThreadPoolExecutor(threads) as pool:
-        for job in [pool.submit(run) for _ in range(threads)]:
-            job.result()
+        try:
+            for job in [pool.submit(run) for _ in range(threads)]:
+                job.result()
+        finally:
+            stop.set()
     return results
+
+
+def _sample_in_step(
+    sampler: Sampler, slots: int, jobs: Iterator[tuple[int, Tensor, int]]
+) -> Iterator[list[tuple[int, int, Tensor]]]:
+    """Sample jobs (name, condition, seed), a new one in the place of one that ended, and yield what a step finished.
+
+    A step yields (name, first sample, codes) of every utterance in it.
+    """
+    hop_length = sampler.hop_length
+    free = list(range(slots))
+    running: dict[int, tuple[int, Tensor, int]] = {}  # slot -> name, condition, next frame
+    while True:
+        while free and (job := next(jobs, None)) is not None:
+            name, condition, seed = job
+            slot = free.pop()
+            sampler.begin(slot, seed)
+            running[slot] = (name, condition, 0)
+        if not running:
+            return
+        # In step means that nobody runs past the end of the shortest.
+        step = min(max(1, SLICE // hop_length), *(c.shape[1] - frame for _, c, frame in running.values()))
+        codes, _ = sampler.advance(list(running), [c[:, frame : frame + step] for _, c, frame in running.values()])
+        rows = zip(running.values(), torch.from_numpy(codes), strict=True)
+        yield [(name, frame * hop_length, row) for (name, _, frame), row in rows]
+        for slot, (name, condition, frame) in list(running.items()):
+            running[slot] = (name, condition, frame + step)
+            if frame + step == condition.shape[1]:
+                del running[slot]
+                free.append(slot)
 
 
 def stream(
