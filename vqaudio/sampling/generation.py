@@ -78,11 +78,17 @@ def generate(
     its condition, its seed, ``temperature`` and ``weights`` alone; temperature 0 takes the most likely level.
     ``weights`` "bfloat16" rounds matrices to half the width: faster, and not quite the same audio. ``threads`` (all
     cores by default) share the utterances, longest first, each up to eight at once. ``progress`` is told, now and then
-    and from any of the threads, how many further samples are finished. A WaveNet on a GPU samples there, in float32 (see
-    ``graph``), and may differ from the CPU in single levels.
+    and from any of the threads, how many further samples are finished. A WaveNet on a GPU samples there, in float32
+    (see ``graph``), and may differ from the CPU in single levels.
     """
     if len(seeds) != len(conditions):
         raise ValueError(f"{len(seeds)} seeds for {len(conditions)} conditions: give one each")
+    if temperature < 0:
+        raise ValueError(f"temperature is {temperature}; give 0 or more")
+    if wavenet.embedding.weight.is_cuda:
+        return generate_batched(
+            wavenet, conditions, hop_length=hop_length, seeds=seeds, temperature=temperature, progress=progress
+        )
     net = pack(wavenet, weights)
     frames = [condition.detach().float().cpu() for condition in conditions]
     results = [torch.empty(c.shape[1] * hop_length, dtype=torch.int64) for c in frames]

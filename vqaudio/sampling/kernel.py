@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from vqaudio.sampling.tiles import make_tile
 from vqaudio.sampling.vectors import (
     BLOCK,
     LANES,
@@ -18,12 +19,13 @@ from vqaudio.sampling.vectors import (
     copy,
     exponentials,
     gate,
-    make_tile,
     maximum,
+    prefetch,
     rectify,
 )  # fmt: skip
 
-_INLINE = {"cache": True, "nogil": True, "error_model": "numpy", "forceinline": True}
+# Without numba's reference counts, whose atomic instructions cost as much as the arithmetic of a small network.
+_INLINE = {"cache": True, "nogil": True, "error_model": "numpy", "forceinline": True, "_nrt": False}
 
 ZERO, ONE = np.float32(0), np.float32(1)
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -60,7 +62,9 @@ class Net(NamedTuple):
     embedding: NDArray
     dilations: NDArray
     ring_offsets: NDArray
-    """Where each layer's ring begins; a ring holds a power of two of past inputs."""
+    """Where each layer's ring begins."""
+    ring_masks: NDArray
+    """One less than the number of past inputs in each layer's ring, which is a power of two."""
 
 
 class State(NamedTuple):
@@ -73,7 +77,7 @@ class State(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Room for what a sample of a batch needs; a row for each utterance, or for each layer and utterance."""
+    """Room for what a sample of a batch needs, a row for each utterance; ``table`` one for each layer and utterance."""
 
     inputs: NDArray
     table: NDArray
@@ -185,43 +189,45 @@ def _tabulate(net, table, conditions, frame, batch):
 
 
 @njit(**_INLINE)
-def _recall(net, state, slots, inputs):
-    """Copy the past inputs of every layer from the rings: all layers at once, so that the cache misses overlap."""
-    width, n, batch = net.residual_biases.shape[1], inputs.shape[1], slots.shape[0]
-    for layer in range(net.dilations.shape[0]):
-        begin = net.ring_offsets[layer]
-        mask = (net.ring_offsets[layer + 1] - begin) // width - 1
+def _past(net, state, slot, layer, delay):
+    """Return where ``state.rings`` holds the input of ``layer`` that lies ``delay`` samples back."""
+    row = (state.times[slot] - delay) & net.ring_masks[layer]
+    return slot * state.rings.shape[1] + net.ring_offsets[layer] + row * net.residual_biases.shape[1]
+
+
+@njit(**_INLINE)
+def _listen(net, work, state, slots, layer):
+    """Gather the inputs of a layer, past ones from its ring, and put the newest there."""
+    inputs, streams = work.inputs, work.streams
+    width, batch, newest = net.residual_biases.shape[1], slots.shape[0], net.kernel - 1
+    for b in range(batch):
+        row = b * inputs.shape[1]
+        for tap in range(newest):
+            past = _past(net, state, slots[b], layer, (newest - tap) * net.dilations[layer])
+            # What is copied beyond the channels, the next tap overwrites.
+            copy(inputs, row + tap * net.residual, state.rings, past, width)
+        x = b * streams.shape[1]
+        copy(inputs, row + newest * net.residual, streams, x, width)
+        copy(state.rings, _past(net, state, slots[b], layer, 0), streams, x, width)
+        add(streams, x, net.residual_biases, layer * width, width)
+    # Long rings have left the cache; what the next layer needs comes while this one computes.
+    if layer + 1 < net.dilations.shape[0]:
         for b in range(batch):
-            ring = slots[b] * state.rings.shape[1] + begin
-            for tap in range(net.kernel - 1):
-                past = state.times[slots[b]] - (net.kernel - 1 - tap) * net.dilations[layer]
-                # What is copied beyond the channels, the next tap overwrites.
-                copy(
-                    inputs,
-                    (layer * batch + b) * n + tap * net.residual,
-                    state.rings,
-                    ring + (past & mask) * width,
-                    width,
-                )
+            for tap in range(newest):
+                past = _past(net, state, slots[b], layer + 1, (newest - tap) * net.dilations[layer + 1])
+                prefetch(state.rings, past, width)
 
 
 @njit(**_INLINE)
 def _layer(net, work, state, slots, layer):
     """Add a layer's update to the residual and skip streams, which lie side by side in ``work.streams``."""
     inputs, table, y, h, streams = work.inputs, work.table, work.y, work.h, work.streams
-    width, n, batch = net.residual_biases.shape[1], inputs.shape[1], slots.shape[0]
-    begin = net.ring_offsets[layer]
-    mask = (net.ring_offsets[layer + 1] - begin) // width - 1
-    for b in range(batch):
-        now = slots[b] * state.rings.shape[1] + begin + (state.times[slots[b]] & mask) * width
-        x = b * streams.shape[1]
-        copy(state.rings, now, streams, x, width)
-        copy(inputs, (layer * batch + b) * n + (net.kernel - 1) * net.residual, streams, x, width)
-        add(streams, x, net.residual_biases, layer * width, width)
+    batch = slots.shape[0]
+    _listen(net, work, state, slots, layer)
     gates = y.shape[1]
     _product(
         net, 2 * layer, y, 0, gates, table, layer * batch * gates, gates,
-        inputs, layer * batch * n, net.kernel * net.residual, batch,
+        inputs, 0, net.kernel * net.residual, batch,
     )  # fmt: skip
     for b in range(batch):
         gate(h, b * h.shape[1], y, b * gates, h.shape[1])
@@ -244,7 +250,7 @@ def _score(net, work, batch):
     _product(net, 2 * layers + 1, scores, 0, width, net.logit_bias, 0, 0, hidden, 0, net.skip, batch)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def advance(net, work, state, slots, inverse_temperature, hop, conditions, forced, codes, logits):
     """Sample ``frames * hop`` further samples of every utterance in ``slots``.
 
@@ -256,7 +262,6 @@ def advance(net, work, state, slots, inverse_temperature, hop, conditions, force
     for i in range(codes.shape[1]):
         if i % hop == 0:
             _tabulate(net, work.table, conditions, i // hop, batch)
-        _recall(net, state, slots, work.inputs)
         for b in range(batch):
             copy(work.streams, b * (residual + skip), net.embedding, state.previous[slots[b]] * residual, residual)
             copy(work.streams, b * (residual + skip) + residual, net.skip_bias, 0, skip)

@@ -29,7 +29,7 @@ def pack(wavenet: WaveNet, weights: Weights = "float32") -> Net:
     matrices += [_pad(_array(wavenet.head.weight), head), _pad(_array(wavenet.logits.weight), levels)]
     matrices += [_pad(matrix, gates) for matrix in conditions]
     blocks = [_blocks(matrix, weights) for matrix in matrices]
-    rings = [R << ((wavenet.kernel - 1) * d - 1).bit_length() for d in wavenet.dilations]
+    rings = [1 << ((wavenet.kernel - 1) * d - 1).bit_length() for d in wavenet.dilations]
     return Net(
         wavenet.kernel, wavenet.residual, half, wavenet.skip, wavenet.levels, wavenet.condition.in_features,
         per_word=2 if weights == "bfloat16" else 1,
@@ -42,7 +42,8 @@ def pack(wavenet: WaveNet, weights: Weights = "float32") -> Net:
         logit_bias=_pad(_array(wavenet.logits.bias), levels, fill=-1e30),
         embedding=_pad(_array(wavenet.embedding.weight).T, outputs[:1])[:R].T.copy(),
         dilations=np.array(wavenet.dilations),
-        ring_offsets=np.cumsum([0, *rings]),
+        ring_offsets=np.cumsum([0, *rings]) * R,
+        ring_masks=np.array(rings) - 1,
     )  # fmt: skip
 
 
@@ -51,13 +52,11 @@ def make_work(net: Net, batch: int) -> Work:
     (layers, gates), R = net.gate_biases.shape, net.residual_biases.shape[1]
     # Behind the inputs is room for the channels that fill the last vector.
     widths = net.kernel * net.residual + LANES, gates, gates, gates // 2, R + len(net.skip_bias)
-    rows = layers * batch, layers * batch, batch, batch, batch
-    return Work(
-        *(np.zeros(shape, np.float32) for shape in zip(rows, widths, strict=True)),
-        hidden=np.zeros((batch, len(net.head_bias)), np.float32),
-        scores=np.zeros((batch, len(net.logit_bias)), np.float32),
-        sums=np.zeros(len(net.logit_bias) // LANES, np.float32),
-    )
+    rows = batch, layers * batch, batch, batch, batch
+    inputs, table, y, h, streams = (np.zeros(shape, np.float32) for shape in zip(rows, widths, strict=True))
+    hidden = np.zeros((batch, len(net.head_bias)), np.float32)
+    scores = np.zeros((batch, len(net.logit_bias)), np.float32)
+    return Work(inputs, table, y, h, streams, hidden, scores, sums=np.zeros(scores.shape[1] // LANES, np.float32))
 
 
 def _array(parameter: Any) -> Array:
