@@ -112,6 +112,17 @@ def test_speakers_with_few_sentences_only_train() -> None:
     assert {"q1_1", "q1_2"} <= set(result.sets["train"])
 
 
+def test_a_speaker_who_says_only_test_sentences_is_not_tested_either() -> None:
+    speaker_of, text = corpus(2, 60)
+    before = splits.make_splits(speaker_of, text, ["p000"])
+    held_out = before.sets["test_seen"] + before.sets["dev"]
+    text |= {f"p002_{n:03d}": text[utt] for n, utt in enumerate(held_out)}
+    speaker_of |= dict.fromkeys((utt for utt in text if utt.startswith("p002")), "p002")
+    after = splits.make_splits(speaker_of, text, ["p000"])
+    assert after.sets == before.sets
+    assert [utt for utt, _ in after.drops] == sorted(utt for utt in text if utt.startswith("p002"))
+
+
 def test_the_committed_speakers_are_unseen_when_the_corpus_has_them_all() -> None:
     committed = COMMITTED.read_text(encoding="utf-8").split()
     speakers = {f"p{n}" for n in range(225, 377)}
