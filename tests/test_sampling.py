@@ -1,22 +1,32 @@
+import os
+import platform
+import random
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from vqaudio.decoder import WaveNet, shift
+from vqaudio.decoder import SILENCE, WaveNet, shift
 from vqaudio.sampling import generate, generate_reference, stream, teacher_forced_logits
-
-# Odd sizes, both kernel sizes, one and several cycles; levels above SILENCE.
-NETS = {
-    "odd": {"levels": 256, "layers": 5, "cycle": 3, "kernel": 2, "residual": 33, "gate": 46, "skip": 35, "condition": 17},
-    "kernel 3": {"levels": 200, "layers": 4, "cycle": 4, "kernel": 3, "residual": 32, "gate": 64, "skip": 64, "condition": 5},
-    "kernel 4": {"levels": 130, "layers": 3, "cycle": 2, "kernel": 4, "residual": 7, "gate": 2, "skip": 1, "condition": 1},
-    "one layer": {"levels": 129, "layers": 1, "cycle": 1, "kernel": 2, "residual": 16, "gate": 32, "skip": 16, "condition": 16},
-}  # fmt: skip
+from vqaudio.sampling.packing import Weights
 
 
-def make_net(name: str) -> WaveNet:
-    torch.manual_seed(1)
-    net = WaveNet(**NETS[name])
+def make_net(seed: int) -> WaveNet:
+    """A network of random sizes, most of which fill no vector."""
+    torch.manual_seed(seed)
+    draw = random.Random(seed)
+    net = WaveNet(
+        levels=draw.randint(SILENCE + 1, 270),
+        layers=draw.randint(1, 6),
+        cycle=draw.randint(1, 5),
+        kernel=draw.randint(2, 4),
+        residual=draw.randint(1, 70),
+        gate=2 * draw.randint(1, 50),
+        skip=draw.randint(1, 130),
+        condition=draw.randint(1, 40),
+    )
     for linear in (*net.out, net.head):
         nn.init.normal_(linear.bias, std=0.1)
     nn.init.normal_(net.logits.weight, std=0.5)
@@ -28,9 +38,9 @@ def random_conditions(net: WaveNet, lengths: list[int]) -> list[Tensor]:
     return [torch.randn(net.condition.in_features, n, generator=generator) for n in lengths]
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_logits_equal_those_of_the_teacher_forced_network(name: str) -> None:
-    net = make_net(name)
+@pytest.mark.parametrize("seed", range(12))
+def test_logits_equal_those_of_the_teacher_forced_network(seed: int) -> None:
+    net = make_net(seed)
     (condition,) = random_conditions(net, [9])
     codes = torch.randint(0, net.levels, (9 * 20,), generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
@@ -39,29 +49,84 @@ def test_logits_equal_those_of_the_teacher_forced_network(name: str) -> None:
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("temperature", [1.0, 0.6, 0.0])
-def test_codes_equal_those_of_the_plain_twin(name: str, temperature: float) -> None:
-    net = make_net(name)
-    conditions = random_conditions(net, [4, 0, 7])
-    options = {"hop_length": 15, "seeds": [7, 8, -9], "temperature": temperature}
-    codes = generate(net, conditions, **options)
+def test_codes_equal_those_of_the_plain_twin(seed: int, temperature: float) -> None:
+    net = make_net(seed)
+    conditions = random_conditions(net, [seed % 5, 0, 3, 1])
+    options = {"hop_length": 5 + seed, "seeds": [7, 8, -9, 1 << 70], "temperature": temperature}
+    codes = generate(net, conditions, threads=1 + seed % 3, **options)
     for ours, theirs in zip(codes, generate_reference(net, conditions, **options), strict=True):
         assert torch.equal(ours, theirs)
 
 
-def test_a_seed_gives_the_same_audio_in_any_company() -> None:
-    net = make_net("odd")
-    conditions = random_conditions(net, [3, 9, 1, 12, 5, 2, 2, 8, 30, 4, 6])
-    seeds = list(range(11))
-    alone = [generate(net, [c], hop_length=8, seeds=[s])[0] for c, s in zip(conditions, seeds, strict=True)]
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+def test_a_seed_gives_the_same_audio_in_any_company(weights: Weights) -> None:
+    net = make_net(3)
+    lengths = [3, 9, 1, 12, 5, 2, 2, 8, 30, 4, 6, 9, 9, 9, 9, 9, 9]  # batches of eight, and of all smaller sizes
+    conditions, seeds = random_conditions(net, lengths), list(range(len(lengths)))
+    alone = [
+        generate(net, [c], hop_length=8, seeds=[s], weights=weights)[0] for c, s in zip(conditions, seeds, strict=True)
+    ]
     for threads in (1, 3):
-        together = generate(net, conditions[::-1], hop_length=8, seeds=seeds[::-1], threads=threads)[::-1]
+        options = {"hop_length": 8, "seeds": seeds[::-1], "threads": threads, "weights": weights}
+        together = generate(net, conditions[::-1], **options)[::-1]
         assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
+def test_adjacent_seeds_give_different_audio() -> None:
+    net = make_net(3)
+    a, b = generate(net, random_conditions(net, [9]) * 2, hop_length=8, seeds=[0, 1])
+    assert (a != b).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_16_bit_weights_are_those_of_the_network_with_rounded_matrices(seed: int) -> None:
+    net = make_net(seed)
+    (condition,) = random_conditions(net, [9])
+    codes = torch.randint(0, net.levels, (9 * 20,), generator=torch.Generator().manual_seed(3))
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.data = module.weight.data.bfloat16().float()
+    with torch.inference_mode():
+        expected = net(shift(codes[None]), condition[None])[0]
+    net.head.weight.data *= 1 + 1e-4  # what rounding takes away again
+    logits = teacher_forced_logits(net, condition, codes, hop_length=20, weights="bfloat16")
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("features", ["+avx,+avx2,+fma", ""], ids=["avx2", "plain"])
+def test_machines_with_narrower_vectors_sample_the_same(features: str) -> None:
+    environment = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features}
+    if platform.machine() != "x86_64":
+        pytest.skip("names the features of x86-64")
+    tests = ["plain_twin", "any_company", "teacher_forced"]
+    command = [sys.executable, "-m", "pytest", __file__, "-k", f"({' or '.join(tests)}) and not bfloat16"]
+    subprocess.run(command, check=True, env={**os.environ, **environment})
+
+
+def test_an_error_in_the_progress_report_ends_the_sampling() -> None:
+    net = make_net(5)
+
+    def fail(samples: int) -> None:
+        raise OSError(f"no room for {samples} samples")
+
+    with pytest.raises(OSError, match="no room"):
+        generate(net, random_conditions(net, [400] * 4), hop_length=100, seeds=[0] * 4, threads=2, progress=fail)
+
+
+def test_a_missing_seed_and_a_negative_temperature_are_refused() -> None:
+    net = make_net(5)
+    conditions = random_conditions(net, [2, 2])
+    with pytest.raises(ValueError, match="1 seeds for 2 conditions"):
+        generate(net, conditions, hop_length=10, seeds=[0])
+    with pytest.raises(ValueError, match="temperature is -1"):
+        generate(net, conditions, hop_length=10, seeds=[0, 1], temperature=-1.0)
+
+
 def test_a_stream_yields_the_same_levels_in_chunks() -> None:
-    net = make_net("kernel 3")
+    net = make_net(4)
     (condition,) = random_conditions(net, [11])
     (whole,) = generate(net, [condition], hop_length=10, seeds=[4])
     chunks = list(stream(net, condition, hop_length=10, seed=4, chunk=30))
@@ -70,7 +135,7 @@ def test_a_stream_yields_the_same_levels_in_chunks() -> None:
 
 
 def test_progress_counts_every_sample() -> None:
-    net = make_net("one layer")
+    net = make_net(5)
     done: list[int] = []
     generate(net, random_conditions(net, [50, 20]), hop_length=100, seeds=[0, 1], threads=2, progress=done.append)
     assert sum(done) == 7000
