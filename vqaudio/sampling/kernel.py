@@ -25,7 +25,7 @@ from vqaudio.sampling.vectors import (
 )  # fmt: skip
 
 # Without numba's reference counts, whose atomic instructions cost as much as the arithmetic of a small network.
-_INLINE = {"cache": True, "nogil": True, "error_model": "numpy", "forceinline": True, "_nrt": False}
+_INLINE = {"nogil": True, "error_model": "numpy", "forceinline": True, "_nrt": False}
 
 ZERO, ONE = np.float32(0), np.float32(1)
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -48,9 +48,9 @@ class Net(NamedTuple):
     levels: int
     condition: int
     per_word: int
-    """Weights in an item of ``weights``: one float32 or two bfloat16."""
+    """Weights in a word of ``weights``: one float32 or two bfloat16."""
     weights: NDArray
-    """Matrices: per layer the dilated and the output one, then head, logits, and per layer the condition's."""
+    """32-bit words of matrices: per layer dilated and output, then head, logits, and per layer the condition's."""
     offsets: NDArray
     """Where each matrix begins."""
     gate_biases: NDArray
@@ -101,7 +101,8 @@ def _product(net, matrix, out, i, width, a, j, stride, inputs, k, size, batch):
     in each row of ``inputs``.
     """
     weights, m, n = net.weights, out.shape[1], inputs.shape[1]
-    words = size * BLOCK // net.per_word
+    word = net.per_word
+    words = size * BLOCK // word
     eights = batch // 8 * 8 if WIDE else 0
     fours = batch // 4 * 4
     blocks = width // BLOCK
@@ -109,9 +110,9 @@ def _product(net, matrix, out, i, width, a, j, stride, inputs, k, size, batch):
         w = net.offsets[matrix] + block * words
         o, p = i + block * BLOCK, j + block * BLOCK
         for b in range(0, eights, 8):
-            _rows_8(out, b * m + o, m, a, b * stride + p, stride, inputs, b * n + k, n, weights, w, size)
+            _rows_8(out, b * m + o, m, a, b * stride + p, stride, inputs, b * n + k, n, weights, w, size, word)
         for b in range(eights, fours, 4):
-            _rows_4(out, b * m + o, m, a, b * stride + p, stride, inputs, b * n + k, n, weights, w, size)
+            _rows_4(out, b * m + o, m, a, b * stride + p, stride, inputs, b * n + k, n, weights, w, size, word)
     for b in range(fours, batch):
         block = 0
         while block < blocks:
@@ -120,16 +121,16 @@ def _product(net, matrix, out, i, width, a, j, stride, inputs, k, size, batch):
             left = blocks - block
             # A tile of one block waits for its own sums: rather two of three than one of four and one of two.
             if left == 4 or left > 6:
-                _alone_4(out, o, m, a, p, stride, inputs, q, n, weights, w, size)
+                _alone_4(out, o, m, a, p, stride, inputs, q, n, weights, w, size, word)
                 block += 4
             elif left >= 3:
-                _alone_3(out, o, m, a, p, stride, inputs, q, n, weights, w, size)
+                _alone_3(out, o, m, a, p, stride, inputs, q, n, weights, w, size, word)
                 block += 3
             elif left == 2:
-                _alone_2(out, o, m, a, p, stride, inputs, q, n, weights, w, size)
+                _alone_2(out, o, m, a, p, stride, inputs, q, n, weights, w, size, word)
                 block += 2
             else:
-                _alone_1(out, o, m, a, p, stride, inputs, q, n, weights, w, size)
+                _alone_1(out, o, m, a, p, stride, inputs, q, n, weights, w, size, word)
                 block += 1
 
 

@@ -80,11 +80,10 @@ def _pad(array: Array, parts: tuple[int, ...], fill: float = 0) -> Array:
 
 
 def _blocks(matrix: Array, weights: Weights) -> Array:
-    """Flatten (outputs, inputs) into blocks of a few vectors of outputs, each input-major."""
+    """Flatten (outputs, inputs) into 32-bit words: blocks of two vectors of outputs, each input-major."""
     blocks = [np.ascontiguousarray(matrix[start : start + BLOCK].T) for start in range(0, len(matrix), BLOCK)]
-    if weights == "bfloat16":
-        blocks = [_pair(block) for block in blocks]
-    return np.concatenate([block.ravel() for block in blocks])
+    words = [_pair(block) if weights == "bfloat16" else block.view(np.uint32) for block in blocks]
+    return np.concatenate([block.ravel() for block in words])
 
 
 def _pair(block: Array) -> Array:

@@ -20,37 +20,36 @@ def make_tile(rows, blocks):
     """Return an operation that multiplies ``blocks`` adjacent blocks of weights with the inputs of ``rows`` utterances.
 
     It computes out = a + weights * inputs for ``size`` inputs. Rows of ``out``, ``a`` and ``inputs`` lie ``m``, ``l``
-    and ``n`` items apart. A block holds two vectors of weights for every input in turn; of 16-bit weights, the low and
-    the high halves of one vector.
+    and ``n`` items apart. A block holds two vectors of weights for every input in turn: of float32, or of 16 bits when
+    ``per_word`` is 2, the low and the high halves of one vector.
     """
 
     def generate(context, builder, signature, args):
         code = Code(context, builder, signature.args, args)
-        halves = signature.args[9].dtype == types.uint32
-        name = f"vqaudio_tile_{rows}_{blocks}_{'bfloat16' if halves else 'float32'}"
-        # A function of its own is compiled once, however often it is called.
-        function = builder.module.globals.get(name)
-        if function is None:
-            function = _declare(builder.module, name)
-            _Tile(function, rows, blocks, halves).write()
+        full, halves = (_function(builder.module, rows, blocks, halves) for halves in (False, True))
+        function = builder.select(builder.icmp_signed("==", args[12], index(2)), halves, full)
         pointers = [code.pointer(k, index(0), FLOAT) for k in (0, 3, 6, 9)]
         builder.call(function, [*pointers, args[2], args[5], args[8], args[11]])
         return context.get_dummy_value()
 
     @intrinsic
-    def tile(typingctx, out, i, m, a, j, l, inputs, k, n, weights, w, size):  # noqa: ARG001, E741
+    def tile(typingctx, out, i, m, a, j, l, inputs, k, n, weights, w, size, per_word):  # noqa: ARG001, E741
         i64 = types.int64
-        return types.void(out, i64, i64, a, i64, i64, inputs, i64, i64, weights, i64, i64), generate
+        return types.void(out, i64, i64, a, i64, i64, inputs, i64, i64, weights, i64, i64, i64), generate
 
     return tile
 
 
-def _declare(module, name):
-    kind = ir.FunctionType(ir.VoidType(), [FLOAT.as_pointer()] * 4 + [INDEX] * 4)
-    function = ir.Function(module, kind, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    return function
+def _function(module, rows, blocks, halves):
+    """Return a tile as a function of its own, which is compiled once, however often it is called."""
+    name = f"vqaudio_tile_{rows}_{blocks}_{'bfloat16' if halves else 'float32'}"
+    if name not in module.globals:
+        kind = ir.FunctionType(ir.VoidType(), [FLOAT.as_pointer()] * 4 + [INDEX] * 4)
+        function = ir.Function(module, kind, name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        _Tile(function, rows, blocks, halves).write()
+    return module.globals[name]
 
 
 class _Tile:
