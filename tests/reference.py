@@ -71,7 +71,7 @@ def naive_gumbel_gradient(quantizer, z, upstream, temperature):
     rows = z[0].t().clone().requires_grad_()  # (N, d)
     book = quantizer.codebook[0].detach().clone().requires_grad_()
     logits = rows @ quantizer.weight[0].detach().t() + quantizer.bias[0].detach()
-    noise = -torch.empty(1, *logits.shape).exponential_().log()[0]
+    noise = -(-torch.rand(logits.shape).log()).log()
     soft = torch.softmax((logits + noise) / temperature, dim=-1)
     hard = torch.nn.functional.one_hot(soft.argmax(-1), soft.shape[1]).float()
     sample = hard + soft - soft.detach()
@@ -95,3 +95,17 @@ def naive_wavenet(net, previous, condition):
         update = net.out[i](a.tanh() * b.sigmoid())
         x, skips = x + update[..., : net.residual], skips + update[..., net.residual :]
     return net.logits(F.relu(net.head(F.relu(skips * len(net.dilations) ** -0.5))))
+
+
+def naive_gumbel_draw(z, weight, bias, codebook, temperature, share):
+    """Words and mean softmax of a Gumbel-softmax draw, one operation after the other, for autograd."""
+    import torch
+
+    logits = z @ weight.transpose(1, 2) + bias.unsqueeze(1)
+    noise = -(-torch.rand(logits.shape).log()).log()
+    soft = torch.softmax((logits + noise) / temperature, dim=-1)
+    hard = torch.nn.functional.one_hot(soft.argmax(-1), soft.shape[-1]).float()
+    through = (hard.detach() + soft - soft.detach()) @ codebook.detach()
+    drawn = hard.detach() @ codebook
+    words = drawn + through - through.detach()
+    return words, (logits.softmax(-1) * share.unsqueeze(1)).sum(1)

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqaudio.kmeans import ROWS, kmeans, nearest
+from vqaudio.kmeans import kmeans, nearest, nearest_label, rows_at_once
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -28,8 +28,9 @@ def test_nearest_is_the_row_of_least_squared_distance(n, k, d, seed):
 
 
 def test_nearest_is_the_same_across_the_rows_it_takes_at_once():
-    x = torch.randn(ROWS + 5, 3, generator=generator())
+    x = torch.randn(rows_at_once(4, torch.device("cpu")) + 5, 3, generator=generator())
     assert torch.equal(nearest(x, x[:4])[0][-9:], nearest(x[-9:], x[:4])[0])
+    assert torch.equal(nearest(x, x[:4])[0], nearest_label(x, x[:4]))
 
 
 def test_ties_go_to_the_lowest_index():

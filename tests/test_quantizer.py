@@ -1,5 +1,7 @@
 """Quantizers: hygiene that public implementations get wrong, one test each."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -184,6 +186,20 @@ def test_padding_never_touches_statistics_or_losses(make) -> None:
         assert torch.equal(first.losses[name], second.losses[name])
     assert torch.equal(first.stats["counts"], second.stats["counts"])
     assert all(torch.equal(state[name], other[name]) for name in state)
+
+
+@pytest.mark.parametrize("make", VARIANTS)
+@pytest.mark.parametrize("training", [False, True])
+def test_16_bit_autocast_changes_nothing(make, training: bool) -> None:
+    quantizer = started(make(codebook_size=64), rows=1000)
+    z, results = torch.randn(1, 6, 1000, generator=torch.Generator().manual_seed(4)), []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        copied = copy.deepcopy(quantizer).train(training)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            output = copied(z, temperature=1.0)
+            results.append([output.z_q, output.codes, *output.losses.values(), copied.encode(z)])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 @pytest.mark.parametrize("make", VARIANTS)

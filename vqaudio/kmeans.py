@@ -1,9 +1,17 @@
 """k-means by matrix products: the first codebook of a quantizer and the units of the MFCC baseline."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-ROWS = 16384  # rows of x whose distances to all centroids are in memory at once
+CACHED = 1 << 18
+"""Items (float32: 1 MiB) of a matrix that stay in the cache of a core from one operation to the next."""
+
+
+def rows_at_once(columns: int, device: torch.device) -> int:
+    """Return how many rows of a large matrix to work on at a time: a cacheful, or what keeps a GPU busy."""
+    return max(1, (CACHED if device.type == "cpu" else 32 * CACHED) // columns)
 
 
 def nearest(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
@@ -17,14 +25,26 @@ def nearest(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
         Indices (n,) int64 and squared distances (n,), never negative.
 
     """
-    half_squares = centroids.square().sum(dim=1) / 2
     labels, distances = [], []
-    for rows in x.split(ROWS):
-        # ‖x − c‖² = ‖x‖² + 2 (‖c‖²/2 − x·c): only the part in brackets depends on c.
-        score, label = torch.addmm(half_squares, rows, centroids.T, alpha=-1).min(dim=1)
+    for rows, score, label in _search(x, centroids):
         labels.append(label)
         distances.append((rows.square().sum(dim=1) + 2 * score).clamp_min(0))
     return torch.cat(labels), torch.cat(distances)
+
+
+def nearest_label(x: Tensor, centroids: Tensor) -> Tensor:
+    """Return the indices (n,) of ``nearest`` alone, without the distances."""
+    return torch.cat([label for _, _, label in _search(x, centroids)])
+
+
+def _search(x: Tensor, centroids: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield some rows of x, their least ‖c‖²/2 − x·c over the centroids, and its index."""
+    half_squares = centroids.square().sum(dim=1) / 2
+    for rows in x.split(rows_at_once(len(centroids), x.device)):
+        # ‖x − c‖² = ‖x‖² + 2 (‖c‖²/2 − x·c): only the part in brackets depends on c.
+        with torch.autocast(x.device.type, enabled=False):  # 16 bits would confuse neighbours
+            score, label = torch.addmm(half_squares, rows, centroids.T, alpha=-1).min(dim=1)
+        yield rows, score, label
 
 
 @torch.no_grad()

@@ -12,7 +12,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqaudio.kmeans import kmeans, nearest
+from vqaudio.gumbel import gumbel_draw
+from vqaudio.kmeans import kmeans, nearest_label
 
 
 class QuantizerOutput(NamedTuple):
@@ -26,7 +27,7 @@ class QuantizerOutput(NamedTuple):
 
 def nearest_code(z: Tensor, codebook: Tensor) -> Tensor:
     """Return argmin_k ||z - e_k||² (G, M) for ``z`` (G, M, d) and ``codebook`` (G, K, d)."""
-    return torch.stack([nearest(part, book)[0] for part, book in zip(z, codebook, strict=True)])
+    return torch.stack([nearest_label(part, book) for part, book in zip(z, codebook, strict=True)])
 
 
 def code_counts(codes: Tensor, codebook_size: int) -> Tensor:
@@ -225,7 +226,8 @@ class GumbelQuantizer(_Quantizer):
     def logits(self, z: Tensor) -> Tensor:
         """Return the logits (G, M, K) of ``z`` (G, M, d)."""
         weight, bias = self.weight.expand(self.groups, -1, -1), self.bias.expand(self.groups, -1)
-        return torch.baddbmm(bias.unsqueeze(1), z, weight.transpose(1, 2))
+        with torch.autocast(z.device.type, enabled=False):
+            return torch.baddbmm(bias.unsqueeze(1), z, weight.transpose(1, 2))
 
     def assign(self, z: Tensor) -> Tensor:
         """Return the most likely codes (G, M) of ``z`` (G, M, d)."""
@@ -253,22 +255,22 @@ class GumbelQuantizer(_Quantizer):
         if not self.initialised:
             return self.pass_through(z)
         B, _, N = z.shape
-        logits = self.logits(self.split(z))
-        valid = slice(None) if mask is None else mask.flatten().nonzero().squeeze(1)
-        probabilities = logits.softmax(-1)
-        mean = probabilities[:, valid].mean(1)  # (G, K)
+        flat = self.split(z)
+        share = z.new_ones(B * N) if mask is None else mask.flatten().to(z.dtype)
+        share = share / share.sum()
+        if self.training:
+            weight, bias = self.weight.expand(self.groups, -1, -1), self.bias.expand(self.groups, -1)
+            book = self.codebook.expand(self.groups, -1, -1)
+            draw = gumbel_draw(flat, weight, bias, book, temperature=temperature, share=share)
+            z_q, codes, likeliest, mean = draw
+        else:
+            logits = self.logits(flat)
+            codes = likeliest = logits.argmax(-1)
+            z_q, mean = self.codewords(codes), (logits.softmax(-1) * share.unsqueeze(1)).sum(1)
         perplexity = torch.exp(-(mean * (mean + 1e-10).log()).sum(-1))
         losses = {"diversity": self.diversity * (1 - perplexity.mean() / self.codebook_size)}
-        if self.training:
-            noise = -torch.empty_like(logits).exponential_().log()
-            soft = ((logits + noise) / temperature).softmax(-1)
-            codes = soft.argmax(-1)
-            through = torch.bmm(soft, self.codebook.detach().expand(self.groups, -1, -1))
-            z_q = self.codewords(codes) + through - through.detach()
-        else:
-            codes = logits.argmax(-1)
-            z_q = self.codewords(codes)
-        counts = code_counts(logits.detach().argmax(-1)[:, valid], self.codebook_size)
+        valid = slice(None) if mask is None else mask.flatten().nonzero().squeeze(1)
+        counts = code_counts(likeliest[:, valid], self.codebook_size)
         shaped = codes.view(self.groups, B, N).transpose(0, 1)
         stats = {"counts": counts, "soft_perplexity": perplexity.detach().mean()}
         return QuantizerOutput(self.join(z_q, B), shaped, losses, stats)

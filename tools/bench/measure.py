@@ -17,14 +17,20 @@ RESULTS = Path(__file__).resolve().with_name("RESULTS.md")
 
 
 class Times(NamedTuple):
-    """Wall times in seconds, one a round."""
+    """Seconds, one a round: CPU time of the whole process, which others' load does not inflate, and wall time."""
 
     seconds: list[float]
+    wall: list[float]
 
     @property
     def median(self) -> float:
-        """The median in seconds."""
+        """The median CPU time in seconds."""
         return statistics.median(self.seconds)
+
+    @property
+    def stretch(self) -> float:
+        """How many times longer the median wall time is: 1 where one core has nothing else to do."""
+        return statistics.median(self.wall) / self.median
 
     def over(self, other: "Times") -> float:
         """Return the median over the rounds of how many times longer this took than ``other`` in the same round."""
@@ -52,14 +58,15 @@ def one_core() -> None:
 
 def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Times]:
     """Time every call once a round, so that all of them meet the same load; one round before warms up."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    times = {name: Times([], []) for name in calls}
     for i in range(rounds + 1):
         for name, call in calls.items():
-            start = time.perf_counter()
+            cpu, wall = time.process_time(), time.perf_counter()
             call()
             if i:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: Times(values) for name, values in seconds.items()}
+                times[name].seconds.append(time.process_time() - cpu)
+                times[name].wall.append(time.perf_counter() - wall)
+    return times
 
 
 def matrix_product() -> Callable[[], object]:
