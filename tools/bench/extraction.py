@@ -1,0 +1,201 @@
+"""Extraction on one core, in seconds of audio a second: ours from FLAC files, other encoders from memory; peak memory.
+
+Every network is random, as speed does not depend on weights. Ours reads, decodes, levels and encodes one file after
+the other, as `vqaudio extract` does; the others get whole recordings that are in memory at their rate already.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import measure
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from vqaudio import audio, load
+from vqaudio.checkpoint import save_config, save_model
+from vqaudio.codec import Codec
+from vqaudio.dataset import UNKNOWN_SPEAKER
+from vqaudio.model import build_model
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEECH = ROOT.parent / "shared" / "speech" / "librispeech"  # used where it is present
+RATE = 16000
+PEERS = ("transformers", "encodec")
+
+Encode = Callable[[], object]
+
+
+def save_random_model(folder: Path) -> Codec:
+    """Write an untrained model of the base preset with a k-means codebook, and load it."""
+    files = {"model": "model/base", "quantizer": "quantizer/kmeans", "data": "data/wav"}
+    config = OmegaConf.create({key: OmegaConf.load(ROOT / "conf" / f"{name}.yaml") for key, name in files.items()})
+    config.data.train = config.data.valid = str(folder)
+    torch.manual_seed(0)
+    model = build_model(config, speakers=1).eval()
+    with torch.inference_mode():
+        z = model.encoder(0.05 * torch.randn(1, 20 * RATE))
+        model.quantizer.initialise(z[0].T, torch.Generator().manual_seed(0))
+    save_config(folder, config, [UNKNOWN_SPEAKER])
+    save_model(folder, model.state_dict())
+    return load(folder)
+
+
+def recordings(folder: Path, count: int) -> tuple[list[Path], str]:
+    """Return FLAC files of some seconds at 16 kHz, and what they are."""
+    found = sorted(SPEECH.rglob("*.flac"))
+    if len(found) >= count:
+        return found[:: len(found) // count][:count], "LibriSpeech"
+    rng = np.random.default_rng(0)
+    paths = [folder / f"noise{i}.flac" for i in range(count)]
+    for path in paths:
+        audio.write(path, 0.05 * rng.standard_normal(12 * RATE), RATE)
+    return paths, "noise"
+
+
+def hubert(wavs: list[np.ndarray]) -> Encode:
+    """Return HuBERT-base up to layer 6 with the nearest of 100 centroids, as unit language models use it."""
+    from transformers import HubertConfig, HubertModel
+
+    model = HubertModel(HubertConfig(num_hidden_layers=6)).eval()
+    centroids = torch.randn(100, model.config.hidden_size)
+    inputs = [torch.from_numpy((wav - wav.mean()) / wav.std()).unsqueeze(0) for wav in wavs]
+
+    def encode() -> list[torch.Tensor]:
+        with torch.inference_mode():
+            return [torch.cdist(model(x).last_hidden_state[0], centroids).argmin(1) for x in inputs]
+
+    return encode
+
+
+def encodec_transformers(wavs: list[np.ndarray]) -> Encode:
+    """Return EnCodec at 24 kHz with 2 codebooks, its lowest rate."""
+    from transformers import EncodecConfig, EncodecModel
+
+    model = EncodecModel(EncodecConfig()).eval()
+    inputs = [torch.from_numpy(audio.resample(wav, RATE, 24000))[None, None] for wav in wavs]
+
+    def encode() -> list[object]:
+        with torch.inference_mode():
+            return [model.encode(x, bandwidth=1.5) for x in inputs]
+
+    return encode
+
+
+def encodec_original(wavs: list[np.ndarray]) -> Encode:
+    """Return the same from its authors' package."""
+    from encodec import EncodecModel
+
+    model = EncodecModel.encodec_model_24khz(pretrained=False).eval()
+    model.set_target_bandwidth(1.5)
+    inputs = [torch.from_numpy(audio.resample(wav, RATE, 24000))[None, None] for wav in wavs]
+
+    def encode() -> list[object]:
+        with torch.inference_mode():
+            return [model.encode(x) for x in inputs]
+
+    return encode
+
+
+def gflop_a_second(codec: Codec) -> float:
+    """Return the GFLOP of the matrix products that a second of audio takes: convolutions and code search."""
+    encoder, book, hop = codec.model.encoder, codec.model.quantizer.codebook, 1
+    products = book.numel() / codec.hop_length
+    for conv in [*encoder.strided, *(layer.conv for layer in encoder.context), encoder.project]:
+        hop *= conv.stride[0]
+        products += conv.weight.numel() / hop
+    return 2 * products * RATE / 1e9
+
+
+def speed_rows(codec: Codec, paths: list[Path], *, rounds: int, peers: bool) -> list[list[object]]:
+    wavs = [audio.read(path)[0] for path in paths]
+    seconds = sum(map(len, wavs)) / RATE
+    calls: dict[str, Encode] = {
+        "vqaudio extract": lambda: [codec.encode_file(path) for path in paths],
+        "of which reading FLAC, twice": lambda: [list(audio.blocks(path, RATE, codec.step)) for path in 2 * paths],
+        "product": measure.matrix_product(),
+    }
+    others = {
+        "EnCodec 24 kHz (transformers)": (encodec_transformers, "target 5"),
+        "EnCodec 24 kHz (encodec)": (encodec_original, "target 5"),
+        "HuBERT-base to layer 6 + k-means (transformers)": (hubert, "target 10"),
+    }
+    rows: list[list[object]] = []
+    for name, (make, _) in others.items():
+        if not peers:
+            rows.append([name, "skipped by --quick", "", ""])
+            continue
+        try:
+            calls[name] = make(wavs)
+        except ImportError as error:
+            rows.append([name, f"not measured: {error}", "", ""])
+    times = measure.interleaved(calls, rounds)
+    limit = measure.gflops(times.pop("product")) / gflop_a_second(codec)
+    ours = times["vqaudio extract"]
+    for name, time in reversed(times.items()):
+        if name in others:
+            ratio = f"ours {time.over(ours):.1f} × as fast ({others[name][1]})"
+        else:
+            ratio = "target 75" if time is ours else ""
+        rows.insert(0, [name, f"{seconds / time.median:.1f}", speed_range(time, seconds), ratio])
+    return [["limit: its matrix products alone", f"{limit:.0f}", "", ""], *rows]
+
+
+def speed_range(time: measure.Times, seconds: float) -> str:
+    return f"{seconds / max(time.seconds):.1f} to {seconds / min(time.seconds):.1f}"
+
+
+def long_recording(path: Path, wav: np.ndarray, minutes: int) -> None:
+    """Write ``wav`` over and over as one FLAC."""
+    import soundfile
+
+    with soundfile.SoundFile(path, "w", RATE, 1) as file:
+        for _ in range(minutes * 60 * RATE // len(wav) + 1):
+            file.write(wav)
+
+
+def long_file(folder: Path, codec: Codec, wav: np.ndarray, minutes: int) -> str:
+    """Extract a long file in a process of its own; return its peak memory, and how its codes compare."""
+    path, out = folder / "long.flac", folder / "units"
+    long_recording(path, wav, minutes)
+    start = "import sys; from vqaudio.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", start, "extract", "--model", folder / "model", "--out", out, path]
+    process = subprocess.Popen([*map(str, command), "--jobs", "1"], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(map(str, command))} failed: {status}")
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 2**20
+    frames = json.loads((out / "units.json").read_text())["num_frames"]
+    part = audio.read(path, end=min(60 * minutes, 300))[0]
+    with torch.inference_mode():
+        gain = audio.level_gain(part, codec.config.data.level_db)
+        whole = codec.model.encode(torch.from_numpy(part * np.float32(gain)).unsqueeze(0))[0].numpy()
+    same = int((whole == codec.encode(part, RATE)).all(0).sum())
+    return (
+        f"`vqaudio extract` of one file of {minutes} minutes ({frames} frames): peak memory {peak:.0f} MiB (target "
+        f"1024). Of the first {whole.shape[1]} frames, {same} have the codes that the encoder gives without chunks."
+    )
+
+
+def main() -> None:
+    quick = measure.options(__doc__).quick
+    measure.one_core()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        codec = save_random_model(folder / "model")
+        paths, kind = recordings(folder, 1 if quick else 4)
+        rows = speed_rows(codec, paths, rounds=2 if quick else 5, peers=not quick)
+        memory = long_file(folder, codec, audio.read(paths[0])[0], minutes=1 if quick else 60)
+    lengths = f"{len(paths)} recordings ({kind})"
+    header = ["what", "× real time", "range", "ratio"]
+    text = f"{measure.machine(PEERS)}\n\n{lengths}, CPU time\n\n{measure.table(header, rows)}\n\n{memory}"
+    measure.report("Extraction, base preset, one core", text, save=not quick)
+
+
+if __name__ == "__main__":
+    main()
