@@ -214,6 +214,20 @@ def test_importing_the_package_does_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_streamed_speech_equals_decoded_speech(codec: Codec):
+    codes = codec.encode(noise(8000 * 5), 8000)  # longer than two pieces of condition
+    pieces = list(codec.stream(codes, "p226", seed=3))
+    assert len(pieces) > 5
+    assert np.array_equal(np.concatenate(pieces), codec.decode(codes, "p226", seed=3))
+
+
+def test_a_condition_in_pieces_is_that_of_the_whole(codec: Codec):
+    codes = torch.as_tensor(codec.encode(noise(8000 * 5), 8000))
+    with torch.inference_mode():
+        whole = codec.model.condition(codec.model.quantizer.lookup(codes[None]), torch.tensor([1]))[0]
+    torch.testing.assert_close(codec._condition(codes, "p225"), whole, atol=1e-5, rtol=0)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_device_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UserError, match="torch finds no GPU here; use cpu"):

@@ -130,8 +130,8 @@ def test_a_stream_yields_the_same_levels_in_chunks() -> None:
     net = make_net(4)
     (condition,) = random_conditions(net, [11])
     (whole,) = generate(net, [condition], hop_length=10, seeds=[4])
-    chunks = list(stream(net, condition, hop_length=10, seed=4, chunk=30))
-    assert [len(chunk) for chunk in chunks] == [30, 30, 30, 20]
+    chunks = list(stream(net, condition.split([7, 4], dim=1), hop_length=10, seed=4, chunk=30))
+    assert [len(chunk) for chunk in chunks] == [30, 30, 10, 30, 10]
     assert torch.equal(torch.cat(chunks), whole)
 
 
@@ -141,3 +141,11 @@ def test_progress_counts_every_sample() -> None:
     generate(net, random_conditions(net, [50, 20]), hop_length=100, seeds=[0, 1], threads=2, progress=done.append)
     assert sum(done) == 7000
     assert len(done) > 2
+
+
+def test_sampling_works_inside_inference_mode() -> None:
+    net = make_net(1)
+    conditions = random_conditions(net, [3])
+    with torch.inference_mode():
+        (inside,) = generate(net, conditions, hop_length=8, seeds=[1])
+    assert torch.equal(inside, generate(net, conditions, hop_length=8, seeds=[1])[0])

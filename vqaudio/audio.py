@@ -171,6 +171,16 @@ def de_emphasis(wav: np.ndarray, coefficient: float) -> np.ndarray:
     return lfilter([1.0], [1.0, -coefficient], wav.astype(np.float64)).astype(np.float32)
 
 
+def de_emphasis_pieces(pieces: Iterable[np.ndarray], coefficient: float) -> Iterator[np.ndarray]:
+    """Undo `pre_emphasis` on a wav that comes in pieces (T,): joined they equal `de_emphasis` of the whole."""
+    from scipy.signal import lfilter
+
+    state = np.zeros(1)
+    for piece in pieces:
+        wav, state = lfilter([1.0], [1.0, -coefficient], piece.astype(np.float64), zi=state)
+        yield wav.astype(np.float32)
+
+
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """Open an audio file that holds samples, and name it in whatever goes wrong inside the ``with``."""

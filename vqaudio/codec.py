@@ -15,7 +15,7 @@ from vqaudio import audio
 from vqaudio.checkpoint import LoadedModel, load_model
 from vqaudio.dataset import UNKNOWN_SPEAKER
 from vqaudio.errors import UserError
-from vqaudio.sampling import generate
+from vqaudio.sampling import generate, stream
 
 CHUNK_SECONDS = 2.0
 """Audio that goes through the encoder at once; every chunk has this length, whatever the recording's."""
@@ -126,8 +126,26 @@ class Codec:
         )
         return [self._wav(level) for level in levels]
 
+    def stream(
+        self, codes: np.ndarray | Tensor, speaker: str | None = None, seed: int = 0, temperature: float = 1.0
+    ) -> Iterator[np.ndarray]:
+        """Yield the speech of ``decode`` in pieces (T,) while it is sampled, on the CPU and in constant memory."""
+        levels = stream(
+            self.model.decoder,
+            self._condition_pieces(codes, speaker),
+            hop_length=self.hop_length,
+            seed=seed,
+            temperature=temperature,
+        )
+        pieces = (audio.mu_law_decode(piece, self.model.decoder.levels).numpy() for piece in levels)
+        yield from audio.de_emphasis_pieces(pieces, self.config.data.pre_emphasis)
+
     def _condition(self, codes: np.ndarray | Tensor, speaker: str | None) -> Tensor:
         """Return the WaveNet's condition (C, N) for ``codes`` (G, N)."""
+        return torch.cat(list(self._condition_pieces(codes, speaker)), dim=1)
+
+    def _condition_pieces(self, codes: np.ndarray | Tensor, speaker: str | None) -> Iterator[Tensor]:
+        """Yield the condition (C, n) for ``codes`` (G, N) in pieces of up to two seconds, each with its context."""
         codes = torch.as_tensor(codes)
         if codes.ndim != 2 or codes.shape[0] != self.groups or codes.shape[1] == 0:
             raise UserError(
@@ -138,8 +156,13 @@ class Codec:
             raise UserError(f"code {bad} lies outside the codebook of {self.codebook_size}; use the model's own codes")
         index = torch.tensor([self.speaker_index(speaker)], device=self.device)
         codes = codes.long().unsqueeze(0).to(self.device)
-        with torch.inference_mode(), one_thread():
-            return self.model.condition(self.model.quantizer.lookup(codes), index)[0]
+        step, context = self.step // self.hop_length, self.model.conditioner.context
+        for start in range(0, codes.shape[2], step):
+            first = max(0, start - context)
+            with torch.inference_mode(), one_thread():
+                z_q = self.model.quantizer.lookup(codes[:, :, first : start + step + context])
+                condition = self.model.condition(z_q, index)[0]
+            yield condition[:, start - first : start - first + step]
 
     def _wav(self, levels: Tensor) -> np.ndarray:
         wav = audio.mu_law_decode(levels, self.model.decoder.levels).numpy()

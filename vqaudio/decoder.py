@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqaudio.gate import gate_backward, gate_forward
+
 SILENCE = 128
 """The mu-law level of a zero sample among 256: what the decoder hears before the first sample."""
 
@@ -20,6 +22,7 @@ class Conditioner(nn.Module):
 
     def __init__(self, *, latent_dim: int, channels: int, layers: int, kernel: int, speakers: int) -> None:
         super().__init__()
+        self.context = layers * ((kernel - 1) // 2)  # frames on either side that a frame depends on
         self.project = nn.Conv1d(latent_dim, channels, 1)
         self.speaker = nn.Embedding(speakers, channels)
         nn.init.normal_(self.speaker.weight, std=0.1)
@@ -86,89 +89,91 @@ class WaveNet(nn.Module):
             raise ValueError(f"{T} samples do not divide into {N} frames of condition")
         # Time comes first: a delay of d samples is then a plain offset of d * B rows, and nothing is ever copied.
         conditions = self.condition(condition.permute(2, 0, 1))  # (N, B, layers * gate)
-        dtype = conditions.dtype
-        x = F.embedding(previous.t().reshape(-1), self.embedding.weight.to(dtype))  # (T * B, R)
-        skips = x.new_zeros(T * B, self.skip)
-        for i, dilation in enumerate(self.dilations):
-            out = cast(nn.Linear, self.out[i])
-            x, skips = _Layer.apply(
-                x,
-                skips,
-                conditions[:, :, i * self.gate : (i + 1) * self.gate],
-                self.dilated[i].weight.to(dtype),
-                out.weight.to(dtype),
-                out.bias[: self.residual].to(dtype),
-                dilation * B,
-            )
-        bias = torch.stack([cast(nn.Linear, out).bias[self.residual :] for out in self.out]).sum(0)
-        skips = (skips + bias.to(dtype)) * len(self.dilations) ** -0.5
-        logits = self.logits(F.relu(self.head(F.relu(skips))))
-        return logits.view(T, B, self.levels).transpose(0, 1)
+        layers = len(self.dilations)
+        out = [cast(nn.Linear, linear) for linear in self.out]
+        skips = _Layers.apply(
+            F.embedding(previous.t().reshape(-1), self.embedding.weight.to(conditions.dtype)),
+            conditions.view(N, B, layers, self.gate).permute(2, 0, 1, 3).contiguous(),
+            [dilation * B for dilation in self.dilations],
+            *[linear.weight for linear in self.dilated],
+            *[linear.weight for linear in out],
+            *[linear.bias for linear in out],
+        )
+        # The mean over layers is taken in the small matrix: relu(s x) = s relu(x).
+        hidden = F.linear(F.relu_(skips), self.head.weight * layers**-0.5, self.head.bias)
+        return self.logits(F.relu_(hidden)).view(T, B, self.levels).transpose(0, 1)
 
 
-class _Layer(torch.autograd.Function):
-    """One layer of the WaveNet on rows (T * B), with a backward that copies and pads nothing.
+class _Layers(torch.autograd.Function):
+    """All layers on rows (T * B), with a backward that copies and pads nothing and uses its memory again.
 
     Plain autograd spends most of a training step on the zeros, copies and sums that slices leave behind.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        skips: Tensor,
-        condition: Tensor,
-        dilated: Tensor,
-        out: Tensor,
-        bias: Tensor,
-        delay: int,
-    ) -> tuple[Tensor, Tensor]:
-        """Map ``x`` (T * B, R) to the next layer's, and add this layer's part to ``skips`` (T * B, S) in place.
+    def forward(ctx: Any, x: Tensor, conditions: Tensor, delays: list[int], *parameters: Tensor) -> Tensor:
+        """Return the sum of the layers' skips (T * B, S).
 
-        ``condition`` (N, B, gate); ``dilated`` (gate, kernel * R), oldest tap first; ``out`` (R + S, gate / 2);
-        ``bias`` (R,) of the residual path; ``delay`` is the dilation in rows.
+        ``x`` (T * B, R); ``conditions`` (layers, N, B, gate); ``delays`` are the dilations in rows. ``parameters`` are
+        each layer's dilated weight (gate, kernel * R), oldest tap first; then each layer's output weight
+        (R + S, gate / 2); then each layer's output bias (R + S,).
         """
-        R, (N, B, G) = x.shape[1], condition.shape
-        kernel = dilated.shape[1] // R
-        y = x @ dilated[:, -R:].t()
-        for rows, tap in _taps(kernel, delay, len(x)):
-            y[rows:].addmm_(x[: len(x) - rows], dilated[:, tap * R : (tap + 1) * R].t())
-        y.view(N, -1, B, G).add_(condition.unsqueeze(1))
-        a, b = y[:, : G // 2].tanh(), y[:, G // 2 :].sigmoid()
-        h = a * b
-        skips.addmm_(h, out[R:].t())
-        ctx.mark_dirty(skips)
-        ctx.save_for_backward(x, a, b, dilated, out)
-        ctx.delay, ctx.frames, ctx.kernel = delay, (N, B), kernel
-        return torch.addmm(bias, h, out[:R].t()).add_(x), skips
+        layers, R = len(delays), x.shape[1]
+        dilated, out, biases = (
+            [parameter.to(x.dtype) for parameter in parameters[k * layers : (k + 1) * layers]] for k in range(3)
+        )
+        skips = torch.stack(biases)[:, R:].sum(0).repeat(len(x), 1)
+        h = x.new_empty(len(x), out[0].shape[1])
+        saved = []
+        for i, delay in enumerate(delays):
+            y = x @ dilated[i][:, -R:].t()
+            for rows, columns in _taps(dilated[i], delay, x)[1:]:
+                y[rows:].addmm_(x[: len(x) - rows], dilated[i][:, columns].t())
+            gate_forward(y, conditions[i], h)
+            saved += [x, y]
+            skips.addmm_(h, out[i][R:].t())
+            x = torch.addmm(biases[i][:R], h, out[i][:R].t()).add_(x)
+        ctx.save_for_backward(*saved, *dilated, *out)
+        ctx.delays, ctx.frames = delays, conditions.shape[1:3]
+        return skips
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_x: Tensor, grad_skips: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of ``forward``'s tensors."""
-        x, a, b, dilated, out = ctx.saved_tensors
-        R, H = x.shape[1], a.shape[1]
-        N, B = ctx.frames
-        h = a * b
-        grad_out = torch.cat([grad_x.t() @ h, grad_skips.t() @ h])
-        grad_h = (grad_x @ out[:R]).addmm_(grad_skips, out[R:])
-        grad_y = torch.empty(len(x), 2 * H, dtype=x.dtype, device=x.device)
-        torch.ops.aten.tanh_backward.grad_input(grad_h * b, a, grad_input=grad_y[:, :H])
-        torch.ops.aten.sigmoid_backward.grad_input(grad_h * a, b, grad_input=grad_y[:, H:])
-        grad_condition = grad_y.view(N, -1, B, 2 * H).sum(1)
-        grad_input = torch.addmm(grad_x, grad_y, dilated[:, -R:])
-        grad_dilated = torch.zeros_like(dilated)
-        grad_dilated[:, -R:] = grad_y.t() @ x
-        for rows, tap in _taps(ctx.kernel, ctx.delay, len(x)):
-            columns = slice(tap * R, (tap + 1) * R)
-            grad_input[: len(x) - rows].addmm_(grad_y[rows:], dilated[:, columns])
-            grad_dilated[:, columns] = grad_y[rows:].t() @ x[: len(x) - rows]
-        return grad_input, grad_skips, grad_condition, grad_dilated, grad_out, grad_x.sum(0), None
+    def backward(ctx: Any, grad_skips: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of ``forward``'s tensors; autograd brings them to the parameters' type."""
+        saved, layers = ctx.saved_tensors, len(ctx.delays)
+        dilated, out = saved[2 * layers : 3 * layers], saved[3 * layers :]
+        grad_x, grad_y, grad_h = (
+            torch.zeros_like(saved[0]),
+            torch.empty_like(saved[1]),
+            grad_skips.new_empty(len(grad_skips), out[0].shape[1]),
+        )
+        grad_conditions = grad_y.new_empty(
+            layers, *ctx.frames, grad_y.shape[1], dtype=torch.promote_types(grad_y.dtype, torch.float32)
+        )
+        grad_dilated = [torch.zeros_like(weight) for weight in dilated]
+        grad_out = [torch.empty_like(weight) for weight in out]
+        grad_biases = [weight.new_empty(len(weight)) for weight in out]
+        R, skip_bias = grad_x.shape[1], grad_skips.sum(0)
+        for i, delay in reversed(list(enumerate(ctx.delays))):
+            x, activated = saved[2 * i : 2 * i + 2]
+            torch.mm(grad_skips, out[i][R:], out=grad_h).addmm_(grad_x, out[i][:R])
+            gate_backward(grad_h, activated, grad_y, grad_conditions[i])
+            h = grad_h
+            grad_out[i] = torch.cat([grad_x.t() @ h, grad_skips.t() @ h])
+            grad_biases[i] = torch.cat([grad_x.sum(0), skip_bias])
+            for rows, columns in _taps(dilated[i], delay, x):
+                late, early = grad_y[rows:], slice(len(x) - rows)
+                grad_dilated[i][:, columns] = late.t() @ x[early]
+                grad_x[early].addmm_(late, dilated[i][:, columns])
+        return grad_x, grad_conditions, None, *grad_dilated, *grad_out, *grad_biases
 
 
-def _taps(kernel: int, delay: int, rows: int) -> list[tuple[int, int]]:
-    """Return (offset in rows, index) of the delayed taps that reach into a sequence of ``rows`` rows."""
-    return [((kernel - 1 - tap) * delay, tap) for tap in range(kernel - 1) if (kernel - 1 - tap) * delay < rows]
+def _taps(dilated: Tensor, delay: int, x: Tensor) -> list[tuple[int, slice]]:
+    """Return (offset in rows, columns of the weight) of the taps that reach into the sequence, newest first."""
+    R = x.shape[1]
+    kernel = dilated.shape[1] // R
+    return [(k * delay, slice((kernel - 1 - k) * R, (kernel - k) * R)) for k in range(kernel) if k * delay < len(x)]
 
 
 @torch.no_grad()

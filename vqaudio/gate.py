@@ -21,53 +21,48 @@ SMALL = 1 << 16
 """Items of ``h`` that are not worth waking a thread for."""
 
 
-def gate_forward(y: Tensor, condition: Tensor) -> Tensor:
-    """Return ``h`` (T * B, H), and leave tanh(a) and sigmoid(b) in ``y`` (T * B, 2 H) for the backward.
+def gate_forward(y: Tensor, condition: Tensor, h: Tensor) -> None:
+    """Fill ``h`` (T * B, H), and leave tanh(a) and sigmoid(b) in ``y`` (T * B, 2 H) for the backward.
 
     ``condition`` (N, B, 2 H) holds at each frame for T / N rows of every utterance.
     """
     if not _compiled(y):
-        return forward_reference(y, condition)
+        return forward_reference(y, condition, h)
     from vqaudio import gate_kernel
 
     frames = condition.shape[:2]
-    h = y.new_empty(len(y), y.shape[1] // 2)
-    _over_frames(gate_kernel.forward, _rows(y, *frames), _array(condition.contiguous()), _rows(h, *frames))
-    return h
+    return _over_frames(gate_kernel.forward, _rows(y, *frames), _array(condition), _rows(h, *frames))
 
 
-def gate_backward(grad_h: Tensor, activated: Tensor, frames: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return the gradients of ``y`` (T * B, 2 H) and the condition (N, B, 2 H), and leave ``h`` in ``grad_h``.
+def gate_backward(grad_h: Tensor, activated: Tensor, grad_y: Tensor, grad_condition: Tensor) -> None:
+    """Fill ``grad_y`` (T * B, 2 H) and ``grad_condition`` (N, B, 2 H), and leave ``h`` in place of ``grad_h``.
 
-    ``activated`` is ``y`` after ``gate_forward``, ``frames`` is (N, B).
+    ``activated`` is ``y`` after ``gate_forward``. The condition's gradient is float32 for bfloat16.
     """
     if not _compiled(grad_h):
-        return backward_reference(grad_h, activated, frames)
+        return backward_reference(grad_h, activated, grad_y, grad_condition)
     from vqaudio import gate_kernel
 
-    grad_y = torch.empty_like(activated)
-    totals = torch.empty(*frames, grad_y.shape[1])
-    _over_frames(gate_kernel.backward, *(_rows(rows, *frames) for rows in (grad_h, activated, grad_y)), _array(totals))
-    return grad_y, totals.to(grad_y.dtype)
+    rows = [_rows(tensor, *grad_condition.shape[:2]) for tensor in (grad_h, activated, grad_y)]
+    return _over_frames(gate_kernel.backward, *rows, _array(grad_condition))
 
 
-def forward_reference(y: Tensor, condition: Tensor) -> Tensor:
+def forward_reference(y: Tensor, condition: Tensor, h: Tensor) -> None:
     """Do what ``gate_forward`` does in plain PyTorch."""
     N, B, channels = condition.shape
     y.view(N, -1, B, channels).add_(condition.unsqueeze(1))
     a, b = y.chunk(2, dim=1)
-    return a.tanh_() * b.sigmoid_()
+    torch.mul(a.tanh_(), b.sigmoid_(), out=h)
 
 
-def backward_reference(grad_h: Tensor, activated: Tensor, frames: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def backward_reference(grad_h: Tensor, activated: Tensor, grad_y: Tensor, grad_condition: Tensor) -> None:
     """Do what ``gate_backward`` does in plain PyTorch."""
-    a, b = activated.chunk(2, dim=1)
-    grad_y = torch.empty_like(activated)
-    grad_a, grad_b = grad_y.chunk(2, dim=1)
+    (N, B, channels), dtype = grad_condition.shape, grad_condition.dtype
+    (a, b), (grad_a, grad_b) = activated.chunk(2, dim=1), grad_y.chunk(2, dim=1)
     torch.ops.aten.tanh_backward.grad_input(grad_h * b, a, grad_input=grad_a)
     torch.ops.aten.sigmoid_backward.grad_input(grad_h * a, b, grad_input=grad_b)
+    torch.sum(grad_y.view(N, -1, B, channels), 1, dtype=dtype, out=grad_condition)
     torch.mul(a, b, out=grad_h)
-    return grad_y, grad_y.view(frames[0], -1, frames[1], grad_y.shape[1]).sum(1)
 
 
 def _compiled(rows: Tensor) -> bool:

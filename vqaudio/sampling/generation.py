@@ -1,7 +1,7 @@
 """Sampling of whole utterances: state, slices and threads around the kernel."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -91,7 +91,7 @@ def generate(
         )
     net = pack(wavenet, weights)
     frames = [condition.detach().float().cpu() for condition in conditions]
-    results = [torch.empty(c.shape[1] * hop_length, dtype=torch.int64) for c in frames]
+    results = [np.empty(c.shape[1] * hop_length, np.int64) for c in frames]
     waiting = iter(sorted((i for i, c in enumerate(frames) if c.shape[1]), key=lambda i: -frames[i].shape[1]))
     threads = max(1, min(threads or os.cpu_count() or 1, len(frames)))
     slots = min(BATCH, -(-len(frames) // threads))
@@ -114,7 +114,7 @@ def generate(
                 job.result()
         finally:
             stop.set()
-    return results
+    return [torch.from_numpy(levels) for levels in results]
 
 
 def _sample_in_step(
@@ -149,7 +149,7 @@ def _sample_in_step(
 
 def stream(
     wavenet: WaveNet,
-    condition: Tensor,
+    pieces: Iterable[Tensor],
     *,
     hop_length: int,
     seed: int,
@@ -157,16 +157,17 @@ def stream(
     weights: Weights = "float32",
     chunk: int = SLICE,
 ) -> Iterator[Tensor]:
-    """Yield the levels of one utterance while it is sampled, about ``chunk`` samples at a time, in constant memory.
+    """Yield the levels of one utterance while it is sampled, at most about ``chunk`` samples at a time.
 
-    The concatenated chunks equal what ``generate`` returns for the same condition (C, N), seed and temperature.
+    ``pieces`` (C, n) are its condition, frame after frame; only one is held at a time, so memory does not grow. The
+    concatenated levels equal what ``generate`` returns for the concatenated condition, seed and temperature.
     """
     sampler = Sampler(pack(wavenet, weights), slots=1, hop_length=hop_length, temperature=temperature)
     sampler.begin(0, seed)
-    step = max(1, chunk // hop_length)
-    for start in range(0, condition.shape[1], step):
-        codes, _ = sampler.advance([0], [condition[:, start : start + step].detach().float().cpu()])
-        yield torch.from_numpy(codes[0])
+    for piece in pieces:
+        for frames in piece.detach().float().cpu().split(max(1, chunk // hop_length), dim=1):
+            codes, _ = sampler.advance([0], [frames])
+            yield torch.from_numpy(codes[0])
 
 
 def teacher_forced_logits(
