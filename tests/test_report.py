@@ -151,6 +151,12 @@ def test_the_page_shows_every_part_of_a_finished_run(exp):
     assert "missing" not in page.classes
 
 
+def test_the_second_phase_is_marked_at_its_first_step(exp):
+    text, _ = report(exp)
+    places = re.findall(r'<line class="switch" x1="([0-9.]+)" x2="\1"', text)
+    assert set(places) == {f"{46 + 0.4 * (360 - 10 - 46):.1f}"}  # step 400 of 1000, on an axis from 46 to 350
+
+
 def test_names_and_texts_are_escaped(exp):
     text, page = report(exp)
     assert "<b>" not in text
