@@ -5,7 +5,7 @@ WaveNet is that of van den Oord et al., "WaveNet: A Generative Model for Raw Aud
 """
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -90,14 +90,14 @@ class WaveNet(nn.Module):
         # Time comes first: a delay of d samples is then a plain offset of d * B rows, and nothing is ever copied.
         conditions = self.condition(condition.permute(2, 0, 1))  # (N, B, layers * gate)
         layers = len(self.dilations)
-        out = [cast(nn.Linear, linear) for linear in self.out]
         skips = _Layers.apply(
             F.embedding(previous.t().reshape(-1), self.embedding.weight.to(conditions.dtype)),
             conditions.view(N, B, layers, self.gate).permute(2, 0, 1, 3).contiguous(),
             [dilation * B for dilation in self.dilations],
+            torch.is_grad_enabled(),
             *[linear.weight for linear in self.dilated],
-            *[linear.weight for linear in out],
-            *[linear.bias for linear in out],
+            *[linear.weight for linear in self.out],
+            *[linear.bias for linear in self.out],
         )
         # The mean over layers is taken in the small matrix: relu(s x) = s relu(x).
         hidden = F.linear(F.relu_(skips), self.head.weight * layers**-0.5, self.head.bias)
@@ -111,30 +111,32 @@ class _Layers(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, conditions: Tensor, delays: list[int], *parameters: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, conditions: Tensor, delays: list[int], training: bool, *parameters: Tensor
+    ) -> Tensor:
         """Return the sum of the layers' skips (T * B, S).
 
-        ``x`` (T * B, R); ``conditions`` (layers, N, B, gate); ``delays`` are the dilations in rows. ``parameters`` are
-        each layer's dilated weight (gate, kernel * R), oldest tap first; then each layer's output weight
-        (R + S, gate / 2); then each layer's output bias (R + S,).
+        ``x`` (T * B, R); ``conditions`` (layers, N, B, gate); ``delays`` are the dilations in rows; ``training`` keeps
+        what backward needs. ``parameters`` are each layer's dilated weight (gate, kernel * R), oldest tap first; then
+        each layer's output weight (R + S, gate / 2); then each layer's output bias (R + S,).
         """
         layers, R = len(delays), x.shape[1]
-        dilated, out, biases = (
-            [parameter.to(x.dtype) for parameter in parameters[k * layers : (k + 1) * layers]] for k in range(3)
-        )
+        weights = [parameter.to(x.dtype) for parameter in parameters]
+        dilated, out, biases = weights[:layers], weights[layers : 2 * layers], weights[2 * layers :]
         skips = torch.stack(biases)[:, R:].sum(0).repeat(len(x), 1)
-        h = x.new_empty(len(x), out[0].shape[1])
+        h = x.new_empty(len(x), conditions.shape[3] // 2)
         saved = []
         for i, delay in enumerate(delays):
             y = x @ dilated[i][:, -R:].t()
             for rows, columns in _taps(dilated[i], delay, x)[1:]:
                 y[rows:].addmm_(x[: len(x) - rows], dilated[i][:, columns].t())
             gate_forward(y, conditions[i], h)
-            saved += [x, y]
+            if training:
+                saved += [x, y]
             skips.addmm_(h, out[i][R:].t())
             x = torch.addmm(biases[i][:R], h, out[i][:R].t()).add_(x)
         ctx.save_for_backward(*saved, *dilated, *out)
-        ctx.delays, ctx.frames = delays, conditions.shape[1:3]
+        ctx.delays, ctx.condition_shape = delays, conditions.shape
         return skips
 
     @staticmethod
@@ -143,30 +145,25 @@ class _Layers(torch.autograd.Function):
         """Return the gradients of ``forward``'s tensors; autograd brings them to the parameters' type."""
         saved, layers = ctx.saved_tensors, len(ctx.delays)
         dilated, out = saved[2 * layers : 3 * layers], saved[3 * layers :]
-        grad_x, grad_y, grad_h = (
-            torch.zeros_like(saved[0]),
-            torch.empty_like(saved[1]),
-            grad_skips.new_empty(len(grad_skips), out[0].shape[1]),
-        )
-        grad_conditions = grad_y.new_empty(
-            layers, *ctx.frames, grad_y.shape[1], dtype=torch.promote_types(grad_y.dtype, torch.float32)
-        )
+        R, sum_type = saved[0].shape[1], torch.promote_types(grad_skips.dtype, torch.float32)
+        grad_conditions = grad_skips.new_empty(ctx.condition_shape, dtype=sum_type)
         grad_dilated = [torch.zeros_like(weight) for weight in dilated]
-        grad_out = [torch.empty_like(weight) for weight in out]
-        grad_biases = [weight.new_empty(len(weight)) for weight in out]
-        R, skip_bias = grad_x.shape[1], grad_skips.sum(0)
-        for i, delay in reversed(list(enumerate(ctx.delays))):
+        grad_out, grad_biases = [], []
+        grad_x, grad_y = torch.zeros_like(saved[0]), torch.empty_like(saved[1])
+        grad_h = grad_skips.new_empty(len(grad_skips), grad_y.shape[1] // 2)
+        skip_bias = grad_skips.sum(0)
+        for i in reversed(range(layers)):
             x, activated = saved[2 * i : 2 * i + 2]
             torch.mm(grad_skips, out[i][R:], out=grad_h).addmm_(grad_x, out[i][:R])
             gate_backward(grad_h, activated, grad_y, grad_conditions[i])
             h = grad_h
-            grad_out[i] = torch.cat([grad_x.t() @ h, grad_skips.t() @ h])
-            grad_biases[i] = torch.cat([grad_x.sum(0), skip_bias])
-            for rows, columns in _taps(dilated[i], delay, x):
+            grad_out.append(torch.cat([grad_x.t() @ h, grad_skips.t() @ h]))
+            grad_biases.append(torch.cat([grad_x.sum(0), skip_bias]))
+            for rows, columns in _taps(dilated[i], ctx.delays[i], x):
                 late, early = grad_y[rows:], slice(len(x) - rows)
                 grad_dilated[i][:, columns] = late.t() @ x[early]
                 grad_x[early].addmm_(late, dilated[i][:, columns])
-        return grad_x, grad_conditions, None, *grad_dilated, *grad_out, *grad_biases
+        return grad_x, grad_conditions, None, None, *grad_dilated, *reversed(grad_out), *reversed(grad_biases)
 
 
 def _taps(dilated: Tensor, delay: int, x: Tensor) -> list[tuple[int, slice]]:
