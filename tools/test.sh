@@ -95,6 +95,13 @@ recipe() { # QUANTIZER
 recipe_kmeans() { recipe kmeans; }
 recipe_gumbel() { recipe gumbel; }
 
+benches() {
+  local bench
+  for bench in tools/bench/*.py; do
+    [ "$bench" = tools/bench/measure.py ] || "$python" "$bench" --quick
+  done
+}
+
 tests() { "$python" -m pytest --junitxml "$scratch/tests.xml" --durations 10; }
 
 bash tools/install.sh --dev || exit 1
@@ -105,6 +112,7 @@ step "no file over $longest_file lines" file_lengths
 step "wheel" wheel
 step "mini recipe, k-means" recipe_kmeans
 step "mini recipe, Gumbel-softmax" recipe_gumbel
+step "benches, quick" benches
 step "pytest" tests
 
 # pytest counts its tests; each other step counts as one.
