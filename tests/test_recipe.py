@@ -4,6 +4,7 @@ Most tests replace `.venv/bin/vqaudio` and `python` by a stand-in that writes do
 that the real commands would make; those that run the real ones say so.
 """
 
+import functools
 import os
 import shutil
 import signal
@@ -283,7 +284,9 @@ def test_an_interrupted_training_is_resumed_and_not_set_aside(recipe: Recipe) ->
 def test_a_signal_lets_training_save_before_the_recipe_ends(recipe: Recipe, number: int) -> None:
     (recipe.bin / "hang").write_text("train")
     command = [str(recipe.folder / "run.sh"), "--mini", "true"]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    # A job in the background inherits an ignored SIGINT, which a shell cannot trap any more.
+    listen = functools.partial(signal.signal, number, signal.SIG_DFL)
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     deadline = time.monotonic() + 30
     while not (recipe.bin / "hanging").exists():
         assert time.monotonic() < deadline
