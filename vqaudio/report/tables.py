@@ -78,14 +78,14 @@ def tiles(scores: dict[str, Any]) -> str:
     for name, label in (("test_seen", "seen speakers"), ("test_unseen", "unseen speakers")):
         value = scores.get("audio", {}).get(name, {}).get("estoi")
         if value is not None:
-            found.append(_tile(f"ESTOI, {label}", f"{value:.2f}", "reconstruction, 1 is the original"))
+            found.append(_tile(f"ESTOI, {label}", f"{value:.2f}", "1 is the original"))
     units = scores.get("units", {}).get("test_seen", {})
     base = scores.get("baseline", {}).get("test_seen", {})
     if units.get("pnmi") is not None:
         beside = f"MFCC k-means {base['pnmi']:.2f}" if base.get("pnmi") is not None else "phones told by units"
         found.append(_tile("PNMI, seen speakers", f"{units['pnmi']:.2f}", beside))
     if units.get("usage") is not None:
-        found.append(_tile("codes in use", f"{units['usage']:.0%}", f"perplexity {units['perplexity']:.0f}"))
+        found.append(_tile("codes in use", f"{units['usage']:.1%}", f"perplexity {units['perplexity']:.0f}"))
     if units.get("bitrate_entropy") is not None:
         found.append(_tile("bitrate", f"{units['bitrate_entropy']:.0f}", "bit/s, entropy of the units"))
     return f'<dl class="tiles">{"".join(found)}</dl>' if found else ""
