@@ -14,6 +14,16 @@ from typing import NamedTuple
 import torch
 
 RESULTS = Path(__file__).resolve().with_name("RESULTS.md")
+HEAD = """# Benchmark results
+
+Each section names its command and its machine; a run replaces its section. `--quick` is a check and saves nothing. The
+other libraries come with the extra `bench`: `.venv/bin/pip install -c constraints.txt -e '.[bench]'`; a row says so
+where one is missing.
+
+Processes run on one core. Times are their CPU time, which other load on the machine inflates less than wall time (the
+two are equal on an idle core); in each round everything is measured once, and ratios are medians over the rounds. So
+compare ratios, not times of different runs: the load is stated. Limits are large matrix products of the same rounds.
+"""
 
 
 class Times(NamedTuple):
@@ -26,11 +36,6 @@ class Times(NamedTuple):
     def median(self) -> float:
         """The median CPU time in seconds."""
         return statistics.median(self.seconds)
-
-    @property
-    def stretch(self) -> float:
-        """How many times longer the median wall time is: 1 where one core has nothing else to do."""
-        return statistics.median(self.wall) / self.median
 
     def over(self, other: "Times") -> float:
         """Return the median over the rounds of how many times longer this took than ``other`` in the same round."""
@@ -114,8 +119,8 @@ def report(title: str, text: str, *, save: bool) -> None:
     print(section)
     if not save:
         return
-    old = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "# Benchmark results\n"
-    head, *sections = old.split("\n## ")
+    old = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+    sections = old.split("\n## ")[1:]
     kept = [s for s in sections if s.splitlines()[0] != title] + [section.removeprefix("## ")]
-    parts = [head.rstrip(), *(s.rstrip() for s in sorted(kept))]
+    parts = [HEAD.rstrip(), *(s.rstrip() for s in sorted(kept))]
     RESULTS.write_text("\n\n## ".join(parts) + "\n", encoding="utf-8")
