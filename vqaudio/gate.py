@@ -30,8 +30,7 @@ def gate_forward(y: Tensor, condition: Tensor, h: Tensor) -> None:
         return forward_reference(y, condition, h)
     from vqaudio import gate_kernel
 
-    frames = condition.shape[:2]
-    return _over_frames(gate_kernel.forward, _rows(y, *frames), _array(condition), _rows(h, *frames))
+    return _over_frames(gate_kernel.forward, condition.shape, y, condition, h)
 
 
 def gate_backward(grad_h: Tensor, activated: Tensor, grad_y: Tensor, grad_condition: Tensor) -> None:
@@ -43,8 +42,7 @@ def gate_backward(grad_h: Tensor, activated: Tensor, grad_y: Tensor, grad_condit
         return backward_reference(grad_h, activated, grad_y, grad_condition)
     from vqaudio import gate_kernel
 
-    rows = [_rows(tensor, *grad_condition.shape[:2]) for tensor in (grad_h, activated, grad_y)]
-    return _over_frames(gate_kernel.backward, *rows, _array(grad_condition))
+    return _over_frames(gate_kernel.backward, grad_condition.shape, grad_h, activated, grad_y, grad_condition)
 
 
 def forward_reference(y: Tensor, condition: Tensor, h: Tensor) -> None:
@@ -69,24 +67,24 @@ def _compiled(rows: Tensor) -> bool:
     return rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.bfloat16)
 
 
-def _array(tensor: Tensor) -> NDArray:
-    """Return a tensor's memory as an array; bfloat16 as uint16."""
-    tensor = tensor.detach()
-    return tensor.view(torch.int16).numpy().view(np.uint16) if tensor.dtype == torch.bfloat16 else tensor.numpy()
-
-
-def _rows(tensor: Tensor, N: int, B: int) -> NDArray:
-    return _array(tensor).reshape(N, -1, B, tensor.shape[1])
-
-
-def _over_frames(kernel: Callable[..., None], *arrays: NDArray) -> None:
-    """Run a kernel over all frames, a run of them in every thread."""
-    N, threads = len(arrays[0]), min(torch.get_num_threads(), 1 + arrays[0].size // SMALL)
+def _over_frames(kernel: Callable[..., None], condition: torch.Size, *tensors: Tensor) -> None:
+    """Run a kernel on all N frames of tensors, on a share of them in every thread."""
+    N, B, channels = condition
+    S = tensors[0].shape[0] // (N * B)
+    arrays = [_array(tensor) for tensor in tensors]
+    threads = min(torch.get_num_threads(), N, 1 + arrays[0].size // SMALL)
     bounds = [N * i // threads for i in range(threads + 1)]
-    others = [_pool().submit(kernel, *arrays, *bounds[i : i + 2]) for i in range(1, threads)]
-    kernel(*arrays, *bounds[:2])
+    shares = [(*arrays, S, B, channels // 2, *bounds[i : i + 2]) for i in range(threads)]
+    others = [_pool().submit(kernel, *share) for share in shares[1:]]
+    kernel(*shares[0])
     for other in others:
         other.result()
+
+
+def _array(tensor: Tensor) -> NDArray:
+    """Return a tensor's memory as a flat array; bfloat16 as uint16."""
+    flat = tensor.detach().view(-1)
+    return flat.view(torch.int16).numpy().view(np.uint16) if flat.dtype == torch.bfloat16 else flat.numpy()
 
 
 @functools.cache
