@@ -1,0 +1,42 @@
+"""``vqaudio report``, ``info`` and ``doctor``: what a run, a model and an installation are like."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from vqaudio.cli.parser import command
+
+
+def add_about(subparsers: Any) -> None:
+    """Add ``report``, ``info`` and ``doctor``."""
+    report = command(
+        subparsers, "report", run_report, "write one HTML page about a run", "vqaudio report exp/mini_tiny_kmeans"
+    )
+    report.add_argument("exp", type=Path, metavar="EXP")
+    info = command(subparsers, "info", run_info, "describe a model directory", "vqaudio info exp/vctk")
+    info.add_argument("exp", type=Path, metavar="EXP")
+    command(subparsers, "doctor", run_doctor, "check the installation and say how to mend it", "vqaudio doctor")
+
+
+def run_report(args: argparse.Namespace) -> None:
+    """Write the page about a run."""
+    from vqaudio.report import build_report
+
+    print(build_report(args.exp))
+
+
+def run_info(args: argparse.Namespace) -> None:
+    """Describe a model directory."""
+    from vqaudio.report import describe
+
+    print(describe(args.exp))
+
+
+def run_doctor(args: argparse.Namespace) -> int:  # noqa: ARG001
+    """Check the installation; 1 when something required is missing."""
+    from vqaudio.doctor import diagnose
+
+    checks = diagnose()
+    for good, line in checks:
+        print(f"{'ok  ' if good else 'FAIL'} {line}")
+    return 0 if all(good for good, _ in checks) else 1

@@ -1,0 +1,93 @@
+"""``vqaudio corpus`` and ``vqaudio data``: where speech comes from, and whether it is in order."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from vqaudio.cli.parser import command, command_group, count
+
+
+def add_corpus(subparsers: Any) -> None:
+    """Add ``corpus``."""
+    group = command_group(subparsers, "corpus", "make a corpus", "vqaudio corpus espeak downloads/mini")
+    espeak = command(
+        group,
+        "espeak",
+        run_corpus_espeak,
+        "speak a small synthetic corpus in VCTK's layout, with phone times (extra: mini)",
+        "vqaudio corpus espeak downloads/mini --speakers 8 --utterances 24",
+    )
+    espeak.add_argument("out", type=Path, metavar="OUT")
+    espeak.add_argument("--speakers", type=count, default=8)
+    espeak.add_argument("--utterances", type=count, default=24, help="sentences a speaker")
+    espeak.add_argument("--seed", type=int, default=0)
+
+
+def add_data(subparsers: Any) -> None:
+    """Add ``data``."""
+    group = command_group(
+        subparsers, "data", "check and mend Kaldi data directories", "vqaudio data validate data/train"
+    )
+    validate = command(
+        group,
+        "validate",
+        run_data_validate,
+        "list every error of a data directory",
+        "vqaudio data validate data/train",
+    )
+    validate.add_argument("dir", type=Path, metavar="DIR")
+    fix = command(
+        group,
+        "fix",
+        run_data_fix,
+        "sort, drop what cannot be used, keep the originals",
+        "vqaudio data fix data/train",
+    )
+    fix.add_argument("dir", type=Path, metavar="DIR")
+    split = command(
+        group,
+        "split",
+        run_data_split,
+        "cut a data directory into parts",
+        "vqaudio data split data/train out --jobs 4",
+    )
+    split.add_argument("dir", type=Path, metavar="DIR")
+    split.add_argument("out", type=Path, metavar="OUT")
+    split.add_argument("--jobs", type=count, required=True, help="number of parts")
+
+
+def run_corpus_espeak(args: argparse.Namespace) -> None:
+    """Speak the embedded corpus."""
+    from vqaudio.corpora.espeak import make_corpus
+
+    make_corpus(args.out, speakers=args.speakers, utterances=args.utterances, seed=args.seed)
+
+
+def run_data_validate(args: argparse.Namespace) -> int:
+    """List what is wrong with a data directory; 2 when there are errors."""
+    from vqaudio import datadir
+
+    problems = datadir.validate(args.dir)
+    for line in problems.warnings:
+        print(f"warning: {line}", file=sys.stderr)
+    for line in problems.errors:
+        print(f"error: {line}", file=sys.stderr)
+    print(f"{args.dir}: {len(problems.errors)} errors, {len(problems.warnings)} warnings")
+    return 2 if problems.errors else 0
+
+
+def run_data_fix(args: argparse.Namespace) -> None:
+    """Mend a data directory."""
+    from vqaudio import datadir
+
+    for line in datadir.fix(args.dir):
+        print(line)
+
+
+def run_data_split(args: argparse.Namespace) -> None:
+    """Cut a data directory into parts."""
+    from vqaudio import datadir
+
+    for part in datadir.split(args.dir, args.out, args.jobs):
+        print(part)

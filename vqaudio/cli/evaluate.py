@@ -1,0 +1,80 @@
+"""``vqaudio evaluate``: scores of units and of audio."""
+
+import argparse
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from vqaudio.cli.parser import command, command_group, count
+
+
+def add_evaluate(subparsers: Any) -> None:
+    """Add ``evaluate``."""
+    group = command_group(
+        subparsers,
+        "evaluate",
+        "score units or audio",
+        "vqaudio evaluate units --units U --alignment phones.ctm",
+    )
+    units = command(
+        group,
+        "units",
+        run_evaluate_units,
+        "how much units say about phones, and what they cost",
+        "vqaudio evaluate units --units exp/vctk/units/test --alignment data/test/phones.ctm",
+    )
+    units.add_argument("--units", type=Path, required=True, help="unit directory")
+    units.add_argument("--alignment", type=Path, required=True, metavar="CTM", help="phone times")
+    units.add_argument("--mapping-units", type=Path, help="unit directory to learn the phone of each unit from")
+    units.add_argument("--mapping-alignment", type=Path, metavar="CTM", help="phone times of --mapping-units")
+    units.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
+    audio = command(
+        group,
+        "audio",
+        run_evaluate_audio,
+        "how close reconstructions are to the originals (extra: eval)",
+        "vqaudio evaluate audio --reference data/test/wav.scp --system exp/vctk/wav/test/wav.scp",
+    )
+    audio.add_argument("--reference", type=Path, required=True, metavar="SCP")
+    audio.add_argument("--system", type=Path, required=True, metavar="SCP")
+    audio.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="utterances at once")
+    audio.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
+
+
+def run_evaluate_units(args: argparse.Namespace) -> None:
+    """Score units against phones."""
+    from vqaudio.metrics.units import evaluate
+
+    scores = evaluate(
+        args.units, args.alignment, mapping_units=args.mapping_units, mapping_alignment=args.mapping_alignment
+    )
+    _print_scores(scores, args.json)
+
+
+def run_evaluate_audio(args: argparse.Namespace) -> None:
+    """Score audio against its originals."""
+    from vqaudio.metrics.audio import evaluate
+
+    _print_scores(evaluate(args.reference, args.system, jobs=args.jobs), args.json)
+
+
+def _print_scores(scores: dict[str, Any], out: Path | None) -> None:
+    """Print numbers; write everything as strict JSON, where NaN is null."""
+    from vqaudio import files
+
+    for name, value in scores.items():
+        if isinstance(value, int | float):
+            print(f"{name:24} {value:.4g}")
+    if out is not None:
+        files.atomic_write(out, json.dumps(_without_nan(scores), indent=1, allow_nan=False) + "\n")
+
+
+def _without_nan(value: Any) -> Any:
+    """Replace numbers that JSON cannot hold with None."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

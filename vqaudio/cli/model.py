@@ -1,0 +1,104 @@
+"""``vqaudio train``, ``extract`` and ``decode``: speech to units to speech."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from vqaudio.cli.parser import command, count, shard
+from vqaudio.errors import UserError
+
+
+def add_train(subparsers: Any) -> None:
+    """Add ``train``, whose arguments Hydra reads."""
+    train = subparsers.add_parser("train", help="train a model; takes Hydra overrides", add_help=False)
+    train.add_argument("overrides", nargs=argparse.REMAINDER)
+    train.set_defaults(run=run_train)
+
+
+def add_extract(subparsers: Any) -> None:
+    """Add ``extract``."""
+    extract = command(
+        subparsers,
+        "extract",
+        run_extract,
+        "write the units of a data directory or of audio files to text",
+        "vqaudio extract --model exp/vctk --data data/test --out exp/vctk/units/test",
+    )
+    extract.add_argument("--model", type=Path, required=True, metavar="EXP", help="model directory")
+    extract.add_argument("--data", type=Path, metavar="DIR", help="Kaldi data directory")
+    extract.add_argument("wavs", type=Path, nargs="*", metavar="WAV", help="audio files, in place of --data")
+    extract.add_argument("--out", type=Path, required=True, metavar="UNITS", help="unit directory to write")
+    extract.add_argument("--deduplicate", action="store_true", help="merge runs of a unit; durations.txt keeps them")
+    extract.add_argument("--shard", type=shard, default=(1, 1), metavar="i/N", help="do part i of N")
+    extract.add_argument("--allow-failures", action="store_true", help="exit with 0 though some files were broken")
+    _add_device(extract)
+    extract.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="utterances at once")
+
+
+def add_decode(subparsers: Any) -> None:
+    """Add ``decode``."""
+    decode = command(
+        subparsers,
+        "decode",
+        run_decode,
+        "speak a unit directory",
+        "vqaudio decode --model exp/vctk --units exp/vctk/units/test --out wavs --speaker p225",
+    )
+    decode.add_argument("--model", type=Path, required=True, metavar="EXP", help="model directory")
+    decode.add_argument("--units", type=Path, required=True, help="unit directory")
+    decode.add_argument("--out", type=Path, required=True, metavar="WAVS", help="folder for <utt>.wav and wav.scp")
+    voice = decode.add_mutually_exclusive_group()
+    voice.add_argument("--speaker", metavar="ID", help="one voice for all; without a voice, the <unknown> speaker's")
+    voice.add_argument("--utt2spk", type=Path, metavar="FILE", help="a voice for each utterance")
+    decode.add_argument("--temperature", type=float, default=1.0, help="of sampling; 0 takes the likeliest")
+    decode.add_argument("--seed", type=int, default=0)
+    _add_device(decode)
+    decode.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="utterances at once")
+
+
+def _add_device(command: Any) -> None:
+    command.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the network runs")
+
+
+def run_train(args: argparse.Namespace) -> None:
+    """Train with Hydra overrides."""
+    from vqaudio.train_app import run
+
+    run(args.overrides)
+
+
+def run_extract(args: argparse.Namespace) -> None:
+    """Write the units of a data directory or of audio files."""
+    from vqaudio import extraction
+
+    if bool(args.data) == bool(args.wavs):
+        raise UserError("extract: give either --data DIR or audio files")
+    extraction.extract(
+        args.model,
+        data=args.data,
+        wavs=args.wavs,
+        out=args.out,
+        deduplicate=args.deduplicate,
+        shard=args.shard,
+        allow_failures=args.allow_failures,
+        jobs=args.jobs,
+        device=args.device,
+    )
+
+
+def run_decode(args: argparse.Namespace) -> None:
+    """Speak a unit directory."""
+    from vqaudio import synthesis
+
+    synthesis.decode(
+        args.model,
+        units=args.units,
+        out=args.out,
+        speaker=args.speaker,
+        utt2spk=args.utt2spk,
+        temperature=args.temperature,
+        seed=args.seed,
+        jobs=args.jobs,
+        device=args.device,
+    )
