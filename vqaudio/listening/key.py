@@ -1,0 +1,98 @@
+"""What the random names of a listening test stand for: ``private/key.json``, which no browser ever sees."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vqaudio import files
+from vqaudio.errors import UserError
+
+REFERENCE = "reference"
+ANCHOR_3500 = "anchor_3500"
+ANCHOR_7000 = "anchor_7000"
+RESERVED = (REFERENCE, ANCHOR_3500, ANCHOR_7000)
+
+SCALES = {"mushra": (0, 100), "acr": (1, 5), "dcr": (1, 5), "ccr": (-3, 3), "ab": (-1, 1), "abx": (-1, 1)}
+"""Lowest and highest answer of each type of test, as whole numbers, as they travel and are stored.
+
+In ``ccr`` and ``ab`` the answer compares the second clip with the first as they were presented (positive: the second
+is better); in ``abx`` −1 says that X is the first and 1 that X is the second.
+"""
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """One audio file under a random name: what it is and where it came from; ``gain_db`` was applied to its samples."""
+
+    item: str
+    system: str
+    source: str
+    gain_db: float
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One page of a test: the stimuli to choose from or to rate, in no particular order.
+
+    ``reference`` is the open reference, where the type has one. In ABX, ``hidden`` holds copies of both stimuli, of
+    which a listener gets one as X.
+    """
+
+    item: str
+    training: bool
+    stimuli: tuple[str, ...]
+    reference: str | None = None
+    hidden: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Key:
+    """A whole test: ``sample_rate`` in Hz, trials and stimuli by their random names."""
+
+    type: str
+    seed: int
+    sample_rate: int
+    systems: tuple[str, ...]
+    trials: dict[str, Trial]
+    stimuli: dict[str, Stimulus]
+
+
+def key_path(test: Path) -> Path:
+    """Return where a test keeps its key."""
+    return test / "private" / "key.json"
+
+
+def write_key(test: Path, key: Key) -> None:
+    """Write the key of a test."""
+    files.atomic_write(key_path(test), json.dumps(asdict(key), indent=1) + "\n")
+
+
+def read_key(test: Path) -> Key:
+    """Read the key of a test.
+
+    Raises:
+        UserError: the folder holds no test, or its key is damaged.
+
+    """
+    path = key_path(test)
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        trials = {name: _trial(value) for name, value in data["trials"].items()}
+        stimuli = {name: Stimulus(**value) for name, value in data["stimuli"].items()}
+        key = Key(**{**data, "systems": tuple(data["systems"]), "trials": trials, "stimuli": stimuli})
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); give a folder made by vqaudio listen build"
+        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: damaged ({error}); restore it, without it the answers mean nothing") from None
+    if key.type not in SCALES:
+        raise UserError(f"{path}: unknown type of test '{key.type}'; there are {', '.join(SCALES)}")
+    return key
+
+
+def _trial(value: dict[str, Any]) -> Trial:
+    """Make a trial of what JSON holds."""
+    return Trial(**{**value, "stimuli": tuple(value["stimuli"]), "hidden": tuple(value["hidden"])})

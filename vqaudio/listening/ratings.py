@@ -1,0 +1,85 @@
+"""The answers of a test with their true labels, for whoever analyses them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vqaudio.errors import UserError
+from vqaudio.listening.key import Key, read_key
+from vqaudio.listening.store import Store
+
+
+@dataclass(frozen=True)
+class Rating:
+    """The final answer of one listener about one system on one item.
+
+    ``system`` and ``other`` are true labels: names given to ``listen build``, or ``reference``, ``anchor_3500``,
+    ``anchor_7000``. ``value`` is 0 to 100 for mushra and 1 to 5 for acr and dcr; for ccr, −3 to 3, how much better
+    ``system`` is than ``other``, whichever came first; for ab, 1 when ``system`` was preferred, 0 when ``other`` was,
+    0.5 for no preference; for abx, 1 for a right and 0 for a wrong answer.
+    """
+
+    listener: str
+    item: str
+    system: str
+    value: float
+    other: str | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """All final answers of a test, without those of the training; ``sample_rate`` in Hz."""
+
+    type: str
+    ratings: list[Rating]
+    sample_rate: int
+    seed: int
+
+
+def read_results(test: Path) -> Results:
+    """Read the answers of a test folder from its ``private/key.json`` and ``private/results.sqlite``.
+
+    Raises:
+        UserError: the folder holds no test.
+
+    """
+    key = read_key(test)
+    if not (test / "private" / "results.sqlite").is_file():
+        raise UserError(
+            f"{test / 'private' / 'results.sqlite'}: no such file; give a folder made by vqaudio listen build"
+        )
+    store = Store(test)
+    try:
+        ratings = []
+        for listener, _ in store.listeners():
+            shown = {trial["id"]: trial for trial in store.session(listener)}
+            for (trial, stimulus), value in store.final(listener).items():
+                if not key.trials[trial].training:
+                    ratings.append(_rating(key, listener, shown[trial], stimulus, value))
+    finally:
+        store.close()
+    return Results(key.type, ratings, key.sample_rate, key.seed)
+
+
+def _rating(key: Key, listener: str, shown: dict[str, Any], stimulus: str, value: int) -> Rating:
+    """Label one answer; ``shown`` is the trial as this listener saw it."""
+    item, system = key.stimuli[stimulus].item, key.stimuli[stimulus].system
+    if key.type in ("mushra", "acr", "dcr"):
+        return Rating(listener, item, system, float(value))
+    first, second = (key.stimuli[name].system for name in shown["stimuli"])
+    if key.type == "abx":  # the stimulus is X
+        right = (first, second)[value > 0] == system
+        other = next(label for label in (first, second) if label != system)
+        one, two = _in_order(key, system, other)
+        return Rating(listener, item, one, float(right), two)
+    one, two = _in_order(key, first, second)
+    sign = 1 if one == second else -1  # the answer says how the second compares with the first
+    if key.type == "ab":
+        return Rating(listener, item, one, 0.5 + 0.5 * sign * value, two)
+    return Rating(listener, item, one, float(sign * value), two)
+
+
+def _in_order(key: Key, one: str, two: str) -> tuple[str, str]:
+    """Put a pair of labels into the order of the command line, the reference last."""
+    order = [*key.systems, *(label for label in (one, two) if label not in key.systems)]
+    return (one, two) if order.index(one) < order.index(two) else (two, one)
