@@ -109,3 +109,15 @@ def naive_gumbel_draw(z, weight, bias, codebook, temperature, share):
     drawn = hard.detach() @ codebook
     words = drawn + through - through.detach()
     return words, (logits.softmax(-1) * share.unsqueeze(1)).sum(1)
+
+
+def reservoir(rows: list, size: int, seed: int) -> list:
+    """Vitter's algorithm R, one row at a time."""
+    generator, kept = np.random.default_rng(seed), []
+    for i, row in enumerate(rows):
+        place = int(generator.integers(0, i + 1))
+        if i < size:
+            kept.append(row)
+        elif place < size:
+            kept[place] = row
+    return kept

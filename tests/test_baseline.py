@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vqaudio import audio
+from vqaudio import audio, features
 from vqaudio.datadir import Phone, Utterance, write_ctm, write_utterances
 from vqaudio.errors import UserError
 from vqaudio.metrics import baseline, units
@@ -102,7 +102,7 @@ def test_a_unit_is_the_centroid_nearest_to_the_standardised_frame(corpus):
 
 def scaled(path):
     wav, _ = audio.read(path)
-    return torch.from_numpy(wav * audio.level_gain(wav, baseline.LEVEL))
+    return torch.from_numpy(wav * audio.level_gain(wav, features.LEVEL))
 
 
 def test_the_level_of_a_recording_does_not_change_its_units(corpus):
@@ -146,7 +146,7 @@ def test_broken_training_audio_is_passed_over(corpus):
 def test_no_readable_training_audio_is_an_error_that_says_why(corpus):
     for utt in SETS["train"]:
         (corpus / f"{utt}.wav").write_bytes(b"RIFF")
-    with pytest.raises(UserError, match=r"no audio for the MFCC baseline.*\.wav"):
+    with pytest.raises(UserError, match=r"no mfcc features to fit k-means on.*\.wav"):
         baseline.fit(corpus / "train", corpus / "units_train")
 
 

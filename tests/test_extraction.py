@@ -276,7 +276,8 @@ def test_only_a_few_utterances_are_under_way_at_a_time(model_dir, data, monkeypa
             taken.append(utterance)
             yield utterance
 
-    results = extraction._results(vqaudio.load(model_dir), counted(), jobs=2)
+    codec = vqaudio.load(model_dir)
+    results = extraction._results(lambda u: codec.encode_file(u.path), counted(), jobs=2)
     next(results)
     assert len(taken) <= 5
     results.close()

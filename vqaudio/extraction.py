@@ -2,7 +2,7 @@
 
 import heapq
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from vqaudio.errors import JobError, UserError
 from vqaudio.jobs import Progress, locked
 from vqaudio.unit_writer import START_AFRESH, UnitWriter, check_settings, write_units
 from vqaudio.units import Units, UnitsInfo, read_failed
+
+Encode = Callable[[Utterance], np.ndarray]
+"""Turns an utterance into codes (G, N)."""
 
 
 def extract(
@@ -55,20 +58,62 @@ def extract(
 
     """
     utterances = read_utterances(data) if data is not None else from_files(wavs)
-    index, shards = shard
     if not utterances:
         raise UserError(f"{data or 'no files'}: no utterances to extract; give a data directory or audio files")
-    if not 1 <= index <= shards <= len(utterances):
-        raise UserError(
-            f"--shard {index}/{shards}: must be i/N with i from 1 to N and N up to {len(utterances)} (the utterances)"
-        )
+    check_shard(shard, len(utterances))
     codec = load(model_dir, device)
-    settings = settings_of(codec, deduplicate)
+    write_all(
+        utterances,
+        lambda utterance: codec.encode_file(utterance.path, utterance.start, utterance.end),
+        settings_of(codec, deduplicate),
+        out=out,
+        shard=shard,
+        allow_failures=allow_failures,
+        jobs=jobs,
+    )
+
+
+def check_shard(shard: tuple[int, int], utterances: int) -> None:
+    """Refuse a shard (i, N) that is none, or that has no utterance."""
+    index, shards = shard
+    if not 1 <= index <= shards <= utterances:
+        raise UserError(
+            f"--shard {index}/{shards}: must be i/N with i from 1 to N and N up to {utterances} (the utterances)"
+        )
+
+
+def write_all(
+    utterances: list[Utterance],
+    encode: Encode,
+    settings: UnitsInfo,
+    *,
+    out: Path,
+    shard: tuple[int, int],
+    allow_failures: bool,
+    jobs: int,
+) -> None:
+    """Write the units that ``encode`` makes of ``utterances`` to ``out``; all that `extract` promises is done here.
+
+    Args:
+        utterances: sorted, each id once.
+        encode: utterance to codes (G, N); several threads call it. What it raises becomes the reason of a failure.
+        settings: what the units are.
+        out: unit directory to write, or to complete.
+        shard: as in `extract`, like all that follow.
+        allow_failures: failed utterances are no error.
+        jobs: utterances to work on at a time.
+
+    Raises:
+        UserError: ``out`` holds other units.
+        JobError: some utterances failed, or all.
+
+    """
+    index, shards = shard
     check_settings(out, settings)
     folder = out if shards == 1 else shard_folder(out, shard)
     own = utterances[index - 1 :: shards]
     with locked(folder), UnitWriter(folder, settings) as writer:
-        failed = _extract_missing(codec, own, writer, jobs)
+        failed = _write_missing(encode, own, writer, jobs)
         info = writer.finish(failed)
     print(f"{info.num_utterances} of {len(own)} utterances, {info.num_frames} frames in {folder}")
     if shards > 1:
@@ -100,10 +145,10 @@ def from_files(wavs: Iterable[Path]) -> list[Utterance]:
     for path in wavs:
         utt = path.stem
         if utt in found:
-            raise UserError(f"{path}: has the utterance id {utt!r} of {found[utt]}; rename one, or use --data")
+            raise UserError(f"{path}: has the utterance id {utt!r} of {found[utt]}; rename one, or list them (--data)")
         if utt.split() != [utt] or not utt.isprintable():
             raise UserError(
-                f"{path}: {utt!r} cannot be an utterance id (spaces, or not UTF-8); rename it, or use --data"
+                f"{path}: {utt!r} cannot be an utterance id (spaces, or not UTF-8); rename it, or list it (--data)"
             )
         found[utt] = path
     return [Utterance(utt, found[utt], utt) for utt in sorted(found, key=str.encode)]
@@ -128,8 +173,8 @@ def shard_folder(out: Path, shard: tuple[int, int]) -> Path:
     return out / "shards" / f"{shard[0]}-of-{shard[1]}"
 
 
-def _extract_missing(codec: Codec, utterances: list[Utterance], writer: UnitWriter, jobs: int) -> dict[str, str]:
-    """Extract what ``writer`` does not hold yet; return the reasons of those that failed."""
+def _write_missing(encode: Encode, utterances: list[Utterance], writer: UnitWriter, jobs: int) -> dict[str, str]:
+    """Encode what ``writer`` does not hold yet; return the reasons of those that failed."""
     strangers = writer.offsets.keys() - {u.utt for u in utterances}
     if strangers:
         raise UserError(
@@ -141,7 +186,7 @@ def _extract_missing(codec: Codec, utterances: list[Utterance], writer: UnitWrit
         print(f"{writer.directory}: {len(utterances) - len(missing)} utterances are there, {len(missing)} to do")
     failed: dict[str, str] = {}
     with Progress("extract", len(missing), "utterances") as progress:
-        for utt, result in _results(codec, missing, jobs):
+        for utt, result in _results(encode, missing, jobs):
             if isinstance(result, str):
                 failed[utt] = result
             else:
@@ -150,7 +195,7 @@ def _extract_missing(codec: Codec, utterances: list[Utterance], writer: UnitWrit
     return dict(sorted(failed.items(), key=lambda item: item[0].encode()))
 
 
-def _results(codec: Codec, utterances: list[Utterance], jobs: int) -> Iterator[tuple[str, np.ndarray | str]]:
+def _results(encode: Encode, utterances: Iterable[Utterance], jobs: int) -> Iterator[tuple[str, np.ndarray | str]]:
     """Yield (utt, codes, or the reason why there are none) as they come; only a few are under way at a time."""
     queue = iter(utterances)
     running: set[Future] = set()
@@ -158,7 +203,7 @@ def _results(codec: Codec, utterances: list[Utterance], jobs: int) -> Iterator[t
     try:
         while True:
             while len(running) < 2 * jobs and (utterance := next(queue, None)) is not None:
-                running.add(executor.submit(_extract_one, codec, utterance))
+                running.add(executor.submit(_encode_one, encode, utterance))
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -168,9 +213,9 @@ def _results(codec: Codec, utterances: list[Utterance], jobs: int) -> Iterator[t
         executor.shutdown(cancel_futures=True)
 
 
-def _extract_one(codec: Codec, utterance: Utterance) -> tuple[str, np.ndarray | str]:
+def _encode_one(encode: Encode, utterance: Utterance) -> tuple[str, np.ndarray | str]:
     try:
-        return utterance.utt, codec.encode_file(utterance.path, utterance.start, utterance.end)
+        return utterance.utt, encode(utterance)
     except UserError as error:
         return utterance.utt, str(error)
     except Exception as error:  # one strange file must not cost the others; its reason is recorded

@@ -1,4 +1,4 @@
-"""k-means by matrix products: the first codebook of a quantizer and the units of the MFCC baseline."""
+"""k-means by matrix products: the first codebook of a quantizer and units of features."""
 
 from collections.abc import Iterator
 

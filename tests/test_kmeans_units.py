@@ -1,0 +1,219 @@
+"""k-means on features: what it is fitted on, what it saves, and the unit directories it writes."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+import torchaudio
+
+from tests import reference
+from vqaudio import audio, files
+from vqaudio.cli import main
+from vqaudio.datadir import Utterance, write_utterances
+from vqaudio.errors import UserError
+from vqaudio.features import log_mel, mfcc, read_features
+from vqaudio.kmeans_units import KMeansUnits, Reservoir
+from vqaudio.units import read_units
+
+RATE, HOP = 16000, 320
+
+
+@pytest.fixture
+def npy(tmp_path):
+    """Twelve frames of each of six utterances about three far points, one point an utterance and its successor."""
+    generator = np.random.default_rng(0)
+    folder = tmp_path / "npy"
+    folder.mkdir()
+    for n in range(6):
+        np.save(folder / f"u{n}.npy", 100 * np.eye(3)[n // 2] + generator.standard_normal((12, 3)))
+    return folder
+
+
+def fit(folder, *extra):
+    out = folder.parent / "km.safetensors"
+    argv = ["kmeans", "fit", "--features", "npy", "--data", str(folder), "--codebook-size", "3", "--out", str(out)]
+    assert main([*argv, "--sample-rate", str(RATE), "--hop-length", str(HOP), *extra]) == 0
+    return out
+
+
+def apply(model, source, out, *extra):
+    return main(["kmeans", "apply", "--model", str(model), "--data", str(source), "--out", str(out), *extra])
+
+
+def test_features_of_other_tools_become_a_unit_directory(npy, tmp_path):
+    model = fit(npy)
+    assert apply(model, npy, tmp_path / "units", "--deduplicate") == 0
+    units = read_units(tmp_path / "units", expected_hash=files.sha256(model))
+    assert (units.info.frame_rate, units.info.codebook_size, units.info.groups) == (50.0, 3, 1)
+    found = {sequence.utt: (sequence.units.tolist(), sequence.durations.tolist()) for sequence in units}
+    assert found["u0"] == found["u1"] != found["u2"] == found["u3"] != found["u4"] == found["u5"]
+    assert all(durations == [12] for _, durations in found.values())
+
+
+def test_a_list_names_the_files_and_half_precision_will_do(npy, tmp_path):
+    np.save(tmp_path / "half.npy", np.load(npy / "u0.npy").astype(np.float16))
+    (tmp_path / "feats.scp").write_text(f"a {tmp_path / 'half.npy'}\nb {npy / 'u0.npy'}\n")
+    assert apply(fit(npy), tmp_path / "feats.scp", tmp_path / "units") == 0
+    a, b = read_units(tmp_path / "units")
+    assert (a.utt, b.utt) == ("a", "b")
+    np.testing.assert_array_equal(a.codes, b.codes)
+
+
+class Harmful:
+    def __reduce__(self):
+        return (pytest.fail, ("unpickled",))
+
+
+BROKEN = {
+    "pickle": (np.array([Harmful()], dtype=object), "not a .npy file of numbers"),
+    "vector": (np.zeros(3), r"holds \(3,\) of float64"),
+    "empty": (np.zeros((0, 3)), r"holds \(0, 3\)"),
+    "text": (np.array([["a"]]), "of <U1"),
+    "nan": (np.full((2, 3), np.nan), "6 values are NaN or infinite"),
+    "wide": (np.zeros((2, 4)), "4 features a frame, not 3"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_features_are_recorded_and_the_rest_is_written(npy, tmp_path, name, capsys):
+    model = fit(npy)
+    array, message = BROKEN[name]
+    np.save(npy / "u9.npy", array)
+    assert apply(model, npy, tmp_path / "units") == 1
+    error = capsys.readouterr().err
+    assert "1 of 7 utterances failed, such as u9" in error
+    assert error.count("\n") == 1
+    failed = (tmp_path / "units" / "failed.txt").read_text()
+    assert failed.startswith(f"u9\t{npy / 'u9.npy'}: ")
+    assert re.search(message, failed)
+    assert len(read_units(tmp_path / "units")) == 6
+    np.save(npy / "u9.npy", np.zeros((2, 3)))  # mended: only it is missing
+    assert apply(model, npy, tmp_path / "units") == 0
+    assert "6 utterances are there, 1 to do" in capsys.readouterr().out
+
+
+def test_an_empty_file_and_an_archive_are_not_features(tmp_path):
+    (tmp_path / "a.npy").write_bytes(b"")
+    np.savez(tmp_path / "b.npz", np.zeros((2, 2)))
+    for name in ("a.npy", "b.npz"):
+        with pytest.raises(UserError, match=rf"{name}: .*numpy\.save"):
+            read_features(Utterance("u", tmp_path / name, "s"), "npy", sample_rate=RATE, hop_length=HOP)
+
+
+def test_shards_make_the_same_directory(npy, tmp_path):
+    model = fit(npy)
+    assert apply(model, npy, tmp_path / "whole") == 0
+    for shard in ("2/2", "1/2"):
+        assert apply(model, npy, tmp_path / "parts", "--shard", shard) == 0
+    for name in ("units.txt", "utt2num_units", "units.json", "failed.txt"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_units_of_another_fit_are_not_mixed_in(npy, tmp_path, capsys):
+    assert apply(fit(npy), npy, tmp_path / "units") == 0
+    assert apply(fit(npy, "--frames", "20"), npy, tmp_path / "units") == 2
+    assert "holds units whose model_hash is" in capsys.readouterr().err
+
+
+def test_a_model_is_read_back_as_it_was(npy):
+    path = fit(npy)
+    model = KMeansUnits.load(path)
+    assert (model.features, model.sample_rate, model.hop_length) == ("npy", RATE, HOP)
+    assert torch.equal(model.mean, torch.zeros(3))
+    assert torch.equal(model.std, torch.ones(3))
+    before = path.read_bytes()
+    model.save(path)
+    assert path.read_bytes() == before == fit(npy).read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["cut", "pickle", "foreign", "settings"])
+def test_what_is_not_a_model_is_refused_in_one_line(npy, damage):
+    path = fit(npy)
+    data = path.read_bytes()
+    if damage == "cut":
+        path.write_bytes(data[:-5])
+    elif damage == "pickle":
+        torch.save({"codebook": torch.zeros(3, 3)}, path)
+    elif damage == "foreign":
+        path.write_bytes(data.replace(b"vqaudio_kmeans", b"something_else"))
+    else:
+        path.write_bytes(data.replace(b"16000", b"-1600"))
+    with pytest.raises(UserError, match=r"km\.safetensors: not a k-means model") as caught:
+        KMeansUnits.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_features_of_different_models_are_not_fitted_together(npy):
+    np.save(npy / "u1.npy", np.zeros((4, 7)))
+    utterances = [Utterance(f"u{n}", npy / f"u{n}.npy", "s") for n in range(2)]
+    with pytest.raises(UserError, match="features a frame, not"):
+        KMeansUnits.fit(utterances, 2, features="npy", sample_rate=RATE, hop_length=HOP)
+
+
+def test_the_length_of_a_frame_must_be_given_for_files(npy, capsys):
+    argv = ["kmeans", "fit", "--features", "npy", "--data", str(npy), "--codebook-size", "3", "--out", "x"]
+    assert main(argv) == 2
+    assert "give --sample-rate and --hop-length" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("features", ["mfcc", "log-mel"])
+def test_audio_becomes_units_too_and_broken_files_are_counted(tmp_path, features):
+    generator = np.random.default_rng(0)
+    for utt in "abc":
+        audio.write(tmp_path / f"{utt}.wav", 0.1 * generator.standard_normal(8000), 8000)
+    write_utterances(tmp_path / "data", [Utterance(utt, tmp_path / f"{utt}.wav", "s") for utt in "abc"])
+    model = tmp_path / "km.safetensors"
+    argv = ["kmeans", "fit", "--features", features, "--data", str(tmp_path / "data"), "--codebook-size", "5"]
+    assert main([*argv, "--out", str(model)]) == 0
+    (tmp_path / "c.wav").write_bytes(b"RIFF")
+    assert apply(model, tmp_path / "data", tmp_path / "units") == 1
+    assert apply(model, tmp_path / "data", tmp_path / "units", "--allow-failures") == 0
+    units = read_units(tmp_path / "units")
+    assert [sequence.codes.shape for sequence in units] == [(1, 100)] * 2
+
+
+@pytest.mark.parametrize("hop", [160, 640])
+def test_mfcc_are_those_of_torchaudio_and_log_mel_what_they_are_made_of(hop):
+    wav = torch.randn(30 * hop, generator=torch.Generator().manual_seed(0))
+    window = max(400, hop)
+    fft = 512 if hop == 160 else 1024
+    kwargs = {"n_fft": fft, "win_length": window, "hop_length": hop, "n_mels": 40, "center": False}
+    padded = torch.nn.functional.pad(wav, ((fft - hop) // 2, (fft - hop) // 2))
+    static = torchaudio.transforms.MFCC(RATE, n_mfcc=13, log_mels=True, melkwargs=kwargs)(padded)
+    torch.testing.assert_close(mfcc(wav, sample_rate=RATE, hop_length=hop)[:, :13], static.T, atol=1e-4, rtol=1e-4)
+    bands = torchaudio.transforms.MelSpectrogram(RATE, **kwargs)(padded)
+    mel = log_mel(wav, sample_rate=RATE, hop_length=hop)
+    assert mel.shape == (30, 40)
+    torch.testing.assert_close(mel.exp(), bands.T + 1e-6, atol=1e-4, rtol=1e-4)
+
+
+def test_the_reservoir_is_the_one_filled_row_by_row():
+    rows = np.arange(500, dtype=np.float32)[:, None]
+    reservoir = Reservoir(20, seed=3)
+    for part in np.split(rows, [5, 30, 31, 200]):
+        reservoir.add(part)
+    assert reservoir.seen == 500
+    assert reservoir.rows.tolist() == reference.reservoir(rows.tolist(), 20, seed=3)
+
+
+def test_every_row_has_the_same_chance_to_stay_in_the_reservoir():
+    kept = np.zeros(40)
+    for seed in range(600):
+        reservoir = Reservoir(10, seed)
+        for part in np.split(np.arange(40.0)[:, None], 4):
+            reservoir.add(part)
+        kept[reservoir.rows[:, 0].astype(int)] += 1
+    assert kept.sum() == 600 * 10
+    assert np.abs(kept - 150).max() < 4.5 * np.sqrt(600 * 0.25 * 0.75)
+
+
+def test_fitting_looks_at_a_bounded_number_of_frames(npy, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "vqaudio.kmeans_units.read_features",
+        lambda utterance, kind, **settings: read.append(utterance) or read_features(utterance, kind, **settings),
+    )
+    utterances = [Utterance(f"u{n}", npy / f"u{n}.npy", "s") for n in range(6)]
+    KMeansUnits.fit(utterances, 2, features="npy", sample_rate=RATE, hop_length=HOP, frames=6)
+    assert len(read) == 2  # of 12 frames each: 4 × 6 are enough
