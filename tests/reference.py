@@ -121,3 +121,77 @@ def reservoir(rows: list, size: int, seed: int) -> list:
         elif place < size:
             kept[place] = row
     return kept
+
+
+def abx_tokens(alignment: dict, num_frames: dict, frame_rate: float, task: str) -> list[tuple]:
+    """Tokens as (utt, phone, context, frames); a context is a phone on either side that touches and is not SIL."""
+    tokens = []
+    for utt, phones in alignment.items():
+        for n, phone in enumerate(phones):
+            on, off, context = phone.start, phone.start + phone.duration, None
+            if phone.phone == "SIL":
+                continue
+            if task != "any":
+                if n == 0 or n == len(phones) - 1:
+                    continue
+                before, after = phones[n - 1], phones[n + 1]
+                context = (before.phone, after.phone)
+                gaps = [on - before.start - before.duration, after.start - off]
+                if "SIL" in context or max(gaps) > 1e-9:
+                    continue
+                if task == "triphone":
+                    on, off = before.start, after.start + after.duration
+            first, last = math.ceil(round(frame_rate * on - 0.5, 6)), math.floor(round(frame_rate * off - 0.5, 6))
+            if frames := list(range(first, min(last, num_frames[utt]))):
+                tokens.append((utt, phone.phone, context, frames))
+    return tokens
+
+
+def abx_error(tokens: list[tuple], speakers: dict, token_distance, across: bool) -> float:
+    """ABX error by its definition, all tokens and all speakers of X: contexts and X, then speakers, then pairs."""
+    errors = {}
+    keys = {(speakers[utt], phone, context) for utt, phone, context, _ in tokens}
+    group = {key: [t for t in tokens if (speakers[t[0]], t[1], t[2]) == key] for key in keys}
+    for (speaker, a, context), (other, b, context_b) in itertools.product(keys, keys):
+        if (speaker, context) != (other, context_b) or a == b:
+            continue
+        for x_speaker, x_phone, x_context in keys:
+            if (x_phone, x_context) != (a, context) or (x_speaker != speaker) != across:
+                continue
+            scores = [
+                (token_distance(x, y) < token_distance(x, z)) + 0.5 * (token_distance(x, y) == token_distance(x, z))
+                for x in group[x_speaker, a, context]
+                for y in group[speaker, a, context]
+                for z in group[speaker, b, context]
+                if x is not y
+            ]
+            if scores:
+                errors.setdefault((a, b), {}).setdefault(speaker, []).append(1 - sum(scores) / len(scores))
+    mean = lambda values: sum(values) / len(values) if values else math.nan  # noqa: E731
+    return mean([mean([mean(cells) for cells in of_speakers.values()]) for of_speakers in errors.values()])
+
+
+def warped_cost(distances: np.ndarray) -> float:
+    """Least sum along a path through distances (N, M), divided by its length; the path is traced from its end."""
+    cost = np.full((distances.shape[0] + 1, distances.shape[1] + 1), math.inf)
+    cost[0, 0] = 0
+    for i, j in np.ndindex(distances.shape):
+        cost[i + 1, j + 1] = distances[i, j] + min(cost[i, j], cost[i, j + 1], cost[i + 1, j])
+    (i, j), length = distances.shape, 1
+    while (i, j) != (1, 1):
+        steps = [(i - 1, j - 1), (i, j - 1), (i - 1, j)]
+        i, j = min((step for step in steps if min(step) > 0), key=lambda step: cost[step])
+        length += 1
+    return cost[-1, -1] / length
+
+
+def edit_distance(x: list, y: list) -> int:
+    """Levenshtein distance, by its recursion."""
+
+    @functools.cache
+    def edits(i: int, j: int) -> int:
+        if i == 0 or j == 0:
+            return i + j
+        return min(edits(i - 1, j - 1) + (x[i - 1] != y[j - 1]), edits(i - 1, j) + 1, edits(i, j - 1) + 1)
+
+    return edits(len(x), len(y))

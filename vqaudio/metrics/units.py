@@ -20,9 +20,8 @@ from vqaudio.metrics.contingency import (
     phone_purity,
     pnmi,
 )
+from vqaudio.metrics.symbols import SILENCE, number_symbols
 from vqaudio.units import UnitsInfo, read_units
-
-SILENCE = ("SIL", "SPN", "+NSN+", "sil", "spn", "sp")
 
 Units = Mapping[str, np.ndarray]
 """utt -> codes (G, N), one column a frame: repeats are not merged."""
@@ -155,7 +154,7 @@ def code_statistics(units: Iterable[np.ndarray], *, frame_rate: float, codebook_
     if not utterances:
         raise UserError("no utterance has a unit")
     codes = np.concatenate(utterances, axis=1)
-    symbols = _symbols(codes)
+    symbols = number_symbols(codes)
     starts_run = np.append(True, symbols[1:] != symbols[:-1])
     starts_run[np.cumsum([0] + [codes.shape[1] for codes in utterances[:-1]])] = True
     groups, num_frames = codes.shape
@@ -204,7 +203,7 @@ def joint_counts(utterances: list[tuple[np.ndarray, list[Phone]]], folds: list[i
 
     """
     names = np.concatenate([frame_phones(phones, codes.shape[1], frame_rate) for codes, phones in utterances])
-    symbols = _symbols(np.concatenate([codes for codes, _ in utterances], axis=1))
+    symbols = number_symbols(np.concatenate([codes for codes, _ in utterances], axis=1))
     fold = np.repeat(folds, [codes.shape[1] for codes, _ in utterances])
     kept = ~np.isin(names, ["", *SILENCE])
     phone_names, phones = np.unique(names[kept], return_inverse=True)
@@ -237,12 +236,3 @@ def _accuracies(splits: list[np.ndarray]) -> tuple[float, float]:
             total + int(held_out.sum()),
         )
     return right / total, right_by_prior / total
-
-
-def _symbols(codes: np.ndarray) -> np.ndarray:
-    """Turn codes (G, n) into symbols (n,): the distinct columns numbered from 0."""
-    symbols = np.zeros(codes.shape[1], dtype=np.int64)
-    for group in codes.astype(np.int64):
-        # Numbered anew after each group, so that the products stay under n · K.
-        symbols = np.unique(symbols * (group.max(initial=0) + 1) + group, return_inverse=True)[1]
-    return symbols

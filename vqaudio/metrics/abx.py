@@ -1,0 +1,160 @@
+"""ABX: how often is a token X of phone A nearer to a token of phone B than to another one of A.
+
+Definitions of libri-light (Kahn et al. 2020) and ZeroSpeech 2021. A token has the frames ⌈f·on − ½⌉ to before
+⌊f·off − ½⌋; tokens without a frame are left out. The distance of two tokens is the sum of frame distances along their
+cheapest warping path, divided by the path's length. A cell is a phone A and a phone B, both of one speaker in one
+context, and X, of phone A in the same context: of that speaker (within) or of another one (across). Its error is
+1 − mean[1(d_xa < d_xb) + ½·1(d_xa = d_xb)]. Errors are averaged over contexts (and speakers of X), then over speakers,
+then over ordered pairs (A, B). Which tokens are drawn stands in `vqaudio.metrics.abx_cells`.
+"""
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from vqaudio.datadir import Phone
+from vqaudio.metrics import abx_kernel
+from vqaudio.metrics.abx_cells import Cells, Task, make_cells
+from vqaudio.metrics.symbols import number_symbols
+
+MAX_TABLE = 4096  # symbols whose distances are computed beforehand (64 MiB)
+JOBS_AT_ONCE = 256  # of a thread
+
+Distance = Literal["angular", "identical", "edit"]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """All frames and how they differ; see `abx_kernel.score_jobs`."""
+
+    kind: int
+    symbols: np.ndarray
+    table: np.ndarray
+    vectors: np.ndarray
+
+
+def abx(
+    features: Mapping[str, np.ndarray],
+    alignment: Mapping[str, list[Phone]],
+    speakers: Mapping[str, str],
+    *,
+    frame_rate: float,
+    distance: Distance = "angular",
+    codebook: np.ndarray | None = None,
+    task: Task = "triphone",
+    seed: int = 0,
+) -> dict[str, float]:
+    """Return `abx_within` and `abx_across`, errors in [0, 1] (½ is chance), NaN where there is no cell.
+
+    Args:
+        features: utt -> features (N, D) of floating point, or codes (G, N) of integers, a frame each.
+        alignment: utt -> phones, in seconds; utterances without features are left out, and the other way round.
+        speakers: utt -> speaker.
+        frame_rate: frames per second (Hz).
+        distance: of frames. "angular": arccos(x·y / ‖x‖‖y‖) / π of features, or of the codewords of codes (½ where
+            one is zero). "identical": 0 or 1, of codes. "edit": no warping but the edit distance of the tokens' codes,
+            runs merged, divided by the longer length.
+        codebook: (G, K, d), whose codewords of a frame's groups are joined; for the angular distance of codes.
+        task: "triphone": tokens are whole triphones, which differ in the phone in the middle (libri-light,
+            ZeroSpeech 2017); "phone": the phone in the middle alone, cells as before (ZeroSpeech 2021, phoneme within
+            context); "any": phones, whatever stands beside them (ZeroSpeech 2021, any context). Neighbours that make a
+            context must touch and not be silence.
+        seed: of the draws.
+
+    Raises:
+        UserError: no utterance has both features and phones, or one has no speaker.
+
+    """
+    lengths = {utt: x.shape[1] if np.issubdtype(x.dtype, np.integer) else len(x) for utt, x in features.items()}
+    cells = make_cells(lengths, alignment, speakers, frame_rate=frame_rate, task=task, seed=seed)
+    utts = sorted(features.keys() & alignment.keys())
+    frames = make_frames([features[utt] for utt in utts], distance, codebook)
+    return {
+        "abx_within": average(speaker_errors(cells, cells.within, frames)),
+        "abx_across": average(speaker_errors(cells, cells.across, frames)),
+    }
+
+
+def make_frames(features: list[np.ndarray], distance: Distance, codebook: np.ndarray | None = None) -> Frames:
+    """Join the frames of utterances, and compute the distances of all pairs of codewords when they are few.
+
+    Args:
+        features: features (N, D) or codes (G, N) of each utterance.
+        distance: as in `abx`.
+        codebook: as in `abx`.
+
+    """
+    no_symbols = np.zeros(0, np.int64)
+    no_table = no_vectors = np.zeros((0, 0), np.float32)
+    if not np.issubdtype(features[0].dtype, np.integer):
+        vectors = _unit_length(np.concatenate(features).astype(np.float32))
+        return Frames(abx_kernel.FEATURES, no_symbols, no_table, vectors)
+    codes = np.concatenate(features, axis=1)
+    symbols = number_symbols(codes)
+    if distance != "angular":
+        kind = abx_kernel.EDIT if distance == "edit" else abx_kernel.IDENTICAL
+        return Frames(kind, symbols, no_table, no_vectors)
+    if codebook is None:
+        raise ValueError("angular distances of codes need their codebook")
+    distinct = codes[:, np.unique(symbols, return_index=True)[1]]
+    words = np.concatenate([book[code] for book, code in zip(codebook, distinct, strict=True)], axis=1)
+    if len(words) > MAX_TABLE:
+        return Frames(abx_kernel.FEATURES, no_symbols, no_table, _unit_length(words.astype(np.float32))[symbols])
+    words = _unit_length(words.astype(np.float64))
+    table = np.arccos(np.clip(words @ words.T, -1.0, 1.0)) / np.pi
+    np.fill_diagonal(table, np.where(words.any(axis=1), 0.0, 0.5))  # exact, so that equal tokens tie
+    return Frames(abx_kernel.TABLE, symbols, table.astype(np.float32), no_vectors)
+
+
+def speaker_errors(cells: Cells, jobs: np.ndarray, frames: Frames) -> np.ndarray:
+    """Return the errors (S, P, P) of speaker, phone A and phone B, means over contexts and X; NaN without a cell."""
+    blocks = cells.groups[jobs[:, 1], 2:]
+    sizes = blocks[:, 1] - blocks[:, 0]
+    errors = np.zeros(int(sizes.sum()))
+    tokens, symbols = cells.tokens, frames.symbols
+    if frames.kind == abx_kernel.EDIT:
+        tokens, symbols = _merge_runs(tokens, symbols)
+    parts = [jobs[i : i + JOBS_AT_ONCE] for i in range(0, len(jobs), JOBS_AT_ONCE)]
+
+    def run(part: np.ndarray) -> None:
+        abx_kernel.score_jobs(frames.kind, part, cells.groups, tokens, symbols, frames.table, frames.vectors, errors)
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(run, parts))
+    job = np.repeat(np.arange(len(jobs)), sizes)
+    a = jobs[job, 1]
+    b = np.arange(len(errors)) - jobs[job, 2] + blocks[job, 0]
+    shape = (len(cells.speakers), len(cells.phones), len(cells.phones))
+    index = np.ravel_multi_index((cells.group_speaker[a], cells.group_phone[a], cells.group_phone[b]), shape)[a != b]
+    counts = np.bincount(index, minlength=int(np.prod(shape)))
+    sums = np.bincount(index, weights=errors[a != b], minlength=len(counts))
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).reshape(shape)
+
+
+def average(errors: np.ndarray) -> float:
+    """Average the errors (S, P, P) of `speaker_errors` over speakers, then over pairs of phones."""
+    exist = ~np.isnan(errors)
+    counts = exist.sum(axis=0)
+    pairs = np.where(exist, errors, 0.0).sum(axis=0)[counts > 0] / counts[counts > 0]
+    return float(pairs.mean()) if len(pairs) else float("nan")
+
+
+def _merge_runs(tokens: np.ndarray, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return tokens and their symbols with runs merged within each token."""
+    lengths = tokens[:, 1] - tokens[:, 0]
+    begins = np.cumsum(lengths) - lengths
+    joined = symbols[np.arange(lengths.sum()) + np.repeat(tokens[:, 0] - begins, lengths)]
+    new = np.append(True, joined[1:] != joined[:-1])[: len(joined)]
+    new[begins] = True
+    kept = np.append(0, np.cumsum(new))
+    return np.stack([kept[begins], kept[begins + lengths]], axis=1), joined[new]
+
+
+def _unit_length(vectors: np.ndarray) -> np.ndarray:
+    """Scale rows to length 1; zeros stay."""
+    norms = np.sqrt(np.square(vectors).sum(axis=1, keepdims=True))
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
