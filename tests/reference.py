@@ -195,3 +195,12 @@ def edit_distance(x: list, y: list) -> int:
         return min(edits(i - 1, j - 1) + (x[i - 1] != y[j - 1]), edits(i - 1, j) + 1, edits(i, j - 1) + 1)
 
     return edits(len(x), len(y))
+
+
+def name_of_audio(path: str) -> str:
+    """The last part of a path without the suffix of an audio format."""
+    name = path.split("/")[-1]
+    for suffix in (".wav", ".flac"):
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name

@@ -45,7 +45,7 @@ class UnitsInfo:
     deduplicated: bool
     """Whether runs of equal frames are one unit; their lengths stand in ``durations.txt``."""
     model_hash: str
-    """SHA-256 of the weights that made the units."""
+    """SHA-256 of the weights that made the units; empty where that is not known: such units are not decoded."""
     vqaudio_version: str
     num_utterances: int = 0
     num_frames: int = 0
@@ -71,6 +71,11 @@ class UnitSequence:
     utt: str
     units: np.ndarray
     durations: np.ndarray | None
+
+    @property
+    def num_frames(self) -> int:
+        """N, frames before deduplication."""
+        return self.units.shape[1] if self.durations is None else int(self.durations.sum())
 
     @property
     def codes(self) -> np.ndarray:
@@ -102,7 +107,7 @@ class Units:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.info = _read_info(directory / "units.json")
+        self.info = read_info(directory / "units.json")
 
     def __len__(self) -> int:
         return self.info.num_utterances
@@ -116,10 +121,13 @@ class Units:
             where = f"{path}:{line}: {utt}"
             units = parse_units(body, info.groups, info.codebook_size, where)
             self._check_count(line, others[0][2], units.shape[1])
-            durations = self._durations(line, others[1][2], units.shape[1]) if info.deduplicated else None
+            durations = None
+            if info.deduplicated:
+                durations = parse_durations(others[1][2], units.shape[1], f"{self.directory / 'durations.txt'}:{line}")
+            sequence = UnitSequence(utt, units, durations)
             utterances += 1
-            frames += units.shape[1] if durations is None else int(durations.sum())
-            yield UnitSequence(utt, units, durations)
+            frames += sequence.num_frames
+            yield sequence
         counts = {"num_utterances": utterances, "num_frames": frames}
         for name, found in counts.items():
             if getattr(info, name) != found:
@@ -146,16 +154,6 @@ class Units:
                 f"{EXTRACT_AGAIN}"
             )
 
-    def _durations(self, line: int, body: bytes, units: int) -> np.ndarray:
-        where = f"{self.directory / 'durations.txt'}:{line}"
-        tokens = body.split()
-        for token in tokens:
-            if not NUMBER.fullmatch(token) or int(token) < 1:
-                raise UserError(f"{where}: duration {_text(token)!r} is not a number of frames from 1; {EXTRACT_AGAIN}")
-        if len(tokens) != units:
-            raise UserError(f"{where}: {len(tokens)} durations for {units} units; {EXTRACT_AGAIN}")
-        return np.array(tokens, dtype=np.int64)
-
 
 def read_units(directory: Path, *, expected_hash: str | None = None) -> Units:
     """Open a unit directory and check all of it before anything is done with it; memory does not grow with its size.
@@ -171,9 +169,10 @@ def read_units(directory: Path, *, expected_hash: str | None = None) -> Units:
     """
     units = Units(directory)
     if expected_hash is not None and units.info.model_hash != expected_hash:
+        made_by = _short(units.info.model_hash) or "unknown (did this one make them? convert them again with --model)"
         raise UserError(
-            f"{directory / 'units.json'}: the units belong to model {_short(units.info.model_hash)}, not "
-            f"{_short(expected_hash)}; use the model that made them, or {EXTRACT_AGAIN}"
+            f"{directory / 'units.json'}: the units belong to model {made_by}, not {_short(expected_hash)}; use the "
+            f"model that made them, or {EXTRACT_AGAIN}"
         )
     for _ in units:
         pass
@@ -192,15 +191,18 @@ def read_failed(directory: Path) -> Iterator[tuple[str, str]]:
 
 def format_units(utt: str, units: np.ndarray) -> bytes:
     """Return the line of ``units.txt`` for ``units`` (G, U): ``utt 71-3 12-40``."""
+    return f"{utt} {format_frames(units)}\n".encode()
+
+
+def format_frames(units: np.ndarray) -> str:
+    """Return ``units`` (G, U) as text: ``71-3 12-40``."""
     if units.shape[0] == 1:
-        body = " ".join(map(str, units[0].tolist()))
-    else:
-        body = " ".join("-".join(map(str, frame)) for frame in units.T.tolist())
-    return f"{utt} {body}\n".encode()
+        return " ".join(map(str, units[0].tolist()))
+    return " ".join("-".join(map(str, frame)) for frame in units.T.tolist())
 
 
-def parse_units(body: bytes, groups: int, codebook_size: int, where: str) -> np.ndarray:
-    """Return the units (G, U) of ``71-3 12-40``; ``where`` begins the error message.
+def parse_units(body: bytes, groups: int, codebook_size: int, where: str, cure: str = EXTRACT_AGAIN) -> np.ndarray:
+    """Return the units (G, U) of ``71-3 12-40``; ``where`` begins the error message and ``cure`` ends it.
 
     Raises:
         UserError: no units, another number of groups, or a unit outside the codebook.
@@ -208,22 +210,44 @@ def parse_units(body: bytes, groups: int, codebook_size: int, where: str) -> np.
     """
     tokens = body.split()
     if not tokens:
-        raise UserError(f"{where} has no units; {EXTRACT_AGAIN}")
+        raise UserError(f"{where} has no units; {cure}")
     pattern = re.compile(rb"[0-9]{1,12}(-[0-9]{1,12}){%d}" % (groups - 1))
     for token in tokens:
         if not pattern.fullmatch(token):
             shape = "a number" if groups == 1 else f"{groups} numbers joined by '-'"
-            raise UserError(f"{where}: {_text(token)!r} is not {shape}; {EXTRACT_AGAIN}")
+            raise UserError(f"{where}: {_text(token)!r} is not {shape}; {cure}")
     units = np.array(b" ".join(tokens).replace(b"-", b" ").split(), dtype=np.int64)
     if units.max() >= codebook_size:
         raise UserError(
             f"{where}: unit {units.max()} lies outside the codebook of {codebook_size} (0 to {codebook_size - 1}); "
-            f"{EXTRACT_AGAIN}"
+            f"{cure}"
         )
     return units.reshape(-1, groups).T
 
 
-def _read_info(path: Path) -> UnitsInfo:
+def parse_durations(body: bytes, units: int, where: str, cure: str = EXTRACT_AGAIN) -> np.ndarray:
+    """Return the durations (U,), in frames, of ``units`` units; messages as in `parse_units`.
+
+    Raises:
+        UserError: one that is no number from 1, or another count.
+
+    """
+    tokens = body.split()
+    for token in tokens:
+        if not NUMBER.fullmatch(token) or int(token) < 1:
+            raise UserError(f"{where}: duration {_text(token)!r} is not a number of frames from 1; {cure}")
+    if len(tokens) != units:
+        raise UserError(f"{where}: {len(tokens)} durations for {units} units; {cure}")
+    return np.array(tokens, dtype=np.int64)
+
+
+def read_info(path: Path) -> UnitsInfo:
+    """Read a ``units.json``.
+
+    Raises:
+        UserError: it is missing or not such a file.
+
+    """
     try:
         values = json.loads(path.read_bytes())
     except FileNotFoundError:

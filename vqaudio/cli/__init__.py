@@ -10,6 +10,7 @@ from vqaudio.cli.evaluate import add_evaluate
 from vqaudio.cli.kmeans import add_kmeans
 from vqaudio.cli.model import add_decode, add_extract, add_train
 from vqaudio.cli.parser import Parser
+from vqaudio.cli.units import add_units
 from vqaudio.errors import JobError, UserError
 
 
@@ -38,6 +39,16 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"vqaudio {__version__}")
     parser.set_defaults(debug=False)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for add in (add_corpus, add_data, add_train, add_extract, add_decode, add_kmeans, add_evaluate, add_about):
+    for add in (
+        add_corpus,
+        add_data,
+        add_train,
+        add_extract,
+        add_decode,
+        add_units,
+        add_kmeans,
+        add_evaluate,
+        add_about,
+    ):
         add(subparsers)
     return parser
