@@ -2,13 +2,13 @@
 
 from datetime import date
 from html import escape
-from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
 
 from vqaudio import __version__, files
 from vqaudio.report.charts import Series, line_chart, usage_chart
 from vqaudio.report.facts import model_facts, training_facts
+from vqaudio.report.html import html_page, missing, section
 from vqaudio.report.run import Run
 from vqaudio.report.samples import LONGEST, sample_html
 from vqaudio.report.tables import AUDIO_SCORES, SET_MEANING, UNIT_SCORES, ordered, score_table, tiles
@@ -38,23 +38,9 @@ def build_report(exp: Path) -> Path:
     run = Run(exp)
     sections = [_samples(run), _scores(run), _curves(run), _usage(run), _model(run), _timing(run)]
     body = _header(run) + "".join(sections) + _notes(run)
-    style = resources("vqaudio.report").joinpath("page.css").read_text(encoding="utf-8")
-    page = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(exp.resolve().name)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
-    )
     path = exp / "report.html"
-    files.atomic_write(path, page)
+    files.atomic_write(path, html_page(exp.resolve().name, body))
     return path
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section>\n<h2>{title}</h2>\n{content}\n</section>\n"
-
-
-def _missing(sentence: str) -> str:
-    return f'<p class="missing">{escape(sentence)}</p>'
 
 
 def _header(run: Run) -> str:
@@ -76,7 +62,7 @@ def _header(run: Run) -> str:
 
 def _samples(run: Run) -> str:
     if not run.wavs:
-        return _section("Listen", _missing("There are no reconstructions yet; `vqaudio decode` makes them."))
+        return section("Listen", missing("There are no reconstructions yet; `vqaudio decode` makes them."))
     parts = [
         '<p class="note">Utterances from the best to the worst by ESTOI. Spectrograms are log-mel, 0 to 8 kHz; in the '
         "strip under each, every unit has a colour of its own. All players have the same loudness and play at most "
@@ -85,14 +71,14 @@ def _samples(run: Run) -> str:
     for name in ordered(run.wavs):
         meaning = SET_MEANING.get(name)
         parts.append(f"<h3>{escape(name)}{f' <span class=muted>{meaning}</span>' if meaning else ''}</h3>")
-        parts += [sample_html(sample) for sample in run.samples(name)] or [_missing("This set has no utterance.")]
-    return _section("Listen", "\n".join(parts))
+        parts += [sample_html(sample) for sample in run.samples(name)] or [missing("This set has no utterance.")]
+    return section("Listen", "\n".join(parts))
 
 
 def _scores(run: Run) -> str:
     units, audio = run.scores.get("units", {}), run.scores.get("audio", {})
     if not units and not audio:
-        return _section("Scores", _missing("There are no scores yet; `vqaudio evaluate` computes them."))
+        return section("Scores", missing("There are no scores yet; `vqaudio evaluate` computes them."))
     parts = []
     if units:
         parts += [
@@ -101,7 +87,7 @@ def _scores(run: Run) -> str:
         ]
     if audio:
         parts += ["<h3>How close the reconstructions are</h3>", score_table(AUDIO_SCORES, audio, {})]
-    return _section("Scores", "\n".join(parts))
+    return section("Scores", "\n".join(parts))
 
 
 def _curves(run: Run) -> str:
@@ -116,8 +102,8 @@ def _curves(run: Run) -> str:
         if series and not (title == "Temperature" and constant):
             charts.append(line_chart(title, series, switch=switch, floor=floor))
     if not charts:
-        return _section("Learning curves", _missing("Training has logged nothing yet (metrics.jsonl)."))
-    return _section("Learning curves", f'<div class="charts">{"".join(charts)}</div>')
+        return section("Learning curves", missing("Training has logged nothing yet (metrics.jsonl)."))
+    return section("Learning curves", f'<div class="charts">{"".join(charts)}</div>')
 
 
 def _points(metrics: list[dict[str, Any]], key: str) -> list[tuple[float, float]]:
@@ -126,24 +112,24 @@ def _points(metrics: list[dict[str, Any]], key: str) -> list[tuple[float, float]
 
 def _usage(run: Run) -> str:
     if not run.units:
-        return _section("Code usage", _missing("There are no units yet; `vqaudio extract` writes them."))
+        return section("Code usage", missing("There are no units yet; `vqaudio extract` writes them."))
     charts = []
     for name in ordered(run.units):
         shares, size = run.usage(name)
         used = sum(share > 0 for share in shares)
         charts.append(usage_chart(name, shares, f"{used} of {size} codes occur; share of frames, dashed: all alike"))
-    return _section("Code usage", f'<div class="charts">{"".join(charts)}</div>')
+    return section("Code usage", f'<div class="charts">{"".join(charts)}</div>')
 
 
 def _model(run: Run) -> str:
     if run.model is None:
-        return _section("Model", _missing("There is no complete model yet."))
+        return section("Model", missing("There is no complete model yet."))
     from omegaconf import OmegaConf
 
     facts = {**model_facts(run.model), **training_facts(run.metrics)}
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
     config = escape(OmegaConf.to_yaml(run.model.config))
-    return _section(
+    return section(
         "Model",
         f'<dl class="facts">{listed}</dl>\n<details><summary>Configuration</summary><pre>{config}</pre></details>',
     )
@@ -155,10 +141,10 @@ def _timing(run: Run) -> str:
         return ""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{value:.0f} s</td></tr>" for name, value in seconds.items())
     rows += f"<tr><th>all</th><td>{sum(seconds.values()):.0f} s</td></tr>"
-    return _section("Time", f"<table><tbody>{rows}</tbody></table>")
+    return section("Time", f"<table><tbody>{rows}</tbody></table>")
 
 
 def _notes(run: Run) -> str:
     if not run.notes:
         return ""
-    return _section("What could not be read", "".join(map(_missing, dict.fromkeys(run.notes))))
+    return section("What could not be read", "".join(map(missing, dict.fromkeys(run.notes))))

@@ -1,0 +1,66 @@
+"""``vqaudio listen analyse``: figures and a page out of a listening test, and how many listeners one needs."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from vqaudio.cli.parser import command, count
+
+TYPES = ("mushra", "acr", "dcr", "ccr", "ab", "abx")
+
+
+def add_analyse(group: Any) -> None:
+    """Add ``listen analyse``."""
+    analyse = command(
+        group,
+        "analyse",
+        run_analyse,
+        "screen listeners, test differences, write a page; or plan a test (extra: listen)",
+        "vqaudio listen analyse listening/test1",
+    )
+    analyse.add_argument("test", type=Path, nargs="?", metavar="TEST", help="folder made by listen build")
+    analyse.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: TEST/private/analysis)")
+    analyse.add_argument("--json", action="store_true", help="print all figures as JSON")
+    analyse.add_argument(
+        "--plan", action="store_true", help="say how many listeners a test needs; with TEST, by its type and spread"
+    )
+    planning = analyse.add_argument_group("with --plan")
+    planning.add_argument("--type", choices=TYPES, help="type of the test (default: all)")
+    planning.add_argument("--difference", type=float, help="what is to be found: points, MOS, or a share above 0.5")
+    planning.add_argument("--sd", type=float, help="standard deviation over listeners of their mean differences")
+    planning.add_argument("--trials", type=count, help="answers of each listener in ab and abx (default: 1)")
+    planning.add_argument("--pairs", type=count, help="pairs of systems that will be compared (default: 1)")
+
+
+def run_analyse(args: argparse.Namespace) -> None:
+    """Analyse a test, or plan one."""
+    from vqaudio.errors import UserError
+
+    if args.plan:
+        _run_plan(args)
+        return
+    for name in ("type", "difference", "sd", "trials", "pairs"):
+        if getattr(args, name) is not None:
+            raise UserError(f"--{name}: plans a test; give --plan with it")
+    if args.test is None:
+        raise UserError("listen analyse: give a TEST folder, or --plan")
+    from vqaudio.listening.analysis import write_analysis
+    from vqaudio.listening.analysis_text import summary
+
+    out = args.out or args.test / "private" / "analysis"
+    analysis = write_analysis(args.test, out)
+    print(json.dumps(analysis, indent=1, allow_nan=False) if args.json else f"{summary(analysis)}\n{out}/analysis.html")
+
+
+def _run_plan(args: argparse.Namespace) -> None:
+    """Print the plan of a test, or of one of each type."""
+    from vqaudio.errors import UserError
+    from vqaudio.listening.planning import plan_text, plans
+
+    if args.out is not None:
+        raise UserError(f"--out {args.out}: a plan is printed; leave it out, or leave out --plan")
+    planned = plans(
+        args.test, kind=args.type, difference=args.difference, sd=args.sd, trials=args.trials, pairs=args.pairs or 1
+    )
+    print(json.dumps(planned, indent=1, allow_nan=False) if args.json else plan_text(planned))

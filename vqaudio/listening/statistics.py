@@ -1,0 +1,219 @@
+"""Statistics of listening tests, where the listener is what was sampled: intervals and tests are over listeners."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 10_000  # of the bootstrap
+SIGN_FLIPS = 2**16  # exact up to 16 listeners, at random beyond
+LEVEL = 0.95  # of all intervals
+BIMODAL = 5 / 9  # multimodality of the uniform distribution
+DECIMALS = 9  # means of equal ratings differ in the last digits: ranks must not see that
+
+Array = NDArray[np.float64]
+
+
+def bootstrap_interval(sums: Array, counts: Array, seed: int) -> tuple[float, float]:
+    """Return the 95 % percentile interval of a mean of ratings, resampling whole listeners.
+
+    Args:
+        sums: (listeners,) sum of each listener's ratings.
+        counts: (listeners,) how many each gave, at least 1; at least two listeners.
+        seed: of the 10 000 resamples.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), 13.3; clusters as in ITU-R BS.1534-3, where
+    a listener's ratings are no independent samples.
+    """
+    from scipy.stats import bootstrap
+
+    def mean(sums: Array, counts: Array, axis: int) -> Array:
+        return sums.sum(axis=axis) / counts.sum(axis=axis)
+
+    found = bootstrap(
+        (np.asarray(sums, float), np.asarray(counts, float)),
+        mean,
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def wilcoxon_p(differences: Array) -> float:
+    """Return the two-sided p of Wilcoxon's signed-rank test; 1 where all differences (listeners,) are zero."""
+    from scipy.stats import wilcoxon
+
+    rounded = np.round(differences, DECIMALS)
+    return float(wilcoxon(rounded).pvalue) if rounded.any() else 1.0
+
+
+def sign_flip_p(differences: Array, seed: int) -> float:
+    """Return the two-sided p of the mean of differences (listeners,) when their signs are flipped at random.
+
+    All sign patterns up to 16 listeners, 65 536 random ones beyond. Source: Fisher, The Design of Experiments (1935),
+    21; the paired form of the permutation test of BS.1534-3, attachment 3, which treats its samples as unpaired.
+    """
+    from scipy.stats import permutation_test
+
+    def mean(differences: Array, axis: int) -> Array:
+        return differences.mean(axis=axis)
+
+    found = permutation_test(
+        (np.asarray(differences, float),),
+        mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=SIGN_FLIPS,
+        batch=4096,
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+def paired_tests(differences: Array, seed: int) -> dict[str, Any]:
+    """Return mean `difference` of (listeners,) differences, at least two, its interval, spread and two-sided tests."""
+    low, high = bootstrap_interval(differences, np.ones(len(differences)), seed)
+    return {
+        "listeners": len(differences),
+        "difference": float(differences.mean()),
+        "difference_low95": low,
+        "difference_high95": high,
+        "difference_sd": float(differences.std(ddof=1)),
+        "wilcoxon_p": wilcoxon_p(differences),
+        "sign_flip_p": sign_flip_p(differences, seed),
+    }
+
+
+def with_holm(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add to the tests of all pairs the p-values adjusted for their number: `wilcoxon_p_holm`, `sign_flip_p_holm`."""
+    for test in ("wilcoxon_p", "sign_flip_p"):
+        for pair, p in zip(pairs, holm([pair[test] for pair in pairs]), strict=True):
+            pair[f"{test}_holm"] = p
+    return pairs
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Adjust p-values for their number, in the order given. Source: Holm (1979), Scand. J. Statist. 6, 65–70.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, 0.005])]
+    [0.03, 0.06, 0.06, 0.02]
+    """
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def friedman(table: Array) -> tuple[float, float] | None:
+    """Return chi-squared and p of Friedman's test of (listeners, systems); None under 3 systems or 2 listeners."""
+    from scipy.stats import friedmanchisquare
+
+    if table.shape[0] < 2 or table.shape[1] < 3:
+        return None
+    rounded = np.round(table, DECIMALS)
+    if (rounded == rounded[:, :1]).all():
+        return 0.0, 1.0  # nobody hears a difference: all ranks are tied and the statistic is 0 / 0
+    found = friedmanchisquare(*rounded.T)
+    return float(found.statistic), float(found.pvalue)
+
+
+def multimodality(values: Array) -> float | None:
+    """Return Sarle's coefficient b of bimodality; above 5/9 listeners may disagree in groups.
+
+    b = (g² + 1) / (k + 3 (n − 1)² / ((n − 2) (n − 3))), with g the skewness and k the excess kurtosis of the sample;
+    None under 4 values or where all are equal. Source: ITU-R BS.1534-3, on multimodal distributions.
+    """
+    from scipy.stats import kurtosis, skew
+
+    n = len(values)
+    if n < 4 or np.ptp(values) == 0:
+        return None
+    g, k = float(skew(values, bias=False)), float(kurtosis(values, bias=False))
+    return (g**2 + 1) / (k + 3 * (n - 1) ** 2 / ((n - 2) * (n - 3)))
+
+
+def box(values: Array) -> dict[str, Any]:
+    """Return what a box plot shows of (n,) values, by Tukey's rule of 1.5 interquartile ranges (BS.1534-3).
+
+    Returns:
+        `q1`, `median`, `q3` (linear interpolation), `iqr`, `low` and `high` (the last values that are no outliers), and
+        `outliers`, which are reported and never removed.
+    """
+    values = np.sort(np.asarray(values, float))
+    q1, median, q3 = (float(q) for q in np.percentile(values, [25, 50, 75]))
+    reach = 1.5 * (q3 - q1)
+    inside = values[(values >= q1 - reach) & (values <= q3 + reach)]
+    outside = values[(values < q1 - reach) | (values > q3 + reach)]
+    return {
+        "q1": q1,
+        "median": median,
+        "q3": q3,
+        "iqr": q3 - q1,
+        "low": float(inside[0]),
+        "high": float(inside[-1]),
+        "outliers": outside.tolist(),
+    }
+
+
+def exact_binomial(right: int, trials: int) -> tuple[float, float, float]:
+    """Return the p of at least ``right`` right answers by guessing (share 1/2), and the 95 % interval of the share.
+
+    Source: Clopper and Pearson (1934), Biometrika 26, 404–413, for the (two-sided) interval.
+    """
+    from scipy.stats import binomtest
+
+    found = binomtest(right, trials, 0.5, alternative="greater")
+    interval = binomtest(right, trials, 0.5).proportion_ci(LEVEL, method="exact")
+    return float(found.pvalue), float(interval.low), float(interval.high)
+
+
+def bradley_terry(wins: Array, *, tolerance: float = 1e-10, most_rounds: int = 10_000) -> Array:
+    """Return log-strengths of mean 0, which make exp(s_i) / (exp(s_i) + exp(s_j)) the chance that i is preferred to j.
+
+    Args:
+        wins: (..., S, S), how often row was preferred to column; half a win each for no preference. All systems must be
+            linked by comparisons, and each pair compared must have wins both ways, or the strengths are infinite.
+        tolerance: change of log-strengths per round at which to stop.
+        most_rounds: rounds at which to stop in any case.
+
+    Returns:
+        (..., S) maximum-likelihood estimates. Source: Hunter (2004), Annals of Statistics 32, 384–406, equation 3.
+    """
+    wins = np.asarray(wins, float)
+    games = wins + np.swapaxes(wins, -1, -2)
+    won = wins.sum(axis=-1)
+    strengths = np.zeros(won.shape)
+    for _ in range(most_rounds):
+        p = np.exp(strengths)
+        updated = np.log(won / (games / (p[..., :, None] + p[..., None, :])).sum(axis=-1))
+        updated -= updated.mean(axis=-1, keepdims=True)
+        moved = float(np.abs(updated - strengths).max())
+        strengths = updated
+        if moved < tolerance:
+            break
+    return strengths
+
+
+def linked(wins: Array) -> bool:
+    """Return whether comparisons (S, S) link every system to every other, so that strengths are on one scale."""
+    from scipy.sparse.csgraph import connected_components
+
+    return int(connected_components(wins + wins.T > 0, directed=False, return_labels=False)) == 1
+
+
+def fewest_listeners(alpha: float) -> int:
+    """Return the least number of listeners with whom Wilcoxon's and the sign-flip test can reach ``alpha`` at all.
+
+    All of n listeners lean the same way by chance with probability 2 · 2⁻ⁿ.
+
+    >>> fewest_listeners(0.05)
+    6
+    """
+    return math.ceil(1 - math.log2(alpha))
