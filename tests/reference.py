@@ -204,3 +204,62 @@ def name_of_audio(path: str) -> str:
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)]
     return name
+
+
+def all_resampled_means(votes: list[list[float]]) -> list[float]:
+    """The means of all ratings in every possible resample of whole listeners, all equally likely."""
+    drawn = itertools.product(votes, repeat=len(votes))
+    pooled = [[value for listener in listeners for value in listener] for listeners in drawn]
+    return [sum(values) / len(values) for values in pooled]
+
+
+def share_of_sign_patterns(differences: list[float], statistic) -> float:
+    """Two-sided p: twice the smaller share of all sign patterns with a statistic as high, or as low, as observed."""
+    observed = statistic(differences)
+    patterns = itertools.product((1, -1), repeat=len(differences))
+    drawn = [statistic([sign * abs(d) for sign, d in zip(signs, differences, strict=True)]) for signs in patterns]
+    high = sum(value >= observed - 1e-9 for value in drawn) / len(drawn)
+    low = sum(value <= observed + 1e-9 for value in drawn) / len(drawn)
+    return min(1.0, 2 * min(high, low))
+
+
+def signed_rank_sum(differences: list[float]) -> float:
+    """Sum of the ranks of positive differences, ranked by size without their signs; tied ones share their mean rank."""
+    sizes = [abs(d) for d in differences]
+    ranks = [sum(other < size for other in sizes) + (sizes.count(size) + 1) / 2 for size in sizes]
+    return sum(rank for rank, d in zip(ranks, differences, strict=True) if d > 0)
+
+
+def bimodality(values: list[float]) -> float:
+    """Sarle's b from power sums, with the unbiased sample skewness g and excess kurtosis k."""
+    n, mean = len(values), sum(values) / len(values)
+    m2, m3, m4 = (sum((value - mean) ** power for value in values) / n for power in (2, 3, 4))
+    g = m3 / m2**1.5 * math.sqrt(n * (n - 1)) / (n - 2)
+    k = (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * (m4 / m2**2 - 3) + 6)
+    return (g * g + 1) / (k + 3 * (n - 1) ** 2 / ((n - 2) * (n - 3)))
+
+
+def strengths_by_ascent(wins: list[list[float]]) -> list[float]:
+    """Log-strengths of mean 0 that maximise the Bradley–Terry likelihood, by small steps up its gradient."""
+    systems = range(len(wins))
+    s = [0.0] * len(wins)
+    for _ in range(5000):
+        chance = [[1 / (1 + math.exp(s[j] - s[i])) for j in systems] for i in systems]
+        slope = [sum(wins[i][j] - (wins[i][j] + wins[j][i]) * chance[i][j] for j in systems) for i in systems]
+        s = [value + 0.01 * step for value, step in zip(s, slope, strict=True)]
+    mean = sum(s) / len(s)
+    return [value - mean for value in s]
+
+
+def excluded_listeners(table: dict[str, dict[str, tuple[float, float]]]) -> set[str]:
+    """BS.1534-3: listener -> item -> (hidden reference, mid anchor); who breaks either rule."""
+    items = {item for rated in table.values() for item in rated}
+    fooled = {item: [rated[item][1] > 90 for rated in table.values() if item in rated] for item in items}
+    unfit = {item for item in items if sum(fooled[item]) > 0.25 * len(fooled[item])}
+    excluded = set()
+    for listener, rated in table.items():
+        low = [item for item, (reference, _) in rated.items() if reference < 90]
+        high = [item for item, (_, anchor) in rated.items() if anchor > 90 and item not in unfit]
+        if 100 * len(low) > 15 * len(rated) or 100 * len(high) > 15 * len(rated):
+            excluded.add(listener)
+    return excluded

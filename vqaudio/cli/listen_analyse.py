@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vqaudio.cli.parser import command, count
-
-TYPES = ("mushra", "acr", "dcr", "ccr", "ab", "abx")
+from vqaudio.listening.key import SCALES
 
 
 def add_analyse(group: Any) -> None:
@@ -17,7 +16,7 @@ def add_analyse(group: Any) -> None:
         "analyse",
         run_analyse,
         "screen listeners, test differences, write a page; or plan a test (extra: listen)",
-        "vqaudio listen analyse listening/test1",
+        "vqaudio listen analyse my_test",
     )
     analyse.add_argument("test", type=Path, nargs="?", metavar="TEST", help="folder made by listen build")
     analyse.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: TEST/private/analysis)")
@@ -26,7 +25,7 @@ def add_analyse(group: Any) -> None:
         "--plan", action="store_true", help="say how many listeners a test needs; with TEST, by its type and spread"
     )
     planning = analyse.add_argument_group("with --plan")
-    planning.add_argument("--type", choices=TYPES, help="type of the test (default: all)")
+    planning.add_argument("--type", choices=tuple(SCALES), help="type of the test (default: all)")
     planning.add_argument("--difference", type=float, help="what is to be found: points, MOS, or a share above 0.5")
     planning.add_argument("--sd", type=float, help="standard deviation over listeners of their mean differences")
     planning.add_argument("--trials", type=count, help="answers of each listener in ab and abx (default: 1)")

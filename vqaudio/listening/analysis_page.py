@@ -12,7 +12,7 @@ from vqaudio.report.html import html_page, missing, section
 
 Analysis = dict[str, Any]
 AXES = {
-    "mushra": Axis("bad · poor · fair · good · excellent", 0, 100, tuple((value, str(value)) for value in range(0, 101, 20))),
+    "mushra": Axis("bad · poor · fair · good · excellent", 0, 100, tuple((v, str(v)) for v in range(0, 101, 20))),
     "acr": Axis("rating", 1, 5, ((1, "1 bad"), (2, "2 poor"), (3, "3 fair"), (4, "4 good"), (5, "5 excellent"))),
     "dcr": Axis("rating", 1, 5, ((1, "very annoying"), (2, "2"), (3, "3"), (4, "4"), (5, "inaudible"))),
     "ccr": Axis("rating", -3, 3, tuple((value, f"{value:+d}" if value else "0") for value in range(-3, 4)), line=0),

@@ -89,11 +89,11 @@ def analyse_discrimination(ratings: list[Rating]) -> dict[str, Any]:
 
 
 def _oriented(ratings: list[Rating], kind: str) -> dict[Pair, Votes]:
-    """Return each listener's answers about each pair, all of a pair in one direction, the reference second."""
+    """Return each listener's answers about each pair, in alphabetical order, but the reference second."""
     found: dict[Pair, Votes] = defaultdict(lambda: defaultdict(list))
     for rating in ratings:
         a, b, value = rating.system, str(rating.other), rating.value
-        if a == REFERENCE or (b, a) in found:
+        if (a == REFERENCE, a) > (b == REFERENCE, b):
             a, b, value = b, a, {"ccr": -value, "ab": 1 - value, "abx": value}[kind]
         found[a, b][rating.listener].append(value)
     return dict(sorted(found.items()))

@@ -1,0 +1,100 @@
+"""Post-screening of MUSHRA listeners: both rules of BS.1534-3, their limits and exceptions."""
+
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vqaudio.listening.ratings import Rating
+from vqaudio.listening.screening import post_screen
+
+GOOD = (100.0, 50.0)  # hidden reference, mid anchor
+
+
+def ratings(table: dict[str, dict[str, tuple[float, float]]]) -> list[Rating]:
+    found = []
+    for listener, rated in table.items():
+        for item, (hidden, anchor) in rated.items():
+            found.append(Rating(listener, item, "reference", hidden))
+            found.append(Rating(listener, item, "anchor_7000", anchor))
+            found.append(Rating(listener, item, "k-means", 60.0))
+    return found
+
+
+def panel(bad: dict[str, dict[int, tuple[float, float]]], listeners: int = 12, items: int = 10):
+    """Good listeners, but for those of ``bad``: listener -> number of the item -> hidden reference, mid anchor."""
+    names = [f"L{number:02d}" for number in range(listeners)]
+    return {name: {f"i{i}": bad.get(name, {}).get(i, GOOD) for i in range(items)} for name in names}
+
+
+def excluded(table, sample_rate: int = 48000) -> dict[str, tuple[str, ...]]:
+    return {found.listener: found.reasons for found in post_screen(ratings(table), sample_rate) if found.reasons}
+
+
+def test_one_bad_item_of_ten_does_not_exclude_and_two_do():
+    table = panel({"L03": {0: (80, 50)}, "L05": {0: (80, 50), 7: (89.9, 50)}})
+    assert list(excluded(table)) == ["L05"]
+    assert excluded(table)["L05"] == ("rated the hidden reference below 90 on 2 of 10 items (20 %, more than 15 %)",)
+
+
+def test_exactly_15_percent_and_exactly_90_do_not_exclude():
+    three_of_twenty = dict.fromkeys(range(3), (0.0, 50.0))
+    assert excluded(panel({"L00": three_of_twenty}, items=20)) == {}
+    assert excluded(panel({"L00": dict.fromkeys(range(10), (90.0, 90.0))})) == {}
+
+
+def test_who_cannot_hear_the_mid_anchor_is_excluded_by_the_second_rule():
+    table = panel({"L02": {0: (100, 95), 1: (100, 91)}, "L04": {5: (100, 99)}})
+    assert excluded(table) == {"L02": ("rated the 7 kHz anchor above 90 on 2 of 10 items (20 %, more than 15 %)",)}
+
+
+def test_who_breaks_both_rules_gets_both_reasons():
+    table = panel({"L02": dict.fromkeys(range(4), (10.0, 95.0))})
+    assert len(excluded(table)["L02"]) == 2
+
+
+def test_an_item_whose_anchor_fools_more_than_a_quarter_counts_against_nobody():
+    """Of 12 listeners, 4 (a third) rate the anchor of i0 and i1 above 90; 3 (a quarter, not more) would count."""
+    fooled = {0: (100.0, 95.0), 1: (100.0, 95.0)}
+    assert excluded(panel(dict.fromkeys(["L00", "L01", "L02", "L03"], fooled))) == {}
+    assert list(excluded(panel(dict.fromkeys(["L00", "L01", "L02"], fooled)))) == ["L00", "L01", "L02"]
+
+
+def test_counts_are_kept_of_what_the_exemption_passed_over():
+    found = post_screen(ratings(panel({f"L0{n}": {0: (100.0, 95.0)} for n in range(4)})), 48000)[0]
+    assert (found.anchor_items, found.anchor_high, found.anchor_exempt) == (10, 0, 1)
+
+
+@pytest.mark.parametrize(("sample_rate", "names"), [(16000, []), (22050, ["L02"]), (48000, ["L02"])])
+def test_at_16_khz_the_mid_anchor_rule_is_not_applied(sample_rate, names):
+    table = panel({"L02": dict.fromkeys(range(10), (100.0, 100.0))})
+    assert list(excluded(table, sample_rate)) == names
+
+
+def test_without_a_mid_anchor_the_first_rule_stands_alone():
+    kept = [rating for rating in ratings(panel({"L02": {0: (1, 99), 1: (1, 99)}})) if rating.system != "anchor_7000"]
+    reasons = [found.reasons for found in post_screen(kept, 48000) if found.reasons]
+    assert len(reasons) == 1
+    assert len(reasons[0]) == 1
+
+
+def test_shares_are_of_the_items_that_a_listener_rated():
+    """One bad item of the 5 that were rated before leaving is a fifth."""
+    table = panel({"L01": {0: (50, 50)}})
+    table["L01"] = {item: table["L01"][item] for item in ("i0", "i1", "i2", "i3", "i4")}
+    assert "1 of 5 items (20 %" in excluded(table)["L01"][0]
+
+
+score = st.sampled_from([0.0, 89.0, 90.0, 91.0, 100.0])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from("ABCDEFGH"),
+        st.dictionaries(st.sampled_from("abcdefghij"), st.tuples(score, score), min_size=1),
+        min_size=1,
+    )
+)
+def test_the_excluded_are_those_of_the_rules_read_aloud(table):
+    assert set(excluded(table)) == reference.excluded_listeners(table)

@@ -1,0 +1,203 @@
+"""Statistics of listening tests beside published and hand-computed examples and naive oracles."""
+
+import math
+
+import numpy as np
+import pytest
+import reference
+
+from vqaudio.listening.statistics import (
+    bootstrap_interval,
+    box,
+    bradley_terry,
+    exact_binomial,
+    fewest_listeners,
+    friedman,
+    holm,
+    linked,
+    multimodality,
+    paired_tests,
+    sign_flip_p,
+    wilcoxon_p,
+    with_holm,
+)
+
+# Darwin's cross- and self-fertilised maize, differences in eighths of an inch (Fisher, The Design of Experiments, III).
+DARWIN = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48], float)
+# Wins of the row over the column, American League East 1987 (Agresti, Categorical Data Analysis, 2nd ed., table 10.10):
+# Milwaukee, Detroit, Toronto, New York, Boston, Cleveland, Baltimore.
+BASEBALL = [
+    [0, 7, 9, 7, 7, 9, 11],
+    [6, 0, 7, 5, 11, 9, 9],
+    [4, 6, 0, 7, 7, 8, 12],
+    [6, 8, 6, 0, 6, 7, 10],
+    [6, 2, 6, 7, 0, 7, 12],
+    [4, 4, 5, 6, 6, 0, 6],
+    [2, 4, 1, 3, 1, 7, 0],
+]
+# Three ways of rounding first base, seconds, 22 players (Hollander and Wolfe, 1973, p. 140; in R's friedman.test).
+ROUNDING = """5.40 5.50 5.55 5.85 5.70 5.75 5.20 5.60 5.50 5.55 5.50 5.40 5.90 5.85 5.70 5.45 5.55 5.60 5.40 5.40 5.35
+5.45 5.50 5.35 5.25 5.15 5.00 5.85 5.80 5.70 5.25 5.20 5.10 5.65 5.55 5.45 5.60 5.35 5.45 5.05 5.00 4.95 5.50 5.50 5.40
+5.45 5.55 5.50 5.55 5.55 5.35 5.45 5.50 5.55 5.50 5.45 5.25 5.65 5.60 5.40 5.70 5.65 5.55 6.30 6.30 6.25"""
+
+
+def test_bootstrap_interval_is_that_of_all_possible_resamples_of_listeners():
+    votes = [[10.0, 20], [50, 55, 60, 65], [30], [80, 70], [40, 45, 50]]
+    low, high = bootstrap_interval(np.array([sum(v) for v in votes]), np.array([len(v) for v in votes]), seed=1)
+    exact = np.percentile(reference.all_resampled_means(votes), [2.5, 97.5])
+    assert [low, high] == pytest.approx(exact, abs=1.0)
+
+
+def test_bootstrap_interval_covers_the_true_mean_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    listeners, covered = 20, 0
+    for trial in range(200):
+        means = rng.normal(50, 10, listeners)
+        low, high = bootstrap_interval(means, np.ones(listeners), seed=trial)
+        covered += low <= 50 <= high
+    assert 0.88 <= covered / 200 <= 0.98
+
+
+def test_bootstrap_interval_depends_on_the_seed_alone():
+    sums, counts = np.array([1.0, 5, 9, 2]), np.ones(4)
+    assert bootstrap_interval(sums, counts, 3) == bootstrap_interval(sums, counts, 3)
+
+
+def test_ratings_of_one_listener_do_not_count_as_many_listeners():
+    """Ten equal ratings of each of four listeners say no more than one rating of each."""
+    values = np.array([20.0, 40, 60, 80])
+    once = bootstrap_interval(values, np.ones(4), 0)
+    assert bootstrap_interval(10 * values, np.full(4, 10), 0) == pytest.approx(once)
+
+
+def test_wilcoxon_of_darwin_s_maize_is_the_published_one():
+    """T = 24, two-sided p = 0.041 (scipy's documentation of wilcoxon; exact 1352 / 32768)."""
+    assert wilcoxon_p(DARWIN) == pytest.approx(1352 / 32768)
+
+
+def test_wilcoxon_is_the_share_of_sign_patterns_with_and_without_ties():
+    for differences in ([1.5, -0.5, 2.5, 3.0, -2.0, 4.0], [1.0, 1.0, 2.0, -1.0, 3.0, 2.0]):
+        oracle = reference.share_of_sign_patterns(differences, reference.signed_rank_sum)
+        assert wilcoxon_p(np.array(differences)) == pytest.approx(oracle)
+
+
+def test_wilcoxon_takes_means_that_differ_in_the_last_bit_for_equal():
+    thirds = np.array([0.1 + 0.2, -0.3, 0.3, 0.3])
+    assert wilcoxon_p(thirds) == wilcoxon_p(np.array([0.3, -0.3, 0.3, 0.3]))
+    assert wilcoxon_p(np.array([1e-17, -1e-17, 0.0])) == 1.0
+
+
+def test_sign_flips_of_darwin_s_maize_are_fisher_s():
+    """Fisher counted 863 of 32768 patterns at least as high, 5.267 % two-sided (The Design of Experiments, 21)."""
+    assert sign_flip_p(DARWIN, seed=0) == pytest.approx(2 * 863 / 32768)
+    assert reference.share_of_sign_patterns(DARWIN.tolist(), sum) == pytest.approx(2 * 863 / 32768)
+
+
+def test_random_sign_flips_of_many_listeners_come_close_to_the_normal_limit():
+    differences = np.random.default_rng(2).normal(0.3, 1, 40)
+    z = differences.sum() / math.sqrt((differences**2).sum())
+    p = math.erfc(abs(z) / math.sqrt(2))
+    assert sign_flip_p(differences, seed=0) == pytest.approx(p, abs=0.005)
+    assert sign_flip_p(differences, seed=0) == sign_flip_p(differences, seed=0)
+
+
+def test_holm_steps_down_and_never_decreases():
+    """By hand: 4 × 0.005, 3 × 0.01, 2 × 0.03, then max(0.06, 1 × 0.04)."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_friedman_of_rounding_first_base_is_the_published_one():
+    """chi-squared 11.143 on 2 degrees of freedom, p = 0.003805 (R's friedman.test)."""
+    chi2, p = friedman(np.array(ROUNDING.split(), float).reshape(22, 3))
+    assert chi2 == pytest.approx(11.143, abs=5e-4)
+    assert p == pytest.approx(0.003805, abs=5e-7)
+
+
+def test_friedman_needs_three_systems_and_two_listeners_and_bears_equal_ratings():
+    assert friedman(np.ones((5, 2))) is None
+    assert friedman(np.ones((1, 3))) is None
+    assert friedman(np.full((4, 3), 0.1)) == (0.0, 1.0)
+
+
+def test_multimodality_of_five_even_steps_is_the_hand_computed_one():
+    """1, 2, 3, 4, 5: no skewness, excess kurtosis −1.2, so b = 1 / (−1.2 + 3 · 16 / 6) = 1 / 6.8."""
+    assert multimodality(np.arange(1.0, 6)) == pytest.approx(1 / 6.8)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_multimodality_is_the_definition_from_power_sums(seed):
+    values = np.random.default_rng(seed).gamma(2, 10, 30)
+    assert multimodality(values) == pytest.approx(reference.bimodality(values.tolist()))
+
+
+def test_multimodality_tells_two_camps_from_one():
+    rng = np.random.default_rng(0)
+    assert multimodality(np.concatenate([rng.normal(20, 5, 50), rng.normal(80, 5, 50)])) > 5 / 9
+    assert multimodality(rng.normal(50, 5, 100)) < 5 / 9
+    assert multimodality(np.full(10, 3.0)) is None
+    assert multimodality(np.array([1.0, 2, 3])) is None
+
+
+def test_box_is_the_hand_computed_one():
+    """1 … 9 and 30: Q1 = 3.25, median 5.5, Q3 = 7.75, so values beyond −3.5 and 14.5 are outliers."""
+    found = box(np.array([30.0, *range(1, 10)]))
+    assert found == {"q1": 3.25, "median": 5.5, "q3": 7.75, "iqr": 4.5, "low": 1.0, "high": 9.0, "outliers": [30.0]}
+
+
+def test_exact_binomial_of_12_right_of_16_is_the_hand_computed_one():
+    """(1820 + 560 + 120 + 16 + 1) / 65536 = 0.0384; for none or all right, 1 − 0.025^(1/n) and its mirror."""
+    assert exact_binomial(12, 16)[0] == pytest.approx(2517 / 65536)
+    assert exact_binomial(0, 10)[1:] == pytest.approx((0.0, 1 - 0.025**0.1))
+    assert exact_binomial(10, 10) == pytest.approx((2**-10, 0.025**0.1, 1.0))
+
+
+def test_exact_binomial_interval_leaves_a_fortieth_on_either_side():
+    _, low, high = exact_binomial(12, 16)
+    assert sum(math.comb(16, k) * low**k * (1 - low) ** (16 - k) for k in range(12, 17)) == pytest.approx(0.025)
+    assert sum(math.comb(16, k) * high**k * (1 - high) ** (16 - k) for k in range(13)) == pytest.approx(0.025)
+
+
+def test_bradley_terry_of_baseball_is_the_published_one():
+    """Relative to Baltimore, as in the vignette of R's BradleyTerry2 for Agresti's data."""
+    strengths = bradley_terry(np.array(BASEBALL, float))
+    published = [1.5814, 1.4364, 1.2945, 1.2476, 1.1077, 0.6839, 0.0]
+    assert strengths - strengths[-1] == pytest.approx(np.array(published), abs=6e-5)
+
+
+def test_bradley_terry_of_many_tables_at_once_is_that_of_each():
+    wins = np.random.default_rng(0).integers(1, 9, (4, 3, 3)).astype(float) * (1 - np.eye(3))
+    together = bradley_terry(wins)
+    for table, strengths in zip(wins, together, strict=True):
+        assert strengths == pytest.approx(reference.strengths_by_ascent(table.tolist()), abs=1e-6)
+
+
+def test_bradley_terry_of_two_systems_is_the_log_odds():
+    strengths = bradley_terry(np.array([[0.0, 9], [3, 0]]))
+    assert strengths[0] - strengths[1] == pytest.approx(math.log(3))
+
+
+def test_systems_that_no_chain_of_comparisons_joins_are_not_linked():
+    apart = np.zeros((4, 4))
+    apart[0, 1] = apart[2, 3] = 1
+    assert not linked(apart)
+    apart[3, 0] = 1
+    assert linked(apart)
+
+
+def test_below_the_fewest_listeners_even_agreement_is_not_significant():
+    least = fewest_listeners(0.05)
+    assert wilcoxon_p(np.arange(1.0, least + 1)) < 0.05
+    assert wilcoxon_p(np.arange(1.0, least)) > 0.05
+
+
+def test_paired_tests_hold_the_hand_computed_mean_and_spread_and_holm_covers_both_tests():
+    tests = paired_tests(np.array([1.0, 2, 3, 4, 5, 6]), seed=0)
+    assert tests["difference"] == 3.5
+    assert tests["difference_sd"] == pytest.approx(math.sqrt(3.5))
+    assert tests["difference_low95"] < 3.5 < tests["difference_high95"]
+    assert tests["wilcoxon_p"] == tests["sign_flip_p"] == pytest.approx(2 / 64)
+    both = with_holm([dict(tests), dict(tests)])
+    assert [pair["wilcoxon_p_holm"] for pair in both] == pytest.approx([4 / 64, 4 / 64])
+    assert [pair["sign_flip_p_holm"] for pair in both] == pytest.approx([4 / 64, 4 / 64])
