@@ -3,22 +3,15 @@
     a, b = split(y + condition);  h = tanh(a) * sigmoid(b)
 
 Rows are (T * B), time first, as in ``vqaudio.decoder``. On a CPU, float32 and bfloat16 run in compiled loops over
-frames, shared between as many threads as torch uses. No sum crosses a frame, so that the numbers do not depend on the
-threads. Everything else runs in ``forward_reference`` and ``backward_reference``.
+frames; everything else in ``forward_reference`` and ``backward_reference``.
 """
 
-import functools
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-SMALL = 1 << 16
-"""Items of ``h`` that are not worth waking a thread for."""
+from vqaudio.compiled import flat, has_loops, in_threads
 
 
 def gate_forward(y: Tensor, condition: Tensor, h: Tensor) -> None:
@@ -26,7 +19,7 @@ def gate_forward(y: Tensor, condition: Tensor, h: Tensor) -> None:
 
     ``condition`` (N, B, 2 H) holds at each frame for T / N rows of every utterance.
     """
-    if not _compiled(y):
+    if not has_loops(y):
         return forward_reference(y, condition, h)
     from vqaudio import gate_kernel
 
@@ -38,7 +31,7 @@ def gate_backward(grad_h: Tensor, activated: Tensor, grad_y: Tensor, grad_condit
 
     ``activated`` is ``y`` after ``gate_forward``. The condition's gradient is float32 for bfloat16.
     """
-    if not _compiled(grad_h):
+    if not has_loops(grad_h):
         return backward_reference(grad_h, activated, grad_y, grad_condition)
     from vqaudio import gate_kernel
 
@@ -63,33 +56,6 @@ def backward_reference(grad_h: Tensor, activated: Tensor, grad_y: Tensor, grad_c
     torch.mul(a, b, out=grad_h)
 
 
-def _compiled(rows: Tensor) -> bool:
-    return rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.bfloat16)
-
-
-def _over_frames(kernel: Callable[..., None], condition: torch.Size, *tensors: Tensor) -> None:
-    """Run a kernel on all N frames of tensors, on a share of them in every thread."""
+def _over_frames(loop: Callable[..., None], condition: torch.Size, *rows: Tensor) -> None:
     N, B, channels = condition
-    S = tensors[0].shape[0] // (N * B)
-    arrays = [_array(tensor) for tensor in tensors]
-    threads = min(torch.get_num_threads(), N, 1 + arrays[0].size // SMALL)
-    bounds = [N * i // threads for i in range(threads + 1)]
-    shares = [(*arrays, S, B, channels // 2, *bounds[i : i + 2]) for i in range(threads)]
-    others = [_pool().submit(kernel, *share) for share in shares[1:]]
-    kernel(*shares[0])
-    for other in others:
-        other.result()
-
-
-def _array(tensor: Tensor) -> NDArray:
-    """Return a tensor's memory as a flat array; bfloat16 as uint16."""
-    flat = tensor.detach().view(-1)
-    return flat.view(torch.int16).numpy().view(np.uint16) if flat.dtype == torch.bfloat16 else flat.numpy()
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="gate")
-
-
-os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has none of its parent's threads
+    in_threads(loop, N, *map(flat, rows), rows[0].shape[0] // (N * B), B, channels // 2)

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqaudio.audio import de_emphasis, mu_law_decode, mu_law_encode, pre_emphasis
 from vqaudio.dataset import Batch
 from vqaudio.decoder import shift
+from vqaudio.likelihood import negative_log_likelihood
 from vqaudio.mel import MelHead, log_mel
 from vqaudio.model import Latents, VQAutoencoder
 from vqaudio.sampling import generate
@@ -64,6 +64,6 @@ class Objective(nn.Module):
         wav = pre_emphasis(wav, self.cfg.data.pre_emphasis)[:, first * hop : (first + width) * hop]
         codes = mu_law_encode(wav, self.model.decoder.levels)
         logits = self.model.decoder(shift(codes), latents.condition[:, :, first : first + width])
-        error = F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").view(*codes.shape)
+        error = negative_log_likelihood(logits, codes)
         inside = mask[:, first : first + width].repeat_interleave(hop, dim=1)
         return (error * inside).sum() / inside.sum().clamp_min(1)
