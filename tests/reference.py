@@ -263,3 +263,30 @@ def excluded_listeners(table: dict[str, dict[str, tuple[float, float]]]) -> set[
         if 100 * len(low) > 15 * len(rated) or 100 * len(high) > 15 * len(rated):
             excluded.add(listener)
     return excluded
+
+
+def naive_encoder(encoder, padded):
+    """The encoder's layers as convolutions over channels first, one PyTorch call after another; (B, D, N)."""
+    import torch.nn.functional as F
+
+    from vqaudio.encoder import INPUT_SCALE
+
+    x = padded.unsqueeze(1) * INPUT_SCALE
+    for conv in encoder.strided:
+        x = F.gelu(conv(x), approximate="tanh")
+    for layer in encoder.context:
+        y = F.gelu(layer.conv(layer.norm(x.transpose(1, 2)).transpose(1, 2)), approximate="tanh")
+        x = x[:, :, layer.crop : layer.crop + y.shape[2]] + y
+    z = encoder.project(x).transpose(1, 2)
+    return F.layer_norm(z.float(), z.shape[-1:]).transpose(1, 2)
+
+
+def naive_conditioner(conditioner, z_q, speaker):
+    """The conditioner's layers as padded convolutions over channels first; (B, C, N)."""
+    import torch.nn.functional as F
+
+    x = conditioner.project(z_q) + conditioner.speaker(speaker).unsqueeze(2)
+    for norm, conv in zip(conditioner.norms, conditioner.convs, strict=True):
+        y = F.pad(norm(x.transpose(1, 2)).transpose(1, 2), (conditioner.side, conditioner.side))
+        x = x + F.gelu(conv(y), approximate="tanh")
+    return x

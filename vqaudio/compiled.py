@@ -19,7 +19,9 @@ SMALL = 1 << 16
 
 
 def has_loops(tensor: Tensor) -> bool:
-    """Whether there are compiled loops for tensors like this one."""
+    """Whether there are compiled loops for tensors like this one; an exporter sees PyTorch's own operations."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
     return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.bfloat16)
 
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqaudio.convolution import convolve_gelu
 from vqaudio.gate import gate_backward, gate_forward
 
 SILENCE = 128
@@ -22,22 +23,25 @@ class Conditioner(nn.Module):
 
     def __init__(self, *, latent_dim: int, channels: int, layers: int, kernel: int, speakers: int) -> None:
         super().__init__()
-        self.context = layers * ((kernel - 1) // 2)  # frames on either side that a frame depends on
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel reaches as far to the left as to the right and must be odd, not {kernel}")
+        self.side = kernel // 2
+        self.context = layers * self.side  # frames on either side that a frame depends on
         self.project = nn.Conv1d(latent_dim, channels, 1)
         self.speaker = nn.Embedding(speakers, channels)
         nn.init.normal_(self.speaker.weight, std=0.1)
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(layers))
-        self.convs = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel, padding=(kernel - 1) // 2) for _ in range(layers)
-        )
+        self.convs = nn.ModuleList(nn.Conv1d(channels, channels, kernel) for _ in range(layers))
 
     def forward(self, z_q: Tensor, speaker: Tensor) -> Tensor:
         """Map ``z_q`` (B, D, N) and ``speaker`` (B,) to the condition (B, C, N)."""
-        x = self.project(z_q) + self.speaker(speaker).unsqueeze(2)
+        x = (self.project(z_q) + self.speaker(speaker).unsqueeze(2)).transpose(1, 2)
+        B, N, _ = x.shape
         for norm, conv in zip(self.norms, self.convs, strict=True):
-            y = norm(x.transpose(1, 2)).transpose(1, 2)
-            x = x + F.gelu(conv(y), approximate="tanh")
-        return x
+            assert isinstance(conv, nn.Conv1d)
+            rows = F.pad(norm(x), (0, 0, self.side, self.side)).flatten(0, 1)
+            x = x + convolve_gelu(rows, conv).unflatten(0, (B, -1))[:, :N]
+        return x.transpose(1, 2)
 
 
 class WaveNet(nn.Module):

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqaudio.convolution import convolve_gelu
+
 INPUT_SCALE = 20.0
 """Brings speech at -26 dBFS RMS to unit variance, which the layers' initial weights expect."""
 
@@ -72,17 +74,22 @@ class Encoder(nn.Module):
 
         Each vector of ``z`` has zero mean and unit variance over D, which fixes the scale the codebook lives on.
         """
-        x = padded.unsqueeze(1) * INPUT_SCALE
+        (B, T), hop = padded.shape, self.hop_length
+        N = (T - self.left - self.right) // hop
+        # Segments lie end to end as rows of channels. The rows at their ends, which mix two of them, are dropped.
+        rows = F.pad(padded, (0, -T % hop)).view(-1, 1) * INPUT_SCALE
         for conv in self.strided:
-            x = F.gelu(conv(x), approximate="tanh")
+            assert isinstance(conv, nn.Conv1d)
+            rows = convolve_gelu(rows, conv)
         for layer in self.context:
-            x = layer(x)
-        z = self.project(x).transpose(1, 2)
+            rows = layer(rows)
+        z = F.linear(rows, self.project.weight.squeeze(2), self.project.bias)
+        z = z.unflatten(0, (B, -1))[:, :N]
         return F.layer_norm(z.float(), z.shape[-1:]).transpose(1, 2)
 
 
 class ContextLayer(nn.Module):
-    """A residual valid convolution at frame rate over normalised channels; the shortcut is cropped to fit."""
+    """A residual convolution at frame rate over normalised channels, centred on a frame ``crop`` rows later."""
 
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
@@ -90,11 +97,10 @@ class ContextLayer(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.conv = nn.Conv1d(channels, channels, kernel)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, N) to (B, C, N - kernel + 1)."""
-        y = self.norm(x.transpose(1, 2)).transpose(1, 2)
-        y = F.gelu(self.conv(y), approximate="tanh")
-        return x[:, :, self.crop : self.crop + y.shape[2]] + y
+    def forward(self, rows: Tensor) -> Tensor:
+        """Map (rows, C) to (rows, C), each of which depends on itself and the ``kernel - 1`` rows that follow."""
+        y = convolve_gelu(self.norm(rows), self.conv)
+        return rows.roll(-self.crop, 0) + y
 
 
 __all__ = ["Encoder"]

@@ -21,9 +21,9 @@ def gate_forward(y: Tensor, condition: Tensor, h: Tensor) -> None:
     """
     if not has_loops(y):
         return forward_reference(y, condition, h)
-    from vqaudio import gate_kernel
+    from vqaudio import activation_kernel
 
-    return _over_frames(gate_kernel.forward, condition.shape, y, condition, h)
+    return _over_frames(activation_kernel.gate_forward, condition.shape, y, condition, h)
 
 
 def gate_backward(grad_h: Tensor, activated: Tensor, grad_y: Tensor, grad_condition: Tensor) -> None:
@@ -33,9 +33,11 @@ def gate_backward(grad_h: Tensor, activated: Tensor, grad_y: Tensor, grad_condit
     """
     if not has_loops(grad_h):
         return backward_reference(grad_h, activated, grad_y, grad_condition)
-    from vqaudio import gate_kernel
+    from vqaudio import activation_kernel
 
-    return _over_frames(gate_kernel.backward, grad_condition.shape, grad_h, activated, grad_y, grad_condition)
+    return _over_frames(
+        activation_kernel.gate_backward, grad_condition.shape, grad_h, activated, grad_y, grad_condition
+    )
 
 
 def forward_reference(y: Tensor, condition: Tensor, h: Tensor) -> None:

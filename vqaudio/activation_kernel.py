@@ -1,9 +1,11 @@
 # mypy: ignore-errors
-"""The compiled loops of ``vqaudio.gate``, for float32 and for bfloat16 in arrays of uint16.
+"""The compiled loops of ``vqaudio.gate`` and ``vqaudio.gelu``, for float32 and for bfloat16 in arrays of uint16.
 
 What happens to a vector of channels stands here as LLVM instructions: left to itself, LLVM checks for every row of a
 few dozen channels whether the arrays overlap, which takes as long as the row. A NaN stays one: training looks for it.
 """
+
+import math
 
 import numpy as np
 from llvmlite import ir
@@ -28,6 +30,8 @@ _P = (
     4.89352455891786e-03,
 )
 _Q = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+_SLOPE = math.sqrt(2 / math.pi)
+_CUBE = 0.044715 * _SLOPE
 
 
 class _Code:
@@ -102,11 +106,22 @@ class _Code:
             value = self.add(self.multiply(value, x), self.floats(coefficient))
         return value
 
+    def hold(self, x, bound):
+        """Return x held in [-bound, bound]; NaN stays."""
+        for limit, beyond in ((self.floats(-bound), "<"), (self.floats(bound), ">")):
+            x = self.builder.select(self.builder.fcmp_ordered(beyond, x, limit), limit, x)
+        return x
+
     def tanh(self, x):
-        for bound, beyond in ((self.floats(-_BOUND), "<"), (self.floats(_BOUND), ">")):
-            x = self.builder.select(self.builder.fcmp_ordered(beyond, x, bound), bound, x)  # NaN is neither
+        x = self.hold(x, _BOUND)
         square = self.multiply(x, x)
         return self.builder.fdiv(self.multiply(x, self.polynomial(_P, square)), self.polynomial(_Q, square))
+
+    def gelu_share(self, x):
+        """Return the share of x that gelu passes, (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3)."""
+        u = self.multiply(x, self.polynomial((_CUBE, _SLOPE), self.multiply(x, x)))
+        half = self.floats(0.5)
+        return self.add(self.multiply(half, self.tanh(u)), half)
 
 
 def _make_activate(lanes):
@@ -152,12 +167,52 @@ def _make_differentiate(lanes):
     return differentiate
 
 
+def _make_gelu(lanes):
+    """Return an operation that puts gelu(x) in ``out``."""
+
+    def generate(*args):
+        code = _Code(lanes, *args)
+        code.prefetch((0, False), (1, False))
+        x = code.load(0)
+        code.store(code.multiply(x, code.gelu_share(x)), 1)
+
+    @intrinsic
+    def gelu(typingctx, x, i, out, j, H):  # noqa: ARG001
+        index = types.int64
+        return types.void(x, index, out, index, index), generate
+
+    return gelu
+
+
+def _make_gelu_gradient(lanes):
+    """Return an operation that puts ``grad`` times the derivative of gelu at ``x`` in the place of ``x``."""
+
+    def generate(*args):
+        code = _Code(lanes, *args)
+        code.prefetch((0, False), (1, False))
+        x = code.load(1)
+        share = code.gelu_share(x)
+        x = code.hold(x, 5.5)  # beyond, the share is 0 or 1 but for the error of tanh, which the slope would raise
+        slope = code.polynomial((6 * _CUBE, 2 * _SLOPE), code.multiply(x, x))
+        change = code.multiply(code.multiply(x, slope), code.multiply(share, code.one_minus(share)))
+        code.store(code.multiply(code.load(0), code.add(share, change)), 1)
+
+    @intrinsic
+    def gelu_gradient(typingctx, grad, i, x, j, H):  # noqa: ARG001
+        index = types.int64
+        return types.void(grad, index, x, index, index), generate
+
+    return gelu_gradient
+
+
+_gelu, _gelu_one = _make_gelu(LANES), _make_gelu(1)
+_gelu_gradient, _gelu_gradient_one = _make_gelu_gradient(LANES), _make_gelu_gradient(1)
 _activate, _activate_one = _make_activate(LANES), _make_activate(1)
 _differentiate, _differentiate_one = _make_differentiate(LANES), _make_differentiate(1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def forward(y: NDArray, condition: NDArray, h: NDArray, S: int, B: int, H: int, first: int, last: int) -> None:
+def gate_forward(y: NDArray, condition: NDArray, h: NDArray, S: int, B: int, H: int, first: int, last: int) -> None:
     """Activate frames ``first`` to before ``last`` of ``y`` (N, S, B, 2 H, but flat) in place, and fill ``h``."""
     whole = H - H % LANES
     for n in range(first, last):
@@ -170,7 +225,7 @@ def forward(y: NDArray, condition: NDArray, h: NDArray, S: int, B: int, H: int, 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def backward(
+def gate_backward(
     grad_h: NDArray,
     activated: NDArray,
     grad_y: NDArray,
@@ -192,3 +247,23 @@ def backward(
                 _differentiate(grad_h, at_h + k, activated, at_y + k, grad_y, at_y + k, totals, at_total + k, H)
             for k in range(whole, H):
                 _differentiate_one(grad_h, at_h + k, activated, at_y + k, grad_y, at_y + k, totals, at_total + k, H)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def gelu_forward(x: NDArray, out: NDArray, first: int, last: int) -> None:
+    """Fill items ``first`` to before ``last`` of ``out`` with gelu(x)."""
+    whole = last - (last - first) % LANES
+    for i in range(first, whole, LANES):
+        _gelu(x, i, out, i, 0)
+    for i in range(whole, last):
+        _gelu_one(x, i, out, i, 0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def gelu_backward(grad: NDArray, x: NDArray, first: int, last: int) -> None:
+    """Put ``grad`` times the derivative of gelu in the place of items ``first`` to before ``last`` of ``x``."""
+    whole = last - (last - first) % LANES
+    for i in range(first, whole, LANES):
+        _gelu_gradient(grad, i, x, i, 0)
+    for i in range(whole, last):
+        _gelu_gradient_one(grad, i, x, i, 0)

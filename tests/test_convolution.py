@@ -1,0 +1,112 @@
+"""Convolutions over rows with GELU: equal to nn.Conv1d and F.gelu, forwards and backwards."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import naive_conditioner, naive_encoder
+from torch import Tensor, nn
+
+from vqaudio import compiled
+from vqaudio.convolution import convolve_gelu
+from vqaudio.decoder import Conditioner
+from vqaudio.encoder import Encoder
+from vqaudio.gelu import gelu_backward, gelu_forward
+
+
+def gradients(out: Tensor, upstream: Tensor, *tensors: Tensor) -> list[Tensor]:
+    return [out.detach(), *torch.autograd.grad(out, tensors, upstream)]
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.integers(1, 20), st.integers(1, 9), st.integers(1, 4), st.integers(1, 6), st.integers(1, 20))
+def test_rows_and_gradients_equal_those_of_conv1d(C: int, kernel: int, stride: int, length: int, out: int) -> None:
+    torch.manual_seed(C + 3 * kernel + 5 * stride + 7 * length + 11 * out)
+    conv, rows = nn.Conv1d(C, out, kernel, stride), torch.randn(stride * length + kernel - 1, C)
+    rows = rows[: len(rows) // stride * stride].requires_grad_()
+    if len(rows) < kernel:
+        return
+    exact = F.gelu(conv(rows.t().unsqueeze(0)), approximate="tanh")[0].t()
+    ours = convolve_gelu(rows, conv)
+    assert len(ours) == len(rows) // stride
+    upstream = torch.randn(exact.shape)
+    results = [
+        gradients(y, upstream, rows, conv.weight, conv.bias) for y in (ours[: len(exact)], exact)
+    ]  # the rows of no meaning get no gradient
+    assert all(torch.allclose(a, b, atol=2e-5) for a, b in zip(*results, strict=True))
+
+
+def test_gradients_are_those_of_the_numbers() -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv1d(2, 3, 5, 2).double()
+    assert torch.autograd.gradcheck(
+        lambda rows: convolve_gelu(rows, conv), torch.randn(12, 2).double().requires_grad_()
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bf16"])
+def test_an_encoder_equals_plain_convolutions(batch: int, autocast: bool) -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(
+        channels=[16, 24], kernels=[7, 4], strides=[4, 3], context_layers=2, context_kernel=3, latent_dim=8
+    )
+    padded, results = torch.randn(batch, encoder.left + 9 * 12 + encoder.right) / 20, []
+    for forward in (encoder.frames, lambda padded: naive_encoder(encoder, padded)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            z = forward(padded)
+        results.append(gradients(z, torch.ones_like(z).cumsum(1), *encoder.parameters()))
+    bound = 0.05 if autocast else 1e-4
+    assert all((a - b).norm() <= bound * b.norm() + 1e-5 for a, b in zip(*results, strict=True))
+
+
+def test_a_conditioner_equals_plain_convolutions() -> None:
+    torch.manual_seed(0)
+    conditioner = Conditioner(latent_dim=4, channels=12, layers=2, kernel=5, speakers=3)
+    z_q, speaker, results = torch.randn(3, 4, 7, requires_grad=True), torch.tensor([2, 0, 1]), []
+    for condition in (conditioner(z_q, speaker), naive_conditioner(conditioner, z_q, speaker)):
+        results.append(gradients(condition, torch.ones_like(condition).cumsum(2), z_q, *conditioner.parameters()))
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(*results, strict=True))
+    with pytest.raises(ValueError, match="must be odd, not 4"):
+        Conditioner(latent_dim=4, channels=12, layers=2, kernel=4, speakers=3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled_gelu_equals_pytorch_over_its_range(dtype: torch.dtype) -> None:
+    x = torch.cat([torch.linspace(-12, 12, 10007), torch.tensor([-1e4, 1e4, 0.0])]).to(dtype)
+    exact_x = x.double().requires_grad_()
+    exact = F.gelu(exact_x, approximate="tanh")
+    (slope,) = torch.autograd.grad(exact.sum(), exact_x)
+    bound = {torch.float32: 1e-5, torch.bfloat16: 2**-7}[dtype]
+    assert ((gelu_forward(x) - exact).abs() <= bound * x.double().abs()).all()
+    assert torch.allclose(gelu_backward(torch.ones_like(x), x.clone()).double(), slope, rtol=bound, atol=bound)
+    assert gelu_forward(torch.tensor([torch.nan], dtype=dtype)).isnan().all()
+
+
+def test_the_number_of_threads_does_not_change_a_bit(monkeypatch) -> None:
+    monkeypatch.setattr(compiled, "SMALL", 1)
+    x, grad, results = torch.randn(1001), torch.randn(1001), []
+    for count in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
+        results.append([gelu_forward(x), gelu_backward(grad, x.clone())])
+    assert all(torch.equal(one, many) for one, many in zip(*results, strict=True))
+
+
+def test_a_second_backward_is_refused_because_the_first_uses_the_memory() -> None:
+    rows = torch.randn(8, 2, requires_grad=True)
+    out = convolve_gelu(rows, nn.Conv1d(2, 4, 3)).sum()
+    out.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.backward()
+
+
+def test_an_exporter_sees_an_encoder_in_pytorch_operations() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(
+        channels=[6, 8], kernels=[7, 4], strides=[4, 2], context_layers=1, context_kernel=3, latent_dim=5
+    ).eval()
+    with torch.no_grad():
+        exported = torch.export.export(encoder, (torch.randn(1, 160),)).module()
+        wav = torch.randn(1, 160)
+        assert torch.allclose(exported(wav), encoder(wav), atol=1e-5)
