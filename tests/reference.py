@@ -290,3 +290,13 @@ def naive_conditioner(conditioner, z_q, speaker):
         y = F.pad(norm(x.transpose(1, 2)).transpose(1, 2), (conditioner.side, conditioner.side))
         x = x + F.gelu(conv(y), approximate="tanh")
     return x
+
+
+def boundary_hits(found: list[float], true: list[float], tolerance: float) -> int:
+    """Most pairs of times at most `tolerance` apart, each in one pair, by trying every choice."""
+    if not found:
+        return 0
+    first, rest = found[0], found[1:]
+    without = boundary_hits(rest, true, tolerance)
+    partners = [n for n, time in enumerate(true) if abs(first - time) <= tolerance]
+    return max([without] + [1 + boundary_hits(rest, true[:n] + true[n + 1 :], tolerance) for n in partners])

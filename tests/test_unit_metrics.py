@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests import reference
 from vqaudio.datadir import Phone, write_ctm
 from vqaudio.errors import UserError
-from vqaudio.metrics.units import code_statistics, evaluate, frame_phones, score
+from vqaudio.metrics.evaluation import evaluate
+from vqaudio.metrics.units import code_statistics, frame_phones, score
 from vqaudio.units import UnitsInfo
 
 RATE = 100.0
@@ -245,7 +246,8 @@ def test_unit_directories_are_scored_the_same_deduplicated_or_not(tmp_path):
     plain = evaluate(write(tmp_path / "plain", units), tmp_path / "phones.ctm")
     merged = evaluate(write(tmp_path / "merged", units, deduplicated=True), tmp_path / "phones.ctm")
     assert plain == merged
-    assert plain == score_of(units, {"a": "AAABB", "b": "AABB"})
+    figures = score_of(units, {"a": "AAABB", "b": "AABB"})
+    assert figures.items() <= plain.items()
 
 
 def test_the_mapping_may_come_from_another_directory_and_alignment(tmp_path):

@@ -138,8 +138,8 @@ if stage 6 score "score" "$exp/scores.json" "$(checksum "$here/local/collect_sco
   mkdir -p -- "$exp/scores"
   for name in dev test_seen test_unseen; do
     if [ ! -f "$data/$name/phones.ctm" ] || [ ! -f "$data/train/phones.ctm" ]; then continue; fi
-    job "$exp/log/score_units_$name.log" vqaudio evaluate units --units "$exp/units/$name" \
-      --alignment "$data/$name/phones.ctm" --mapping-units "$exp/units/train" \
+    job "$exp/log/score_units_$name.log" vqaudio evaluate units --units "$exp/units/$name" --model "$exp" \
+      --alignment "$data/$name/phones.ctm" --utt2spk "$data/$name/utt2spk" --mapping-units "$exp/units/train" \
       --mapping-alignment "$data/train/phones.ctm" --json "$exp/scores/units_$name.json"
   done
   for name in test_seen test_unseen; do

@@ -23,10 +23,16 @@ def add_evaluate(subparsers: Any) -> None:
         "units",
         run_evaluate_units,
         "how much units say about phones, and what they cost",
-        "vqaudio evaluate units --units exp/vctk/units/test --alignment data/test/phones.ctm",
+        "vqaudio evaluate units --model exp/vctk --units exp/vctk/units/test --alignment data/test/phones.ctm",
     )
     units.add_argument("--units", type=Path, required=True, help="unit directory")
-    units.add_argument("--alignment", type=Path, required=True, metavar="CTM", help="phone times")
+    units.add_argument(
+        "--alignment", type=Path, required=True, metavar="CTM", help="phone times: CTM, TextGrid or folder of TextGrids"
+    )
+    units.add_argument(
+        "--utt2spk", type=Path, help="speakers, for ABX, probe and intervals (default: utt2spk beside the alignment)"
+    )
+    units.add_argument("--model", type=Path, metavar="EXP", help="model of the units, for ABX on its codewords")
     units.add_argument("--mapping-units", type=Path, help="unit directory to learn the phone of each unit from")
     units.add_argument("--mapping-alignment", type=Path, metavar="CTM", help="phone times of --mapping-units")
     units.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
@@ -45,10 +51,15 @@ def add_evaluate(subparsers: Any) -> None:
 
 def run_evaluate_units(args: argparse.Namespace) -> None:
     """Score units against phones."""
-    from vqaudio.metrics.units import evaluate
+    from vqaudio.metrics.evaluation import evaluate
 
     scores = evaluate(
-        args.units, args.alignment, mapping_units=args.mapping_units, mapping_alignment=args.mapping_alignment
+        args.units,
+        args.alignment,
+        utt2spk=args.utt2spk,
+        model=args.model,
+        mapping_units=args.mapping_units,
+        mapping_alignment=args.mapping_alignment,
     )
     _print_scores(scores, args.json)
 
@@ -61,12 +72,13 @@ def run_evaluate_audio(args: argparse.Namespace) -> None:
 
 
 def _print_scores(scores: dict[str, Any], out: Path | None) -> None:
-    """Print numbers; write everything as strict JSON, where NaN is null."""
+    """Print numbers, with their intervals; write everything as strict JSON, where NaN is null."""
     from vqaudio import files
 
     for name, value in scores.items():
         if isinstance(value, int | float):
-            print(f"{name:24} {value:.4g}")
+            bounds = scores.get("intervals", {}).get(name)
+            print(f"{name:24} {value:.4g}" + (f"  [{bounds[0]:.4g}, {bounds[1]:.4g}]" if bounds else ""))
     if out is not None:
         files.atomic_write(out, json.dumps(_without_nan(scores), indent=1, allow_nan=False) + "\n")
 

@@ -136,11 +136,19 @@ def speaker_errors(cells: Cells, jobs: np.ndarray, frames: Frames) -> np.ndarray
 
 
 def average(errors: np.ndarray) -> float:
-    """Average the errors (S, P, P) of `speaker_errors` over speakers, then over pairs of phones."""
-    exist = ~np.isnan(errors)
-    counts = exist.sum(axis=0)
-    pairs = np.where(exist, errors, 0.0).sum(axis=0)[counts > 0] / counts[counts > 0]
-    return float(pairs.mean()) if len(pairs) else float("nan")
+    """Average the errors (S, P, P) of `speaker_errors` over speakers, then over pairs of phones; NaN without any."""
+    return float(averages(errors, np.ones((1, len(errors))))[0])
+
+
+def averages(errors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return `average` (R,) for each row of weights (R, S) of speakers; pairs with weight 0 alone do not count."""
+    flat = errors.reshape(len(errors), -1)
+    flat = flat[:, ~np.isnan(flat).all(axis=0)]
+    exist = ~np.isnan(flat)
+    sums, counts = weights @ np.where(exist, flat, 0.0), weights @ exist.astype(float)
+    pairs = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+    number = (counts > 0).sum(axis=1)
+    return np.where(number > 0, pairs.sum(axis=1) / np.maximum(number, 1), np.nan)
 
 
 def _merge_runs(tokens: np.ndarray, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

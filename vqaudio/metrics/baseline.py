@@ -2,14 +2,17 @@
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from vqaudio.datadir import read_ctm, read_utterances
+from vqaudio.datadir import read_utterances
 from vqaudio.errors import UserError
 from vqaudio.features import mfcc
 from vqaudio.kmeans_units import KMeansUnits
-from vqaudio.metrics.units import read_frames, score
+from vqaudio.metrics.alignment import read_alignment
+from vqaudio.metrics.evaluation import figures
+from vqaudio.metrics.units import read_frames
 from vqaudio.units import read_units
 
 
@@ -45,31 +48,33 @@ def evaluate(
     mapping_units: Path | None = None,
     mapping_data: Path | None = None,
     mapping_alignment: Path | None = None,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Score the baseline on the utterances of a unit directory, by the functions that score its units.
 
     Args:
         model: the fitted baseline.
         units: unit directory that names the utterances.
-        data: their data directory.
-        alignment: CTM of their phones.
-        mapping_units: as in `vqaudio.metrics.units.evaluate`.
+        data: their data directory, which names their speakers.
+        alignment: their phones, as in `vqaudio.metrics.evaluation.evaluate`.
+        mapping_units: as in `vqaudio.metrics.evaluation.evaluate`.
         mapping_data: data directory of the utterances of `mapping_units`; by default `data`.
-        mapping_alignment: CTM of their phones; by default `alignment`.
+        mapping_alignment: their phones; by default `alignment`.
 
     Raises:
-        UserError: an input cannot be read, or whatever `vqaudio.metrics.units.score` raises.
+        UserError: an input cannot be read, or whatever `vqaudio.metrics.evaluation.figures` raises.
 
     """
     mapping = None
     if mapping_units is not None:
         codes = encode(model, mapping_data or data, read_frames(mapping_units)[1])
-        mapping = (codes, read_ctm(mapping_alignment or alignment))
-    return score(
+        mapping = (codes, read_alignment(mapping_alignment or alignment))
+    return figures(
         encode(model, data, read_frames(units)[1]),
-        read_ctm(alignment),
+        read_alignment(alignment),
         frame_rate=model.sample_rate / model.hop_length,
         codebook_size=len(model.codebook),
+        speakers={utterance.utt: utterance.speaker for utterance in read_utterances(data)},
+        codebook=model.codebook[None].numpy(),
         mapping=mapping,
     )
 

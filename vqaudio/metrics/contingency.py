@@ -40,19 +40,10 @@ def pnmi(counts: np.ndarray) -> float:
     return float(np.clip(mutual / of_phones, 0.0, 1.0))  # rounding may leave the interval by 1e-16
 
 
-def majority_accuracy(train: np.ndarray, held_out: np.ndarray) -> tuple[int, int]:
-    """Name units by the phone they mostly carry in training; count the held-out frames that are then right.
+def majority_phones(counts: np.ndarray) -> tuple[np.ndarray, int]:
+    """Name each unit by the phone it mostly carries: phones (Z,), and the most frequent phone of all.
 
-    A unit that training never saw takes the phone most frequent in training, ties the lowest number.
-
-    Args:
-        train: counts (Y, Z) of the training frames, at least one.
-        held_out: counts (Y, Z) of other frames.
-
-    Returns:
-        Right frames by that mapping, and by calling every frame the most frequent phone of training.
-
+    A unit without frames takes the phone most frequent of all, ties the lowest number.
     """
-    prior = train.sum(axis=1).argmax()
-    mapping = np.where(train.any(axis=0), train.argmax(axis=0), prior)
-    return int(held_out[mapping, np.arange(held_out.shape[1])].sum()), int(held_out[prior].sum())
+    prior = int(counts.sum(axis=1).argmax())
+    return np.where(counts.any(axis=0), counts.argmax(axis=0), prior), prior

@@ -7,16 +7,17 @@ units are compared with phones, and stay in usage, perplexity and bitrates.
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vqaudio.datadir import Phone, read_ctm
+from vqaudio.datadir import Phone
 from vqaudio.errors import UserError
 from vqaudio.metrics.contingency import (
     cluster_purity,
     entropy,
-    majority_accuracy,
+    majority_phones,
     phone_purity,
     pnmi,
 )
@@ -30,41 +31,14 @@ Alignment = Mapping[str, list[Phone]]
 """utt -> phones, in seconds."""
 
 
-def evaluate(
-    units: Path, alignment: Path, *, mapping_units: Path | None = None, mapping_alignment: Path | None = None
-) -> dict[str, float]:
-    """Score a unit directory against a phone alignment; see `score` for the figures.
-
-    Args:
-        units: unit directory; a deduplicated one is expanded by its durations.
-        alignment: CTM of phones, `utt 1 start duration phone` in seconds.
-        mapping_units: units of other utterances, by the same model, from which the mapping of units to
-            phones is learned. Without it: two folds of the utterances of `units`.
-        mapping_alignment: CTM of the utterances of `mapping_units`; by default `alignment`.
+def read_frames(units: Path, *, expected_hash: str | None = None) -> tuple[UnitsInfo, dict[str, np.ndarray]]:
+    """Read a unit directory whole: what its units are, and utt -> codes (G, N), expanded if deduplicated.
 
     Raises:
-        UserError: input that cannot be read, and whatever `score` raises.
+        UserError: as `vqaudio.units.read_units`.
 
     """
-    info, codes = read_frames(units)
-    mapping = None
-    if mapping_units is not None:
-        mapping = (read_frames(mapping_units)[1], read_ctm(mapping_alignment or alignment))
-    try:
-        return score(
-            codes,
-            read_ctm(alignment),
-            frame_rate=info.frame_rate,
-            codebook_size=info.codebook_size,
-            mapping=mapping,
-        )
-    except UserError as error:
-        raise UserError(f"{units}: {error}") from None
-
-
-def read_frames(units: Path) -> tuple[UnitsInfo, dict[str, np.ndarray]]:
-    """Read a unit directory whole: what its units are, and utt -> codes (G, N), expanded if deduplicated."""
-    directory = read_units(units)
+    directory = read_units(units, expected_hash=expected_hash)
     return directory.info, {utterance.utt: utterance.codes for utterance in directory}
 
 
@@ -101,33 +75,104 @@ def score(
 
     """
     statistics = code_statistics(units.values(), frame_rate=frame_rate, codebook_size=codebook_size)
-    held_out = _paired(units, alignment)
-    if mapping is None:
-        halves = joint_counts(held_out, [n % 2 for n in range(len(held_out))], frame_rate)
-        counts, splits = halves.sum(axis=0), [halves, halves[::-1]]
-    else:
-        if shared := units.keys() & mapping[0].keys():
-            raise UserError(f"{len(shared)} utterances, {min(shared)} first, teach the mapping too: not held out")
-        train = _paired(*mapping)
-        folds = [0] * len(train) + [1] * len(held_out)
-        splits = [joint_counts(train + held_out, folds, frame_rate)]
-        counts = splits[0][1]
-    if not counts.any():
-        raise UserError("no frame lies in a phone other than silence: are the alignment's times seconds?")
-    accuracy, prior = _accuracies(splits)
+    frames = label_frames(units, alignment, frame_rate=frame_rate, mapping=mapping)
+    counts = frames.counts()
     return {
         **statistics,
         "phone_purity": phone_purity(counts),
         "cluster_purity": cluster_purity(counts),
         "pnmi": pnmi(counts),
-        "mapping_accuracy": accuracy,
-        "prior_accuracy": prior,
+        "mapping_accuracy": float(frames.right.mean()),
+        "prior_accuracy": float(frames.right_by_prior.mean()),
         "frames_scored": int(counts.sum()),
         "utterances": len(units),
-        "utterances_scored": len(held_out),
-        "utterances_without_alignment": len(units) - len(held_out),
-        "utterances_without_units": len(alignment) - len(held_out),
+        "utterances_scored": len(frames.utts),
+        "utterances_without_alignment": len(units) - len(frames.utts),
+        "utterances_without_units": len(alignment) - len(frames.utts),
     }
+
+
+@dataclass(frozen=True)
+class LabelledFrames:
+    """The frames of utterances that have units and phones, less those in silence or without a phone."""
+
+    utts: list[str]
+    """The utterances, sorted."""
+    utterance: np.ndarray
+    """(n,) of each frame its index in `utts`."""
+    phone: np.ndarray
+    """(n,) numbers of phones."""
+    symbol: np.ndarray
+    """(n,) numbers of whole units."""
+    right: np.ndarray
+    """(n,) 1 where held-out mapping names the phone, 0 where not; NaN when nothing teaches a mapping."""
+    right_by_prior: np.ndarray
+    """(n,) the same for calling every frame the most frequent phone."""
+
+    def counts(self) -> np.ndarray:
+        """Count the frames of each phone and unit: (Y, Z)."""
+        return joint_counts(self.phone, self.symbol)
+
+
+def label_frames(
+    units: Units, alignment: Alignment, *, frame_rate: float, mapping: tuple[Units, Alignment] | None = None
+) -> LabelledFrames:
+    """Give frames their phones and units as numbers, and tell which the held-out mapping of `score` names right.
+
+    Args:
+        units: as in `score`.
+        alignment: as in `score`.
+        frame_rate: as in `score`.
+        mapping: as in `score`.
+
+    Raises:
+        UserError: as `score`.
+
+    """
+    held_out = _paired(units, alignment)
+    train = _paired(*mapping) if mapping else {}
+    if shared := units.keys() & (mapping[0] if mapping else {}).keys():
+        raise UserError(f"{len(shared)} utterances, {min(shared)} first, teach the mapping too: not held out")
+    both = [*held_out.values(), *train.values()]
+    names = np.concatenate([frame_phones(phones, codes.shape[1], frame_rate) for codes, phones in both])
+    symbols = number_symbols(np.concatenate([codes for codes, _ in both], axis=1))
+    index = np.repeat(np.arange(len(both)), [codes.shape[1] for codes, _ in both])
+    kept = ~np.isin(names, ["", *SILENCE])
+    index, symbols, phones = index[kept], symbols[kept], np.unique(names[kept], return_inverse=True)[1]
+    scored = index < len(held_out)
+    if not scored.any():
+        raise UserError("no frame lies in a phone other than silence: are the alignment's times seconds?")
+    if mapping:
+        right, by_prior = named_right(phones, symbols, train=~scored, held_out=scored)
+    else:
+        odd = index % 2 == 1
+        sides = [named_right(phones, symbols, train=train, held_out=~train) for train in (odd, ~odd)]
+        right, by_prior = (np.where(odd, b, a) for a, b in zip(*sides, strict=True))
+    return LabelledFrames(
+        list(held_out), index[scored], phones[scored], symbols[scored], right[scored], by_prior[scored]
+    )
+
+
+def named_right(
+    phones: np.ndarray, symbols: np.ndarray, *, train: np.ndarray, held_out: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Name frames by the phones of `contingency.majority_phones` in training: (n,) 1 where right, 0 where wrong.
+
+    Args:
+        phones: (n,) numbers of phones.
+        symbols: (n,) numbers of units.
+        train: (n,) whether the frame teaches.
+        held_out: (n,) whether it is tested.
+
+    Returns:
+        Right by the mapping and right by the most frequent phone; all NaN when no frame teaches or none is tested.
+
+    """
+    if not (train.any() and held_out.any()):
+        return np.full(len(phones), np.nan), np.full(len(phones), np.nan)
+    shape = (int(phones.max()) + 1, int(symbols.max()) + 1)
+    mapping, prior = majority_phones(joint_counts(phones[train], symbols[train], shape))
+    return (mapping[symbols] == phones).astype(float), (phones == prior).astype(float)
 
 
 def code_statistics(units: Iterable[np.ndarray], *, frame_rate: float, codebook_size: int) -> dict[str, float]:
@@ -190,29 +235,13 @@ def frame_phones(phones: list[Phone], num_frames: int, frame_rate: float) -> np.
     return np.where(centres < ends[index], names[index], "")
 
 
-def joint_counts(utterances: list[tuple[np.ndarray, list[Phone]]], folds: list[int], frame_rate: float) -> np.ndarray:
-    """Count frames of each phone and unit, in two folds; frames in silence or without a phone are left out.
-
-    Args:
-        utterances: codes (G, N) and phones of each.
-        folds: 0 or 1 for each utterance.
-        frame_rate: frames per second (Hz).
-
-    Returns:
-        Counts (2, Y, Z) of fold, phone and unit, among the Y phones and Z units that occur.
-
-    """
-    names = np.concatenate([frame_phones(phones, codes.shape[1], frame_rate) for codes, phones in utterances])
-    symbols = number_symbols(np.concatenate([codes for codes, _ in utterances], axis=1))
-    fold = np.repeat(folds, [codes.shape[1] for codes, _ in utterances])
-    kept = ~np.isin(names, ["", *SILENCE])
-    phone_names, phones = np.unique(names[kept], return_inverse=True)
-    shape = (2, len(phone_names), symbols.max(initial=0) + 1)
-    cells = np.ravel_multi_index((fold[kept], phones, symbols[kept]), shape)
-    return np.bincount(cells, minlength=math.prod(shape)).reshape(shape)
+def joint_counts(phones: np.ndarray, symbols: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Count frames of each phone and unit: (Y, Z), by default as large as the numbers of phones and units demand."""
+    shape = shape or (int(phones.max()) + 1, int(symbols.max()) + 1)
+    return np.bincount(np.ravel_multi_index((phones, symbols), shape), minlength=math.prod(shape)).reshape(shape)
 
 
-def _paired(units: Units, alignment: Alignment) -> list[tuple[np.ndarray, list[Phone]]]:
+def _paired(units: Units, alignment: Alignment) -> dict[str, tuple[np.ndarray, list[Phone]]]:
     """Return codes and phones of each utterance that has both, sorted by utterance."""
     common = sorted(units.keys() & alignment.keys())
     if not common:
@@ -220,19 +249,4 @@ def _paired(units: Units, alignment: Alignment) -> list[tuple[np.ndarray, list[P
             f"none of its {len(units)} utterances is in the alignment, which has {len(alignment)}: "
             "give both the same utterance ids"
         )
-    return [(units[utt], alignment[utt]) for utt in common]
-
-
-def _accuracies(splits: list[np.ndarray]) -> tuple[float, float]:
-    """Return mapping and prior accuracy over all splits, each counts (2, Y, Z) of train and held out."""
-    right = right_by_prior = total = 0
-    for train, held_out in splits:
-        if not (train.any() and held_out.any()):
-            return float("nan"), float("nan")
-        by_mapping, by_prior = majority_accuracy(train, held_out)
-        right, right_by_prior, total = (
-            right + by_mapping,
-            right_by_prior + by_prior,
-            total + int(held_out.sum()),
-        )
-    return right / total, right_by_prior / total
+    return {utt: (units[utt], alignment[utt]) for utt in common}

@@ -1,4 +1,4 @@
-"""Stage 6: the MFCC baseline, and every figure of the run in scores.json.
+"""Stage 6: the baselines, and every figure of the run in scores.json.
 
 collect_scores.py EXP DATA SECONDS, where SECONDS is what scoring took until now.
 """
@@ -19,12 +19,13 @@ SETS = ("dev", "test_seen", "test_unseen")
 
 
 def main() -> None:
-    """Read scores/*.json, add the baseline and the seconds of the stages, write scores.json."""
+    """Read scores/*.json, add the baselines and the seconds of the stages, write scores.json."""
     exp, data = Path(sys.argv[1]), Path(sys.argv[2])
     scores = {
         "units": unit_scores(exp),
         "audio": {name: read(exp / "scores" / f"audio_{name}.json") for name in SETS[1:]},
-        "baseline": baseline_scores(exp, data),
+        "baseline": baseline_scores(exp, data, "mfcc"),
+        "baseline_log_mel": baseline_scores(exp, data, "log-mel"),
         "seconds": stage_seconds(data) | stage_seconds(exp) | {"score": int(sys.argv[3])},
     }
     atomic_write(exp / "scores.json", json.dumps(without_nan(scores), indent=1) + "\n")
@@ -45,12 +46,12 @@ def unit_scores(exp: Path) -> dict[str, Any]:
     return scores
 
 
-def baseline_scores(exp: Path, data: Path) -> dict[str, Any]:
-    """Return the scores of k-means on MFCC, fitted on the training set with the codebook size of the units."""
+def baseline_scores(exp: Path, data: Path, features: str) -> dict[str, Any]:
+    """Return the scores of k-means on features, fitted on the training set with the codebook size of the units."""
     sets = [name for name in SETS if (exp / "scores" / f"units_{name}.json").is_file()]
     if not sets:
         return {}
-    model = baseline.fit(data / "train", exp / "units" / "train")
+    model = baseline.fit(data / "train", exp / "units" / "train", features=features)
     return {
         name: baseline.evaluate(
             model,

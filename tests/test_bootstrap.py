@@ -1,0 +1,92 @@
+import math
+
+import numpy as np
+import pytest
+
+from vqaudio.datadir import Phone
+from vqaudio.metrics import bootstrap
+from vqaudio.metrics.abx import average, averages
+from vqaudio.metrics.bootstrap import abx_interval, draw_speakers, interval, phone_intervals
+from vqaudio.metrics.units import label_frames, score
+
+FIGURES = ("phone_purity", "cluster_purity", "pnmi", "mapping_accuracy", "prior_accuracy")
+
+
+@pytest.fixture
+def corpus():
+    """Eight utterances of four speakers, phones and units random but related."""
+    random = np.random.default_rng(0)
+    units, alignment, speakers = {}, {}, {}
+    for n in range(8):
+        phones = random.integers(0, 4, 60)
+        noise = random.random(60) < 0.1 + 0.1 * (n % 4)
+        units[f"u{n}"] = np.where(noise, random.integers(0, 8, 60), 2 * phones)[None]
+        alignment[f"u{n}"] = [Phone(k / 100, 0.01, "ABCD"[p]) for k, p in enumerate(phones)]
+        speakers[f"u{n}"] = f"s{n % 4}"
+    return units, alignment, speakers
+
+
+def figures_of_draw(units, alignment, speakers, weights):
+    """The figures of score on a corpus in which each utterance stands as often as its speaker was drawn."""
+    names = sorted(set(speakers.values()))
+    copies = [(f"{utt}.{n}", utt) for utt in units for n in range(int(weights[names.index(speakers[utt])]))]
+    drawn = [{copy: table[utt] for copy, utt in copies} for table in (units, alignment)]
+    return score(*drawn, frame_rate=100, codebook_size=8)
+
+
+def test_a_draw_gives_the_figures_of_the_corpus_that_was_drawn(corpus, monkeypatch):
+    units, alignment, speakers = corpus
+    weights = np.array([[1.0, 1, 1, 1], [2, 0, 1, 1], [0, 0, 0, 4]])
+    monkeypatch.setattr(bootstrap, "draw_speakers", lambda *_, **__: weights)
+    seen = []
+    monkeypatch.setattr(bootstrap, "interval", lambda values: seen.append(values) or [0.0, 0.0])
+    frames = label_frames(units, alignment, frame_rate=100)
+    phone_intervals(frames, [speakers[utt] for utt in frames.utts])
+    for draw, *values in zip(weights, *seen[:3], strict=True):
+        expected = figures_of_draw(units, alignment, speakers, draw)
+        assert values == pytest.approx([expected[name] for name in FIGURES[:3]])
+    whole = score(units, alignment, frame_rate=100, codebook_size=8)
+    assert [values[0] for values in seen] == pytest.approx([whole[name] for name in FIGURES])
+
+
+def test_small_pieces_of_draws_change_nothing(corpus, monkeypatch):
+    units, alignment, speakers = corpus
+    frames = label_frames(units, alignment, frame_rate=100)
+    names = [speakers[utt] for utt in frames.utts]
+    whole = phone_intervals(frames, names)
+    monkeypatch.setattr(bootstrap, "AT_ONCE", 1)
+    for name, bounds in phone_intervals(frames, names).items():
+        assert bounds == pytest.approx(whole[name])
+
+
+def test_intervals_hold_the_figure_and_narrow_with_speakers(corpus):
+    units, alignment, speakers = corpus
+    figures = score(units, alignment, frame_rate=100, codebook_size=8)
+    frames = label_frames(units, alignment, frame_rate=100)
+    few = phone_intervals(frames, [speakers[utt] for utt in frames.utts])
+    many = phone_intervals(frames, frames.utts)
+    for name in ("pnmi", "phone_purity", "mapping_accuracy"):
+        low, high = few[name]
+        assert low < figures[name] < high
+    assert np.diff(many["mapping_accuracy"]) < np.diff(few["mapping_accuracy"])
+
+
+def test_an_abx_draw_weighs_speakers_as_if_they_were_there_so_often():
+    errors = np.random.default_rng(0).random((3, 4, 4))
+    errors[0, 1] = errors[1:, 2, 3] = np.nan
+    draw = np.array([[2.0, 0, 1]])
+    assert averages(errors, draw)[0] == pytest.approx(average(errors[[0, 0, 2]]))
+    low, high = abx_interval(errors)
+    assert low < average(errors) < high
+
+
+def test_draws_have_as_many_speakers_as_there_are_and_follow_the_seed():
+    draws = draw_speakers(5, seed=1, draws=50)
+    assert (draws.sum(axis=1) == 5).all()
+    assert (draws == draw_speakers(5, seed=1, draws=50)).all()
+    assert (draws != draw_speakers(5, seed=2, draws=50)).any()
+
+
+def test_an_interval_is_the_middle_of_its_values():
+    assert interval(np.array([*np.arange(101.0), math.nan])) == pytest.approx([2.5, 97.5])
+    assert all(math.isnan(bound) for bound in interval(np.array([math.nan])))

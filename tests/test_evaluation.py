@@ -1,0 +1,136 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tiny_model import save_tiny_model
+from vqaudio.checkpoint import load_model
+from vqaudio.cli import main
+from vqaudio.datadir import Phone, write_ctm, write_table
+from vqaudio.errors import UserError
+from vqaudio.kmeans_units import KMeansUnits
+from vqaudio.metrics.abx import abx
+from vqaudio.metrics.evaluation import evaluate, figures, read_codebook
+from vqaudio.units import UnitsInfo
+
+RATE = 100.0
+OF_SPEAKERS = {"speaker_probe", "speaker_probe_chance", "speaker_probe_speakers", "intervals"}
+OF_UNITS = {"abx_units_within", "abx_units_across", "abx_edit_within", "abx_edit_across"}
+OF_CODEWORDS = {"abx_within", "abx_across", "abx_phone_within", "abx_phone_across"}
+
+
+def make(groups: int = 1, codebook_size: int = 16) -> tuple[dict, dict, dict]:
+    """Units, alignment and speakers of six utterances of three speakers; half the frames are random units."""
+    random = np.random.default_rng(0)
+    units, alignment, speakers = {}, {}, {}
+    for n in range(6):
+        utt = f"s{n // 2}-{n % 2}"
+        phones = random.integers(0, 3, 80)
+        frames = np.repeat(phones, 4)[None].repeat(groups, axis=0)
+        noise = random.integers(0, codebook_size, frames.shape)
+        units[utt] = np.where(random.random(frames.shape) < 0.5, noise, frames)
+        alignment[utt] = [Phone(0.005 + k * 0.04, 0.04, "ABC"[p]) for k, p in enumerate(phones)]
+        speakers[utt] = f"s{n // 2}"
+    return units, alignment, speakers
+
+
+def write(folder, units, alignment, speakers, *, groups=1, codebook_size=16, model_hash="hash"):
+    folder.mkdir()
+    lines = {utt: " ".join("-".join(map(str, frame)) for frame in codes.T) for utt, codes in units.items()}
+    (folder / "units.txt").write_text("".join(f"{utt} {line}\n" for utt, line in lines.items()))
+    (folder / "utt2num_units").write_text("".join(f"{utt} {codes.shape[1]}\n" for utt, codes in units.items()))
+    frames = sum(codes.shape[1] for codes in units.values())
+    info = UnitsInfo(8000, 80, RATE, codebook_size, groups, False, model_hash, "0", len(units), frames)
+    (folder / "units.json").write_text(json.dumps(vars(info)))
+    write_ctm(folder / "phones.ctm", alignment)
+    write_table(folder / "speakers", speakers)
+    return folder
+
+
+def test_figures_stand_beside_their_definitions_and_intervals():
+    units, alignment, speakers = make()
+    codebook = np.random.default_rng(1).standard_normal((1, 16, 4))
+    plain = figures(units, alignment, frame_rate=RATE, codebook_size=16)
+    assert not plain.keys() & (OF_SPEAKERS | OF_UNITS | OF_CODEWORDS)
+    result = figures(units, alignment, frame_rate=RATE, codebook_size=16, speakers=speakers, codebook=codebook)
+    assert result.keys() == plain.keys() | OF_SPEAKERS | OF_UNITS | OF_CODEWORDS
+    settings = {"frame_rate": RATE, "codebook": codebook}
+    for name, options in {
+        "abx": {},
+        "abx_units": {"distance": "identical"},
+        "abx_edit": {"distance": "edit"},
+        "abx_phone": {"task": "phone"},
+    }.items():
+        expected = abx(units, alignment, speakers, **settings, **options)
+        assert [result[f"{name}_within"], result[f"{name}_across"]] == list(expected.values())
+        assert not math.isnan(expected["abx_across"])
+    assert result["intervals"].keys() == OF_UNITS | OF_CODEWORDS | {
+        "phone_purity",
+        "cluster_purity",
+        "pnmi",
+        "mapping_accuracy",
+        "prior_accuracy",
+    }
+    for name, (low, high) in result["intervals"].items():
+        assert low <= result[name] <= high
+
+
+def test_without_a_codebook_abx_is_of_units_alone_and_one_speaker_has_no_intervals():
+    units, alignment, speakers = make(groups=2)
+    result = figures(units, alignment, frame_rate=RATE, codebook_size=16, speakers=speakers)
+    assert result.keys() >= OF_UNITS
+    assert not result.keys() & OF_CODEWORDS
+    one = figures(units, alignment, frame_rate=RATE, codebook_size=16, speakers=dict.fromkeys(units, "s"))
+    assert "intervals" not in one
+    assert math.isnan(one["abx_units_across"])
+    assert one["abx_units_within"] > 0
+
+
+def test_an_utterance_without_a_speaker_is_an_error():
+    units, alignment, speakers = make()
+    del speakers["s1-0"]
+    with pytest.raises(UserError, match="1 utterances have no speaker, s1-0 first"):
+        figures(units, alignment, frame_rate=RATE, codebook_size=16, speakers=speakers)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_the_codebook_is_the_model_s(tmp_path, groups):
+    model = load_model(save_tiny_model(tmp_path / "exp", groups=groups))
+    model_hash, codebook = read_codebook(tmp_path / "exp")
+    assert model_hash == model.hash
+    codes = torch.randint(0, 16, (1, groups, 5))
+    words = np.concatenate([book[code] for book, code in zip(codebook, codes[0], strict=True)], axis=1)
+    np.testing.assert_array_equal(words.T, model.model.quantizer.lookup(codes)[0].detach().numpy())
+
+
+def test_a_k_means_file_is_a_model_too(tmp_path):
+    book = torch.randn(16, 39)
+    KMeansUnits("mfcc", 8000, 80, torch.zeros(39), torch.ones(39), book).save(tmp_path / "km.safetensors")
+    model_hash, codebook = read_codebook(tmp_path / "km.safetensors")
+    np.testing.assert_array_equal(codebook[0], book.numpy())
+    units = write(tmp_path / "units", *make(), model_hash=model_hash)
+    scores = evaluate(units, units / "phones.ctm", utt2spk=units / "speakers", model=tmp_path / "km.safetensors")
+    assert 0 < scores["abx_across"] < 0.5
+
+
+def test_units_of_another_model_are_refused(tmp_path):
+    save_tiny_model(tmp_path / "exp")
+    units = write(tmp_path / "units", *make())
+    with pytest.raises(UserError, match="the units belong to model hash"):
+        evaluate(units, units / "phones.ctm", model=tmp_path / "exp")
+
+
+def test_the_command_prints_intervals_and_finds_the_speakers_beside_the_alignment(tmp_path, capsys):
+    units = write(tmp_path / "units", *make())
+    argv = ["evaluate", "units", "--units", str(units), "--alignment", str(units / "phones.ctm")]
+    assert main([*argv, "--json", str(tmp_path / "a.json")]) == 0
+    assert "abx_units_within" not in capsys.readouterr().out
+    (units / "speakers").rename(units / "utt2spk")
+    assert main([*argv, "--json", str(tmp_path / "b.json")]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("pnmi"))
+    scores = json.loads((tmp_path / "b.json").read_text())
+    low, high = scores["intervals"]["pnmi"]
+    assert line.split() == ["pnmi", f"{scores['pnmi']:.4g}", f"[{low:.4g},", f"{high:.4g}]"]
+    assert json.loads((tmp_path / "a.json").read_text()).items() <= scores.items()
