@@ -300,3 +300,18 @@ def boundary_hits(found: list[float], true: list[float], tolerance: float) -> in
     without = boundary_hits(rest, true, tolerance)
     partners = [n for n, time in enumerate(true) if abs(first - time) <= tolerance]
     return max([without] + [1 + boundary_hits(rest, true[:n] + true[n + 1 :], tolerance) for n in partners])
+
+
+def k_weighted_loudness(wav: np.ndarray) -> float:
+    """Loudness without gate of a wav at 48 kHz, with the coefficients printed in ITU-R BS.1770-4, tables 1 and 2."""
+    sections = [
+        ((1.53512485958697, -2.69169618940638, 1.19839281085285), (-1.69065929318241, 0.73248077421585)),
+        ((1.0, -2.0, 1.0), (-1.99004745483398, 0.99007225036621)),
+    ]
+    x = [0.0, 0.0, *map(float, wav)]
+    for (b0, b1, b2), (a1, a2) in sections:
+        y = [0.0, 0.0]
+        for n in range(2, len(x)):
+            y.append(b0 * x[n] + b1 * x[n - 1] + b2 * x[n - 2] - a1 * y[n - 1] - a2 * y[n - 2])
+        x = y
+    return -0.691 + 10 * math.log10(sum(value * value for value in x) / len(wav))

@@ -321,9 +321,7 @@ def stored_test(folder) -> None:
     """A MUSHRA test as `listen build` and `serve` leave it: three listeners, two items, a training that is left out."""
     (folder / "private").mkdir()
     labels = ("reference", "anchor_3500", "a", "b")
-    stimuli = {
-        f"{item}{s}": Stimulus(item, system, "x.wav", 0.0, "") for item in "xyt" for s, system in enumerate(labels)
-    }
+    stimuli = {f"{item}{s}": Stimulus(item, system, 0.0, "") for item in "xyt" for s, system in enumerate(labels)}
     names = {item: tuple(name for name in stimuli if name[0] == item) for item in "xyt"}
     trials = {f"trial-{item}": Trial(item, item == "t", names[item], names[item][0]) for item in "xyt"}
     write_key(folder, Key("mushra", 5, 24000, ("a", "b"), trials, stimuli))

@@ -5,14 +5,16 @@ set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 python=${PYTHON:-python3}
-extras=mini,eval
-dev=false
+extras=mini,eval,listen
+dev=false browser=false
+axe="axe-playwright-python==0.1.8"    # ships axe-core 4.12.1
 torch_index=https://download.pytorch.org/whl/cpu
 
-usage="Usage: tools/install.sh [--dev]
+usage="Usage: tools/install.sh [--dev] [--browser]
 
-Installs vqaudio (editable) with the extras mini and eval into .venv at the project's root, at the versions of
-constraints.txt. --dev adds what tools/test.sh needs. PYTHON=… chooses the interpreter (3.10 or newer).
+Installs vqaudio (editable) with the extras mini, eval and listen into .venv at the project's root, at the versions of
+constraints.txt. --dev adds what tools/test.sh needs, --browser what the tests of the listening page need (Chromium, its
+driver, axe-core). PYTHON=… chooses the interpreter (3.10 or newer).
 pip is used as configured; on Linux without an NVIDIA driver, $torch_index
 is asked as well, so that torch comes without CUDA."
 
@@ -24,7 +26,8 @@ die() {
 
 for argument in "$@"; do
   case "$argument" in
-    --dev) extras=mini,eval,dev dev=true ;;
+    --dev) extras=mini,eval,listen,dev dev=true ;;
+    --browser) extras=mini,eval,listen,dev browser=true ;;
     -h | --help)
       printf '%s\n' "$usage"
       exit 0
@@ -113,22 +116,35 @@ END
   say "moved torchaudio's CUDA extensions aside: this torch is a CPU build"
 }
 
+apt_install() { # PACKAGE…: true when apt-get is ours to use and has installed them
+  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then return 1; fi
+  say "installing $* with apt-get"
+  { apt-get update -q || true; DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; } \
+    >"$venv/apt.log" 2>&1 && return
+  tail -n 5 "$venv/apt.log" >&2
+  return 1
+}
+
 install_shellcheck() {
-  if command -v shellcheck >/dev/null; then return; fi
-  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-    say "installing shellcheck with apt-get"
-    { apt-get update -q || true; DEBIAN_FRONTEND=noninteractive apt-get install -q -y shellcheck; } \
-      >"$venv/apt.log" 2>&1 && return
-    tail -n 5 "$venv/apt.log" >&2
-  fi
+  if command -v shellcheck >/dev/null || apt_install shellcheck; then return; fi
   die "shellcheck is missing; install it with your package manager (apt-get install shellcheck, brew install shellcheck)"
+}
+
+# axe-core comes in a package whose dependencies, another way to drive browsers, are not wanted.
+install_browser() {
+  if ! "$venv/bin/python" -m pip show -q "${axe%==*}" >/dev/null 2>&1; then
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps "$axe" || die "pip cannot install $axe"
+  fi
+  if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then return; fi
+  apt_install chromium chromium-driver ||
+    die "chromium or chromedriver is missing; install both (on Debian: apt-get install chromium chromium-driver)"
 }
 
 check_python
 wanted=$(fingerprint)
 installed=$(cat "$venv/installed" 2>/dev/null || true)
 case "$installed" in *dev*" $wanted" | "$extras $wanted") up_to_date=true ;; *) up_to_date=false ;; esac
-case "$installed" in *dev*) extras=mini,eval,dev ;; esac    # an environment for developers stays one
+case "$installed" in *dev*) extras=mini,eval,listen,dev ;; esac    # an environment for developers stays one
 
 if [ "$up_to_date" = false ]; then
   make_venv
@@ -139,3 +155,4 @@ if [ "$up_to_date" = false ]; then
   say "done: $venv/bin/vqaudio"
 fi
 if [ "$dev" = true ]; then install_shellcheck; fi
+if [ "$browser" = true ]; then install_browser; fi

@@ -4,7 +4,7 @@ set -uo pipefail
 
 usage="Usage: tools/test.sh
 
-Brings .venv up to date (tools/install.sh --dev) and runs every check; goes on after one that fails, names those at the
+Brings .venv up to date (tools/install.sh --dev --browser) and runs every check; goes on after one that fails, names those at the
 end and exits with 1. Takes some minutes. Single checks: .venv/bin/ruff check, .venv/bin/mypy, .venv/bin/pytest tests/test_units.py"
 case "${1:-}" in
   '') ;;
@@ -104,7 +104,8 @@ benches() {
 
 tests() { "$python" -m pytest --junitxml "$scratch/tests.xml" --durations 10; }
 
-bash tools/install.sh --dev || exit 1
+bash tools/install.sh --dev --browser || exit 1
+export VQAUDIO_NEEDS_BROWSER=1    # a missing one fails tests/test_listen_browser.py in place of skipping it
 step "ruff" lint
 step "mypy" types
 step "shellcheck" scripts

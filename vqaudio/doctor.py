@@ -29,6 +29,7 @@ CORE = {
 OPTIONAL = {
     "espeakng_loader": ("espeakng-loader", "mini", "`vqaudio corpus espeak` and recipes/vctk/run.sh --mini true"),
     "pystoi": ("pystoi", "eval", "STOI and ESTOI in `vqaudio evaluate audio`"),
+    "starlette": ("starlette", "listen", "`vqaudio listen serve`"),
 }
 """What the extras bring: module, distribution, extra, and what needs it."""
 

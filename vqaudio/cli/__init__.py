@@ -8,6 +8,7 @@ from vqaudio.cli.about import add_about
 from vqaudio.cli.data import add_corpus, add_data
 from vqaudio.cli.evaluate import add_evaluate
 from vqaudio.cli.kmeans import add_kmeans
+from vqaudio.cli.listen import add_listen
 from vqaudio.cli.model import add_decode, add_extract, add_train
 from vqaudio.cli.parser import Parser
 from vqaudio.cli.units import add_units
@@ -48,6 +49,7 @@ def build_parser() -> Parser:
         add_units,
         add_kmeans,
         add_evaluate,
+        add_listen,
         add_about,
     ):
         add(subparsers)

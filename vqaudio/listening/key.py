@@ -23,11 +23,10 @@ is better); in ``abx`` −1 says that X is the first and 1 that X is the second.
 
 @dataclass(frozen=True)
 class Stimulus:
-    """One audio file under a random name: what it is and where it came from; ``gain_db`` was applied to its samples."""
+    """One audio file under a random name: what it is, and the gain (dB) that was applied to its samples."""
 
     item: str
     system: str
-    source: str
     gain_db: float
     sha256: str
 

@@ -48,16 +48,13 @@ def read_results(test: Path) -> Results:
         raise UserError(
             f"{test / 'private' / 'results.sqlite'}: no such file; give a folder made by vqaudio listen build"
         )
-    store = Store(test)
-    try:
-        ratings = []
+    ratings = []
+    with Store(test) as store:
         for listener, _ in store.listeners():
             shown = {trial["id"]: trial for trial in store.session(listener)}
             for (trial, stimulus), value in store.final(listener).items():
                 if not key.trials[trial].training:
                     ratings.append(_rating(key, listener, shown[trial], stimulus, value))
-    finally:
-        store.close()
     return Results(key.type, ratings, key.sample_rate, key.seed)
 
 

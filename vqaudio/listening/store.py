@@ -67,6 +67,12 @@ class Store:
         except sqlite3.Error as error:
             raise UserError(f"{self.path}: cannot be used ({error}); check the folder and the disk") from None
 
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close the data base."""
         self.connection.close()

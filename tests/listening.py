@@ -1,0 +1,98 @@
+"""Small listening tests, and a server for them in a thread."""
+
+import contextlib
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vqaudio import audio, datadir
+from vqaudio.listening.build import build
+
+RATE = 16000
+SYSTEMS = ("secretkmeans", "secretgumbel")
+
+
+def write_scps(folder: Path, items: int, seconds: float = 0.6, rate: int = RATE) -> dict[str, Path]:
+    """Write noise as the wav.scp of a reference and two systems; return their paths by name."""
+    rng = np.random.default_rng(0)
+    paths = {}
+    for name in ("reference", *SYSTEMS):
+        table = {}
+        for number in range(items):
+            wav = 0.05 * rng.standard_normal(round(seconds * rate))
+            path = folder / "audio" / name / f"utterance{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            audio.write(path, wav, rate)
+            table[path.stem] = str(path)
+        paths[name] = folder / f"{name}.scp"
+        datadir.write_table(paths[name], table)
+    return paths
+
+
+def make_test(folder: Path, test_type: str, items: int = 2, listeners: int = 3, **options: Any) -> Path:
+    """Build a test of noise; ``options`` are those of `write_scps`."""
+    paths = write_scps(folder, items + 1, **options)
+    test = folder / f"test_{test_type}"
+    build(
+        test,
+        test_type=test_type,
+        reference=paths["reference"],
+        systems={name: paths[name] for name in SYSTEMS},
+        items=items,
+        seed=1,
+        match_loudness=False,
+        listeners=listeners,
+    )
+    return test
+
+
+@contextlib.contextmanager
+def serving(test: Path) -> Iterator[int]:
+    """Serve a test from a thread; yields the port."""
+    from vqaudio.listening.server import listening_socket, make_app, make_server
+
+    with listening_socket("127.0.0.1", 0) as bound:
+        ready = threading.Event()
+        servers = []
+
+        def run() -> None:
+            # The data base belongs to the thread that opens it.
+            servers.append(make_server(make_app(test, {"127.0.0.1"})))
+            ready.set()
+            servers[0].run(sockets=[bound])
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        ready.wait(10)
+        try:
+            yield bound.getsockname()[1]
+        finally:
+            servers[0].should_exit = True
+            thread.join(10)
+
+
+def ask(
+    port: int,
+    path: str,
+    token: str | None = None,
+    body: Any = None,
+    headers: dict[str, str] | None = None,
+    method: str | None = None,
+) -> tuple[int, bytes, dict[str, str]]:
+    """Send a request, a POST of JSON when there is a body; return status, body and headers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    sent = {"Authorization": f"Bearer {token}"} if token else {}
+    if body is not None:
+        sent["Content-Type"] = "application/json"
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    try:
+        connection.request(method or ("GET" if body is None else "POST"), path, body, sent | (headers or {}))
+        response = connection.getresponse()
+        return response.status, response.read(), {name.lower(): value for name, value in response.getheaders()}
+    finally:
+        connection.close()

@@ -1,0 +1,199 @@
+"""``vqaudio listen build``: from wav.scp files to a folder with a test that is ready to be served."""
+
+import contextlib
+import itertools
+import os
+import random
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vqaudio import audio, files
+from vqaudio.errors import UserError
+from vqaudio.listening.anchors import MIN_RATE_7000, make_anchor
+from vqaudio.listening.clips import match_gains, read_item, read_wav_scp
+from vqaudio.listening.key import ANCHOR_3500, ANCHOR_7000, REFERENCE, RESERVED, Key, Stimulus, Trial, write_key
+from vqaudio.listening.links import add_listeners
+
+MAX_SIGNALS = 12
+"""Most signals in a trial of MUSHRA (BS.1534-3), anchors and hidden reference included."""
+
+MIN_RATE_MUSHRA = 10000
+"""Least sample rate (Hz) at which a 3.5 kHz anchor takes something away."""
+
+
+def build(
+    test: Path,
+    *,
+    test_type: str,
+    reference: Path,
+    systems: Mapping[str, Path],
+    items: int | None,
+    seed: int | None,
+    match_loudness: bool,
+    listeners: int,
+) -> None:
+    """Make the folder of a listening test.
+
+    ``reference`` and ``systems`` (by name) are wav.scp files. One utterance, drawn by ``seed``, is for training; the
+    test itself takes ``items`` more, or all. Without a seed one is drawn; it stands in the key. An utterance that
+    cannot be used is left out, and ``private/skipped.tsv`` says why.
+
+    Raises:
+        UserError: the folder exists, a name is not allowed, or too few utterances can be used.
+
+    """
+    _check_names(test_type, systems)
+    if test.exists():
+        raise UserError(f"{test}: exists, perhaps with answers; choose another folder, or remove this one")
+    seed = secrets.randbelow(1 << 31) if seed is None else seed
+    partial = test.with_name(f".partial-{secrets.token_hex(8)}")
+    try:
+        (partial / "private").mkdir(parents=True)
+        (partial / "public" / "audio").mkdir(parents=True)
+        key, skipped = _fill(partial, test_type, reference, systems, items, seed, match_loudness)
+        write_key(partial, key)
+        files.atomic_write(partial / "private" / "skipped.tsv", "".join(f"{a}\t{b}\n" for a, b in skipped.items()))
+        copy_page(partial / "public")
+        add_listeners(partial, listeners)
+        partial.rename(test)
+    except OSError as error:
+        raise UserError(f"{test}: cannot be written ({error.strerror}): check the folder and the disk") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    if skipped:
+        print(f"{len(skipped)} utterances left out; {test}/private/skipped.tsv says why", file=sys.stderr)
+
+
+def copy_page(public: Path) -> None:
+    """Copy the page into the folder that browsers see."""
+    for source in (Path(__file__).parent / "page").iterdir():
+        shutil.copyfile(source, public / source.name)
+
+
+def _check_names(test_type: str, systems: Mapping[str, Path]) -> None:
+    """Refuse systems that cannot be in a test."""
+    for name in systems:
+        if name in RESERVED or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
+            raise UserError(f"--system {name}: not a name; take letters, digits and _ . + -, and none of {RESERVED}")
+    most = MAX_SIGNALS - len(RESERVED)
+    if test_type == "mushra" and len(systems) > most:
+        raise UserError(f"--system: {len(systems)} systems; a trial of mushra holds at most {most} beside the anchors")
+
+
+def _fill(
+    test: Path,
+    test_type: str,
+    reference: Path,
+    systems: Mapping[str, Path],
+    items: int | None,
+    seed: int,
+    match_loudness: bool,
+) -> tuple[Key, dict[str, str]]:
+    """Write the audio; return the key, and why utterances were left out."""
+    skipped: dict[str, str] = {}
+    writer = _Writer(test, test_type, match_loudness)
+    tables = {name: read_wav_scp(path) for name, path in systems.items()}
+    for item, clips, rate in _usable(read_wav_scp(reference), tables, seed, skipped):
+        if items is not None and len(writer.items) > items:
+            break
+        try:
+            writer.add_item(item, clips, rate)
+        except UserError as error:
+            skipped[item] = str(error)
+    found, wanted = len(writer.items) - 1, items or 1
+    if found < wanted:
+        reasons = f"; {next(iter(skipped.values()))}" if skipped else ""
+        raise UserError(
+            f"{reference}: {max(found, 0)} utterances besides one for training can be used, {wanted} wanted{reasons}"
+        )
+    writer.hide_times()
+    key = Key(test_type, seed, writer.sample_rate, tuple(systems), writer.trials, writer.stimuli)
+    return key, skipped
+
+
+def _usable(
+    reference: Mapping[str, Path], systems: Mapping[str, Mapping[str, Path]], seed: int, skipped: dict[str, str]
+) -> Iterator[tuple[str, dict[str, np.ndarray], int]]:
+    """Yield the items whose clips can be used, in an order drawn by the seed; note the others in ``skipped``."""
+    order = sorted(reference)
+    random.Random(f"{seed} draw").shuffle(order)
+    for item in order:
+        lacking = [name for name, table in systems.items() if item not in table]
+        if lacking:
+            skipped[item] = f"'{item}' is not in the wav.scp of {', '.join(lacking)}: add it there"
+            continue
+        try:
+            clips, rate = read_item(reference[item], {name: table[item] for name, table in systems.items()})
+        except UserError as error:
+            skipped[item] = str(error)
+        else:
+            yield item, clips, rate
+
+
+class _Writer:
+    """Writes the audio of items under random names and notes what they are; the first item is for training.
+
+    Every appearance of a clip is a file of its own, so that a name that comes again gives nothing away.
+    """
+
+    def __init__(self, test: Path, test_type: str, match_loudness: bool) -> None:
+        self.folder, self.type, self.match_loudness = test / "public" / "audio", test_type, match_loudness
+        self.sample_rate = 0
+        self.items: list[str] = []
+        self.trials: dict[str, Trial] = {}
+        self.stimuli: dict[str, Stimulus] = {}
+
+    def add_item(self, item: str, clips: dict[str, np.ndarray], rate: int) -> None:
+        """Write an item's audio and its trials; raises UserError when its rate does not fit."""
+        if self.items and rate != self.sample_rate:
+            raise UserError(f"{item}: {rate} Hz, other items {self.sample_rate} Hz: resample it")
+        if self.type == "mushra" and rate < MIN_RATE_MUSHRA:
+            raise UserError(f"{item}: {rate} Hz; mushra has a 3.5 kHz anchor and needs {MIN_RATE_MUSHRA} Hz: try acr")
+        gains = match_gains(clips, rate, self.match_loudness)
+        clips = {name: wav * np.float32(10 ** (gains[name] / 20)) for name, wav in clips.items()}
+        if self.type == "mushra":
+            edges = {ANCHOR_3500: 3500.0, ANCHOR_7000: 7000.0} if rate >= MIN_RATE_7000 else {ANCHOR_3500: 3500.0}
+            for name, edge in edges.items():
+                clips[name], gains[name] = make_anchor(clips[REFERENCE], edge, rate), gains[REFERENCE]
+
+        def write(*systems: str) -> tuple[str, ...]:
+            return tuple(self._write(item, system, clips[system], gains[system], rate) for system in systems)
+
+        training, self.sample_rate = not self.items, rate
+        self.items.append(item)
+        for trial in self._trials(list(clips)):
+            open_reference = write(REFERENCE)[0] if self.type in ("mushra", "dcr") else None
+            hidden = write(*trial) if self.type == "abx" else ()
+            stimuli = write(*trial)
+            self.trials[secrets.token_hex(8)] = Trial(item, training, stimuli, open_reference, hidden)
+
+    def _trials(self, labels: list[str]) -> list[tuple[str, ...]]:
+        """Return the systems of each trial that an item gets."""
+        systems = [label for label in labels if label != REFERENCE]
+        if self.type == "mushra":
+            return [tuple(labels)]
+        if self.type in ("acr", "dcr"):
+            return [(label,) for label in labels]
+        if self.type == "ab" and len(systems) > 1:
+            return list(itertools.combinations(systems, 2))
+        return [(system, REFERENCE) for system in systems]
+
+    def _write(self, item: str, system: str, wav: np.ndarray, gain_db: float, rate: int) -> str:
+        """Write one clip; return its random name."""
+        name = secrets.token_hex(8)
+        path = self.folder / f"{name}.wav"
+        audio.write(path, wav, rate)
+        self.stimuli[name] = Stimulus(item, system, round(gain_db, 3), files.sha256(path))
+        return name
+
+    def hide_times(self) -> None:
+        """Give all audio the same time, as servers tell it to browsers and it would tell the order of writing."""
+        for path in self.folder.iterdir():
+            with contextlib.suppress(OSError):
+                os.utime(path, (0, 0))

@@ -1,0 +1,150 @@
+// Plays one of several clips at a time.
+//
+// Looping clips run in step from the moment the first is started, all but one of them muted, so a switch goes on at
+// the same place. At a switch the old clip fades out and then the new one fades in, each within 5 ms along a raised
+// cosine; the two never sound together (ITU-R BS.1534-3). The samples of a clip fade at both ends in the same way,
+// so its loop makes no click. Clips that do not loop start at their beginning whenever they are chosen.
+
+export const FADE = 0.005; // seconds
+const LEAD = 0.01; // seconds from a command to what it does, so that the sound card is never ahead of the schedule
+const ENOUGH = 3; // seconds of a loop that must have sounded before it counts as heard
+const STEPS = 32; // of a fade; the browser draws straight lines between them
+
+const rising = Float32Array.from({ length: STEPS + 1 }, (_, i) => (1 - Math.cos((Math.PI * i) / STEPS)) / 2);
+const falling = rising.slice().reverse();
+
+/** Decodes an audio file at a sample rate (Hz) and fades both of its ends. */
+export async function decode(bytes, sampleRate) {
+  const buffer = await new OfflineAudioContext(1, 1, sampleRate).decodeAudioData(bytes);
+  fadeEnds(buffer);
+  return buffer;
+}
+
+/** Multiplies the first and the last 5 ms of a buffer by a raised cosine. */
+export function fadeEnds(buffer) {
+  const samples = buffer.getChannelData(0);
+  const length = Math.min(Math.round(FADE * buffer.sampleRate), samples.length >> 1);
+  for (let i = 0; i < length; i++) {
+    const factor = (1 - Math.cos((Math.PI * i) / length)) / 2;
+    samples[i] *= factor;
+    samples[samples.length - 1 - i] *= factor;
+  }
+}
+
+export class Player {
+  /**
+   * @param {() => BaseAudioContext} openContext called when the first clip is played, after a gesture of the listener
+   * @param {Map<string, AudioBuffer>} clips all as long as each other where they loop
+   * @param {boolean} loop
+   */
+  constructor(openContext, clips, loop) {
+    this.openContext = openContext;
+    this.clips = clips;
+    this.loop = loop;
+    this.current = null; // name of the clip that sounds, or sounded before the pause
+    this.playing = false;
+    this.voices = new Map(); // name -> { source, gain }
+    this.offset = 0; // seconds into the clips at which they start again after a pause
+    this.freeFrom = 0; // time at which the last scheduled fade has ended: curves must not overlap
+    this.heardSeconds = new Map();
+    this.countedTo = 0;
+    this.onchange = () => {};
+  }
+
+  /** Plays a clip: from the start, from where it was paused, or in place of the one that sounds. */
+  play(name) {
+    this.context ??= this.openContext();
+    this.count();
+    let when = Math.max(this.context.currentTime + LEAD, this.freeFrom);
+    if (this.playing && this.loop) {
+      this.fade(this.current, falling, when);
+      this.fade(name, rising, when + FADE);
+      this.freeFrom = when + 2 * FADE;
+    } else {
+      if (this.playing) when = this.close(when);
+      this.open(this.loop ? [...this.clips.keys()] : [name], when);
+      this.fade(name, rising, when);
+      this.freeFrom = when + FADE;
+    }
+    this.current = name;
+    this.playing = true;
+    this.countedTo = this.freeFrom;
+    this.onchange();
+  }
+
+  /** Fades out; a looping clip goes on from here when it is played again. */
+  pause() {
+    if (!this.playing) return;
+    this.count();
+    const when = Math.max(this.context.currentTime + LEAD, this.freeFrom);
+    if (this.loop) this.offset = this.positionAt(when);
+    this.freeFrom = this.close(when);
+    this.playing = false;
+    this.onchange();
+  }
+
+  /** Seconds into the clip. */
+  get position() {
+    return this.playing ? this.positionAt(this.context.currentTime) : this.offset;
+  }
+
+  /** Whether a clip has been heard: all of it in one go, or of a loop its length or 3 seconds, also in pieces. */
+  heard(name) {
+    this.count();
+    const whole = this.clips.get(name).duration - 4 * FADE; // switches take some of it
+    const needed = this.loop ? Math.min(whole, ENOUGH) : whole;
+    return (this.heardSeconds.get(name) ?? 0) >= needed;
+  }
+
+  positionAt(time) {
+    const duration = this.clips.get(this.current).duration;
+    const passed = Math.max(0, time - this.startedAt);
+    return this.loop ? passed % duration : Math.min(passed, duration);
+  }
+
+  // Adds what has sounded since the last call to what was heard. Only a loop may be heard in pieces.
+  count() {
+    if (!this.playing) return;
+    const now = this.context.currentTime;
+    const passed = Math.max(0, now - this.countedTo);
+    const before = this.heardSeconds.get(this.current) ?? 0;
+    this.heardSeconds.set(this.current, this.loop ? before + passed : Math.max(before, this.position));
+    this.countedTo = Math.max(now, this.countedTo);
+  }
+
+  // Starts clips at the same time, muted.
+  open(names, when) {
+    for (const name of names) {
+      const source = new AudioBufferSourceNode(this.context, { buffer: this.clips.get(name), loop: this.loop });
+      const gain = new GainNode(this.context, { gain: 0 });
+      source.connect(gain).connect(this.context.destination);
+      source.start(when, this.offset);
+      const voice = { source, gain };
+      source.onended = () => this.ended(voice);
+      this.voices.set(name, voice);
+    }
+    this.startedAt = when - this.offset;
+  }
+
+  // Fades the current clip out and ends all; returns when it is silent.
+  close(when) {
+    this.fade(this.current, falling, when);
+    for (const { source } of this.voices.values()) source.stop(when + FADE);
+    this.voices.clear();
+    return when + FADE;
+  }
+
+  fade(name, curve, when) {
+    // A curve may end a rounding error after the next begins, which the browser refuses: it is made a little shorter.
+    this.voices.get(name).gain.gain.setValueCurveAtTime(curve, when, FADE * 0.999);
+  }
+
+  // A clip that does not loop has come to its end by itself.
+  ended(voice) {
+    if (this.voices.get(this.current) !== voice) return;
+    this.heardSeconds.set(this.current, this.clips.get(this.current).duration);
+    this.voices.clear();
+    this.playing = false;
+    this.onchange();
+  }
+}
