@@ -315,3 +315,28 @@ def k_weighted_loudness(wav: np.ndarray) -> float:
             y.append(b0 * x[n] + b1 * x[n - 1] + b2 * x[n - 2] - a1 * y[n - 1] - a2 * y[n - 2])
         x = y
     return -0.691 + 10 * math.log10(sum(value * value for value in x) / len(wav))
+
+
+def stft_distance(x: np.ndarray, y: np.ndarray, fft: int, window: int, hop: int, floor: float) -> float:
+    """Spectral convergence and mean log-magnitude difference, a frame and a frequency at a time."""
+    half = window // 2
+    weights = [0.5 - 0.5 * math.cos(2 * math.pi * n / window) for n in range(window)]
+    turns = np.exp(-2j * np.pi * np.outer(np.arange(fft // 2 + 1), np.arange(window)) / fft)
+
+    def magnitudes(wav: np.ndarray) -> np.ndarray:
+        sample = lambda t: wav[t] if 0 <= t < len(wav) else 0.0  # noqa: E731
+        frames = []
+        for centre in range(0, len(wav) + 1, hop):
+            frame = [weights[n] * sample(centre - half + n) for n in range(window)]
+            frames.append(np.maximum(np.abs(turns @ np.array(frame)), floor))
+        return np.array(frames)
+
+    a, b = magnitudes(x), magnitudes(y)
+    return np.linalg.norm(a - b) / np.linalg.norm(a) + np.abs(np.log(a) - np.log(b)).mean()
+
+
+def pitch_errors(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    """Root mean square of ln F0 ratios where both are voiced (not NaN), and the share where only one is."""
+    squares = [math.log(a / b) ** 2 for a, b in pairs if not (math.isnan(a) or math.isnan(b))]
+    wrong = [math.isnan(a) != math.isnan(b) for a, b in pairs]
+    return math.sqrt(sum(squares) / len(squares)) if squares else math.nan, sum(wrong) / len(wrong)

@@ -5,30 +5,39 @@ import numpy as np
 
 
 @numba.njit(cache=True, nogil=True)
-def warped_distance(x: np.ndarray, y: np.ndarray, band: int) -> float:
-    """Mean Euclidean distance along the path through x and y, both (N, d), that has the least sum.
+def warping_path(x: np.ndarray, y: np.ndarray, band: int) -> tuple[np.ndarray, float]:
+    """Return the path (L, 2) through x and y, both (N, d), of least summed Euclidean distance, and its mean distance.
 
-    Steps are (1, 1), (1, 0) and (0, 1), none weighted; among equal sums the first of these wins. The path
-    stays within `band` frames of the diagonal, so memory is O(band) and an hour of audio is no problem.
+    The path holds pairs of frames from (0, 0) to (N - 1, N - 1). Steps are (1, 1), (1, 0) and (0, 1), none weighted;
+    among equal sums the first of these wins. It stays within `band` frames of the diagonal, so that an hour at 10 ms
+    and a band of 0.5 s takes 36 MB.
     """
     num_frames, width = len(x), 2 * band + 1
     # Cell c of row i is frame j = i + c − band of y; the row above is one cell further right.
     above, row = np.full(width + 1, np.inf), np.full(width + 1, np.inf)
-    above_length, row_length = np.zeros(width + 1), np.zeros(width + 1)
+    steps = np.zeros((num_frames, width), dtype=np.uint8)  # 0, 1, 2: as in the list above
     for i in range(num_frames):
         row[:] = np.inf
         for c in range(max(0, band - i), min(width, num_frames - i + band)):
             squares = 0.0
             for d in range(x.shape[1]):
                 squares += (x[i, d] - y[i + c - band, d]) ** 2
-            best, length = above[c], above_length[c]
+            best = above[c]
             if above[c + 1] < best:
-                best, length = above[c + 1], above_length[c + 1]
+                best, steps[i, c] = above[c + 1], 1
             if c > 0 and row[c - 1] < best:
-                best, length = row[c - 1], row_length[c - 1]
+                best, steps[i, c] = row[c - 1], 2
             if i == 0 and c == band:
-                best, length = 0.0, 0.0
-            row[c], row_length[c] = best + np.sqrt(squares), length + 1
+                best = 0.0
+            row[c] = best + np.sqrt(squares)
         above, row = row, above
-        above_length, row_length = row_length, above_length
-    return above[band] / above_length[band]
+    path = np.empty((2 * num_frames, 2), dtype=np.int64)
+    i, c, length = num_frames - 1, band, 0
+    while True:
+        path[length, 0], path[length, 1] = i, i + c - band
+        length += 1
+        if i == 0 and c == band:
+            break
+        step = steps[i, c]
+        i, c = (i if step == 2 else i - 1), (c if step == 0 else c + 1 if step == 1 else c - 1)
+    return path[:length][::-1], above[band] / length

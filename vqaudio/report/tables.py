@@ -35,6 +35,11 @@ AUDIO_SCORES = (
     Score("stoi", "STOI ↑", "its older sibling", "{:.3f}"),
     Score("log_mel_l1", "log-mel distance ↓", "mean absolute difference, nats", "{:.3f}"),
     Score("mcd", "MCD ↓", "mel-cepstral distortion along the best warping, dB", "{:.2f}"),
+    Score("log_f0_rmse", "log-F0 error ↓", "root mean square, ln Hz, where both are voiced", "{:.3f}"),
+    Score("vuv_error", "voicing error ↓", "frames voiced in one only", "{:.1%}"),
+    Score("mr_stft", "STFT distance ↓", "spectra at three resolutions", "{:.3f}"),
+    Score("loudness_difference", "loudness difference ↓", "BS.1770, dB, without sign", "{:.1f}"),
+    Score("pesq", "PESQ ↑", "P.862.2, wide band", "{:.2f}"),
     Score("utterances", "utterances", "", "{:d}"),
 )
 SET_ORDER = ("test_seen", "test_unseen", "dev", "train")

@@ -1,0 +1,55 @@
+"""Fundamental frequency: how far a system's melody and voicing are from the reference's."""
+
+import math
+
+import numpy as np
+
+from vqaudio import audio
+
+RATE, HOP, WINDOW = 16000, 160, 1024  # 10 ms; 64 ms, nearly four periods of the lowest pitch
+LOWEST, HIGHEST = 60.0, 500.0  # Hz
+RESOLUTION = 0.2  # semitones: 0.3 % of error, in a fifth of the time that librosa's 0.1 takes
+
+
+def track(wav: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Turn a wav (T,) into F0 in Hz (N,), N = ceil(T / 10 ms), NaN where it is unvoiced.
+
+    Probabilistic YIN at 16 kHz from 60 to 500 Hz on a grid of 0.2 semitones; windows of 64 ms centred on frames of
+    10 ms, zeros outside.
+
+    Source: Mauch and Dixon 2014, as librosa has it.
+    """
+    import librosa
+
+    wav = audio.resample(wav, sample_rate, RATE)
+    num_frames = -(-len(wav) // HOP)
+    margin = (WINDOW - HOP) // 2
+    padded = np.pad(wav, (margin, num_frames * HOP - len(wav) + margin))
+    f0, voiced, _ = librosa.pyin(
+        padded,
+        fmin=LOWEST,
+        fmax=HIGHEST,
+        sr=RATE,
+        frame_length=WINDOW,
+        hop_length=HOP,
+        resolution=RESOLUTION,
+        center=False,
+        fill_na=np.nan,
+    )
+    return np.where(voiced, f0, np.nan)
+
+
+def pitch_errors(x: np.ndarray, y: np.ndarray, path: np.ndarray) -> tuple[float, float]:
+    """Compare two tracks (N,) along a path (L, 2) of frame pairs.
+
+    Returns:
+        The root mean square difference of ln F0 over the pairs that are voiced in both, NaN when there is none; and
+        the share of pairs of which one is voiced and the other is not.
+
+    """
+    a, b = x[path[:, 0]], y[path[:, 1]]
+    both = ~(np.isnan(a) | np.isnan(b))
+    vuv_error = float((np.isnan(a) != np.isnan(b)).mean())
+    if not both.any():
+        return math.nan, vuv_error
+    return float(np.sqrt(np.square(np.log(a[both] / b[both])).mean())), vuv_error
