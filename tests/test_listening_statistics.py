@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import reference
+from scipy.stats import wilcoxon
 
 from vqaudio.listening.statistics import (
     bootstrap_interval,
@@ -84,7 +85,13 @@ def test_wilcoxon_is_the_share_of_sign_patterns_with_and_without_ties():
 def test_wilcoxon_takes_means_that_differ_in_the_last_bit_for_equal():
     thirds = np.array([0.1 + 0.2, -0.3, 0.3, 0.3])
     assert wilcoxon_p(thirds) == wilcoxon_p(np.array([0.3, -0.3, 0.3, 0.3]))
-    assert wilcoxon_p(np.array([1e-17, -1e-17, 0.0])) == 1.0
+    assert wilcoxon_p(np.array([1e-17, -1e-17, 0.0])) == wilcoxon_p(np.array([0.0, 2.0])) == 1.0
+
+
+@pytest.mark.parametrize("listeners", [12, 16, 17, 40])
+def test_wilcoxon_is_scipy_s_on_either_side_of_the_exact_range(listeners):
+    differences = np.random.default_rng(listeners).normal(0.4, 1, listeners)
+    assert wilcoxon_p(differences) == pytest.approx(wilcoxon(differences).pvalue)
 
 
 def test_sign_flips_of_darwin_s_maize_are_fisher_s():
@@ -97,7 +104,7 @@ def test_random_sign_flips_of_many_listeners_come_close_to_the_normal_limit():
     differences = np.random.default_rng(2).normal(0.3, 1, 40)
     z = differences.sum() / math.sqrt((differences**2).sum())
     p = math.erfc(abs(z) / math.sqrt(2))
-    assert sign_flip_p(differences, seed=0) == pytest.approx(p, abs=0.005)
+    assert sign_flip_p(differences, seed=0) == pytest.approx(p, abs=0.01)
     assert sign_flip_p(differences, seed=0) == sign_flip_p(differences, seed=0)
 
 

@@ -85,7 +85,7 @@ def methods(analysis: dict[str, Any]) -> list[str]:
     tested = f"answer, against {neutral}" if neutral else "difference over the items rated, "
     paragraphs.append(
         f"Pairs: each listener's mean {tested}by the two-sided Wilcoxon signed-rank test and by flipping signs "
-        "(all patterns up to 16 listeners, 65 536 at random beyond); p-values adjusted over pairs by Holm's method. "
+        "(all patterns up to 16 listeners, 10 000 at random beyond); p-values adjusted over pairs by Holm's method. "
         + ("Anchors take no part in tests. " if kind == "mushra" else "")
     )
     if kind == "ab":
