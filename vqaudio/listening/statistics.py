@@ -63,8 +63,8 @@ def wilcoxon_p(differences: Array) -> float:
 def sign_flip_p(differences: Array, seed: int) -> float:
     """Return the two-sided p of the mean of differences (listeners,) when their signs are flipped at random.
 
-    All patterns of signs up to 16 listeners, 10 000 random ones beyond. Source: Fisher, The Design of Experiments (1935),
-    21; the paired form of the permutation test of BS.1534-3, attachment 3, which treats its samples as unpaired.
+    All patterns of signs up to 16 listeners, 10 000 random ones beyond. Source: Fisher, The Design of Experiments
+    (1935), 21; the paired form of the permutation test of BS.1534-3, attachment 3, which takes samples as unpaired.
     """
     from scipy.stats import permutation_test
 
