@@ -65,18 +65,18 @@ async function loadSession() {
   return response.json();
 }
 
-function open(page) {
+async function open(page) {
   const { session, answers } = test;
   const count = session.trials.length;
-  answers.reach(page);
   const next = () => open(page + 1);
   const index = page - BEFORE;
+  answers.reach(page);
+  if (page === 0) showWelcome(test, next);
+  else if (page === 1) await showVolume(test, next);
+  else if (index >= count) showEnd(test);
+  else await showTrial(test, session.trials[index], next);
   showPlace(index, count);
-  if (page === 0) return showWelcome(test, next);
-  if (page === 1) return showVolume(test, next);
-  if (index >= count) return showEnd(test);
-  if (index + 1 < count) test.clips(session.trials[index + 1]).catch(() => {}); // ahead of time
-  return showTrial(test, session.trials[index], next);
+  if (index + 1 < count) test.clips(session.trials[Math.max(0, index + 1)]).catch(() => {}); // ahead of time
 }
 
 function showPlace(index, count) {

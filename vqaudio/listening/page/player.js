@@ -8,6 +8,7 @@
 export const FADE = 0.005; // seconds
 const LEAD = 0.01; // seconds from a command to what it does, so that the sound card is never ahead of the schedule
 const ENOUGH = 3; // seconds of a loop that must have sounded before it counts as heard
+const QUANTUM = 128; // samples that browsers render at a time
 const STEPS = 32; // of a fade; the browser draws straight lines between them
 
 const rising = Float32Array.from({ length: STEPS + 1 }, (_, i) => (1 - Math.cos((Math.PI * i) / STEPS)) / 2);
@@ -45,7 +46,7 @@ export class Player {
     this.playing = false;
     this.voices = new Map(); // name -> { source, gain }
     this.offset = 0; // seconds into the clips at which they start again after a pause
-    this.freeFrom = 0; // time at which the last scheduled fade has ended: curves must not overlap
+    this.freeFrom = 0; // time from which fades may be scheduled, after the last one
     this.heardSeconds = new Map();
     this.countedTo = 0;
     this.onchange = () => {};
@@ -59,12 +60,10 @@ export class Player {
     if (this.playing && this.loop) {
       this.fade(this.current, falling, when);
       this.fade(name, rising, when + FADE);
-      this.freeFrom = when + 2 * FADE;
     } else {
       if (this.playing) when = this.close(when);
       this.open(this.loop ? [...this.clips.keys()] : [name], when);
       this.fade(name, rising, when);
-      this.freeFrom = when + FADE;
     }
     this.current = name;
     this.playing = true;
@@ -78,7 +77,7 @@ export class Player {
     this.count();
     const when = Math.max(this.context.currentTime + LEAD, this.freeFrom);
     if (this.loop) this.offset = this.positionAt(when);
-    this.freeFrom = this.close(when);
+    this.close(when);
     this.playing = false;
     this.onchange();
   }
@@ -134,9 +133,11 @@ export class Player {
     return when + FADE;
   }
 
+  // Browsers refuse curves that overlap, and Chromium plays a curve wrongly that begins in the quantum in which
+  // another one of the same gain ended. So the next fade keeps its distance, however fast the listener switches.
   fade(name, curve, when) {
-    // A curve may end a rounding error after the next begins, which the browser refuses: it is made a little shorter.
-    this.voices.get(name).gain.gain.setValueCurveAtTime(curve, when, FADE * 0.999);
+    this.voices.get(name).gain.gain.setValueCurveAtTime(curve, when, FADE);
+    this.freeFrom = when + FADE + QUANTUM / this.context.sampleRate;
   }
 
   // A clip that does not loop has come to its end by itself.
