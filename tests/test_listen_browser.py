@@ -120,7 +120,6 @@ def test_every_type_goes_from_link_to_end_by_keyboard_and_sqlite_holds_what_was_
     network(driver)
     with serving(test) as port:
         listener = Listener(driver, links(test, port)[0])
-        assert axe_violations(driver) == []
         listener.begin()
         assert listener.place().startswith("Training")
         assert listener.script("return window.audioContexts") == 1
@@ -130,7 +129,6 @@ def test_every_type_goes_from_link_to_end_by_keyboard_and_sqlite_holds_what_was_
         assert listener.missing().startswith("Still to be heard")
         assert listener.place().startswith("Training")
         given = go_through(listener, test_type, random.Random(test_type))
-        assert axe_violations(driver) == []
         listener.wait(listener.saved)
         check_network(driver, port)
     found = answers(test)
@@ -196,7 +194,7 @@ def test_only_the_slider_of_what_is_heard_can_be_moved(driver, tmp_path) -> None
 
 
 def test_a_reload_in_the_middle_goes_on_there_with_what_was_entered(driver, tmp_path) -> None:
-    test = make_test(tmp_path, "mushra", items=2, seconds=SECONDS)
+    test = make_test(tmp_path, "mushra", items=1, seconds=SECONDS)
     rng = random.Random(0)
     with serving(test) as port:
         listener = Listener(driver, links(test, port)[0])
@@ -206,14 +204,14 @@ def test_a_reload_in_the_middle_goes_on_there_with_what_was_entered(driver, tmp_
         given.append(rate(listener, "mushra", rng))
         listener.wait(listener.saved)
         driver.refresh()
-        listener.wait(lambda: listener.place() == "Trial 1 of 2")
+        listener.wait(lambda: listener.place() == "Trial 1 of 1")
         shown = listener.script("return [...document.querySelectorAll('output')].map((output) => output.textContent)")
         assert [int(text) for text in shown] == given[-1]
         listener.hear("R")  # what is rated was heard; the reference is heard again
         listener.wait(lambda: not listener.missing())
         listener.go_on()
-        given += go_through(listener, "mushra", rng)
-        listener.wait(listener.saved)
+        assert "thank you" in listener.heading()
+        assert axe_violations(driver) == []
     assert answers(test)["L001"] == given
 
 
