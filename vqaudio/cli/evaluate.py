@@ -36,6 +36,7 @@ def add_evaluate(subparsers: Any) -> None:
     units.add_argument("--mapping-units", type=Path, help="unit directory to learn the phone of each unit from")
     units.add_argument("--mapping-alignment", type=Path, metavar="CTM", help="phone times of --mapping-units")
     units.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
+    _add_robustness(group)
     audio = command(
         group,
         "audio",
@@ -47,6 +48,26 @@ def add_evaluate(subparsers: Any) -> None:
     audio.add_argument("--system", type=Path, required=True, metavar="SCP")
     audio.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="utterances at once")
     audio.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
+
+
+def _add_robustness(group: Any) -> None:
+    robustness = command(
+        group,
+        "robustness",
+        run_evaluate_robustness,
+        "how far units change when level, noise, tempo, pitch or band do",
+        "vqaudio evaluate robustness --model exp/vctk --data data/test",
+    )
+    robustness.add_argument("--model", type=Path, required=True, metavar="EXP", help="model directory")
+    robustness.add_argument("--data", type=Path, required=True, metavar="DIR", help="data directory")
+    robustness.add_argument("--gain", type=float, default=-10.0, metavar="DB")
+    robustness.add_argument("--noise", type=float, default=20.0, metavar="DB", help="signal-to-noise ratio")
+    robustness.add_argument("--tempo", type=float, default=1.1, help="speed; 1.1 is 10 %% faster")
+    robustness.add_argument("--pitch", type=float, default=1.0, metavar="SEMITONES")
+    robustness.add_argument("--resampling", type=float, default=8000.0, metavar="HZ", help="rate to go through")
+    robustness.add_argument("--seed", type=int, default=0, help="of the noise")
+    robustness.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="utterances at once")
+    robustness.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
 
 
 def run_evaluate_units(args: argparse.Namespace) -> None:
@@ -62,6 +83,14 @@ def run_evaluate_units(args: argparse.Namespace) -> None:
         mapping_alignment=args.mapping_alignment,
     )
     _print_scores(scores, args.json)
+
+
+def run_evaluate_robustness(args: argparse.Namespace) -> None:
+    """Score the units of changed speech against those of the original."""
+    from vqaudio.metrics.robustness import Changes, evaluate
+
+    changes = Changes(args.gain, args.noise, args.tempo, args.pitch, args.resampling)
+    _print_scores(evaluate(args.model, args.data, changes=changes, jobs=args.jobs, seed=args.seed), args.json)
 
 
 def run_evaluate_audio(args: argparse.Namespace) -> None:

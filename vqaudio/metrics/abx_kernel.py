@@ -3,6 +3,8 @@
 import numba
 import numpy as np
 
+from vqaudio.metrics.dtw import edit_distance
+
 TABLE, FEATURES, IDENTICAL, EDIT = range(4)
 """Where distances come from: a table over symbols, unit vectors, equality of symbols, edits of symbols."""
 
@@ -61,17 +63,6 @@ def warp_row(row: np.ndarray, first: bool, cost: np.ndarray, length: np.ndarray,
 
 
 @numba.njit(cache=True, nogil=True)
-def edit_row(row: np.ndarray, i: int, edits: np.ndarray, N: int) -> None:
-    """Go on by symbol i of x: `row` is 0 where it equals a symbol of y; `edits` (N + 1) are of the prefixes of y."""
-    diagonal = edits[0]
-    edits[0] = i + 1
-    for j in range(N):
-        up = edits[j + 1]
-        edits[j + 1] = min(diagonal + row[j], up + 1, edits[j] + 1)
-        diagonal = up
-
-
-@numba.njit(cache=True, nogil=True)
 def group_distances(
     kind: int,
     x_tokens: np.ndarray,
@@ -82,22 +73,21 @@ def group_distances(
     work: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Write the distances between tokens, rows (start, end) of frames, into `out`; `work` is (3, longest + 1)."""
+    """Write the distances between tokens, rows (start, end) of frames, into `out`; `work` is (3, longest)."""
     cost, length, row = work[0], work[1], work[2]
     for x in range(len(x_tokens)):
         x_start, x_end = x_tokens[x]
         for y in range(len(y_tokens)):
             y_start, y_end = y_tokens[y]
             N = y_end - y_start
-            for j in range(N + 1):
-                cost[j] = j
+            if kind == EDIT:
+                edits = edit_distance(symbols[x_start:x_end], symbols[y_start:y_end])
+                out[x, y] = edits / max(N, x_end - x_start)
+                continue
             for i in range(x_start, x_end):
                 frame_distances(kind, symbols, table, vectors, i, y_start, y_end, row)
-                if kind == EDIT:
-                    edit_row(row, i - x_start, cost, N)
-                else:
-                    warp_row(row, i == x_start, cost, length, N)
-            out[x, y] = cost[N] / max(N, x_end - x_start) if kind == EDIT else cost[N - 1] / length[N - 1]
+                warp_row(row, i == x_start, cost, length, N)
+            out[x, y] = cost[N - 1] / length[N - 1]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -130,7 +120,7 @@ def score_jobs(
         longest = max(longest, tokens[token, 1] - tokens[token, 0])
     for group in range(len(groups)):
         largest = max(largest, groups[group, 1] - groups[group, 0])
-    work = np.zeros((3, longest + 1))
+    work = np.zeros((3, longest))
     to_a, to_b = np.empty((largest, largest)), np.empty((largest, largest))
     for job in range(len(jobs)):
         x, a, place = jobs[job]

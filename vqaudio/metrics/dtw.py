@@ -1,4 +1,4 @@
-"""Dynamic time warping of two sequences of equal length."""
+"""Distances of two sequences by dynamic programming."""
 
 import numba
 import numpy as np
@@ -41,3 +41,16 @@ def warping_path(x: np.ndarray, y: np.ndarray, band: int) -> tuple[np.ndarray, f
         step = steps[i, c]
         i, c = (i if step == 2 else i - 1), (c if step == 0 else c + 1 if step == 1 else c - 1)
     return path[:length][::-1], above[band] / length
+
+
+@numba.njit(cache=True, nogil=True)
+def edit_distance(x: np.ndarray, y: np.ndarray) -> int:
+    """Levenshtein distance of symbols x (n,) and y (m,): insertions, deletions and substitutions count one each."""
+    edits = np.arange(len(y) + 1)  # between the first i symbols of x and the first j of y
+    for i in range(len(x)):
+        diagonal, edits[0] = edits[0], i + 1
+        for j in range(len(y)):
+            above = edits[j + 1]
+            edits[j + 1] = min(diagonal + (x[i] != y[j]), above + 1, edits[j] + 1)
+            diagonal = above
+    return edits[len(y)]
