@@ -1,6 +1,7 @@
 import os
 import platform
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import vqaudio
 from vqaudio.decoder import SILENCE, WaveNet, shift
 from vqaudio.sampling import generate, generate_reference, stream, teacher_forced_logits
 from vqaudio.sampling.packing import Weights
@@ -105,6 +107,35 @@ def test_machines_with_narrower_vectors_sample_the_same(features: str, tmp_path:
     tests = ["plain_twin", "any_company", "teacher_forced"]
     command = [sys.executable, "-m", "pytest", __file__, "-k", " or ".join(tests)]
     subprocess.run(command, check=True, env={**os.environ, **environment})
+
+
+@pytest.mark.slow
+def test_the_cache_sees_changes_of_every_file_and_no_private_option_is_needed(tmp_path: Path) -> None:
+    shutil.copytree(Path(vqaudio.__file__).parent, tmp_path / "vqaudio", ignore=shutil.ignore_patterns("__pycache__"))
+    script = (
+        "import sys; from numba.core.registry import cpu_target\n"
+        "for kind in cpu_target.options.__mro__:\n"
+        "    if '_nrt' in vars(kind) and sys.argv[1:]: del kind._nrt\n"
+        "from test_sampling import *; from vqaudio.sampling.kernel import advance\n"
+        "net = make_net(5); options = dict(hop_length=8, seeds=[1], temperature=1.0)\n"
+        "ours, exact = (f(net, random_conditions(net, [9]), **options)[0] for f in (generate, generate_reference))\n"
+        "assert torch.equal(ours, exact)\n"
+        "print(sum(advance.stats.cache_hits.values()), sum(advance.stats.cache_misses.values()))\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parent)])
+    environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def hits_and_misses(*arguments: str) -> str:
+        command = [sys.executable, "-c", script, *arguments]
+        return subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+        ).stdout
+
+    assert hits_and_misses() == "0 1\n"
+    assert hits_and_misses() == "1 0\n"
+    with (tmp_path / "vqaudio" / "sampling" / "vectors.py").open("a") as file:
+        file.write("# changed\n")
+    assert hits_and_misses("without the option") == "0 1\n"
 
 
 def test_an_error_in_the_progress_report_ends_the_sampling() -> None:

@@ -4,12 +4,16 @@
 A batch of utterances advances in step, so that weights are read once for all of them.
 """
 
+import zlib
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
+from vqaudio.sampling import tiles, vectors
 from vqaudio.sampling.tiles import make_tile
 from vqaudio.sampling.vectors import (
     BLOCK,
@@ -24,8 +28,14 @@ from vqaudio.sampling.vectors import (
     rectify,
 )  # fmt: skip
 
-# Without numba's reference counts, whose atomic instructions cost as much as the arithmetic of a small network.
-_INLINE = {"nogil": True, "error_model": "numpy", "forceinline": True, "_nrt": False}
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
+if hasattr(cpu_target.options, "_nrt"):
+    # Without numba's reference counts, whose atomic instructions cost as much as the arithmetic of a small network.
+    _OPTIONS["_nrt"] = False
+_INLINE = {**_OPTIONS, "forceinline": True}
+
+SOURCES = zlib.crc32(b"".join(Path(module.__file__).read_bytes() for module in (tiles, vectors)))
+"""Numba's cache watches this file only; as a default argument, this number tells it of changes in the others."""
 
 ZERO, ONE = np.float32(0), np.float32(1)
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -251,8 +261,10 @@ def _score(net, work, batch):
     _product(net, 2 * layers + 1, scores, 0, width, net.logit_bias, 0, 0, hidden, 0, net.skip, batch)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def advance(net, work, state, slots, inverse_temperature, hop, conditions, forced, codes, logits):
+@njit(cache=True, **_OPTIONS)
+def advance(
+    net, work, state, slots, inverse_temperature, hop, conditions, forced, codes, logits, sources=SOURCES  # noqa: ARG001
+):  # fmt: skip
     """Sample ``frames * hop`` further samples of every utterance in ``slots``.
 
     ``slots`` (B,) are rows of ``state``; ``conditions`` is (B, frames * C); ``inverse_temperature`` zero asks for the

@@ -2,7 +2,7 @@
 """Tiles of a matrix product as LLVM functions: their sums stay in registers.
 
 A sum over inputs runs in the same order in every tile, so that a result does not depend on how many utterances are
-computed together. numba's cache does not look at this file: after a change here, touch kernel.py.
+computed together.
 """
 
 from llvmlite import ir

@@ -2,8 +2,7 @@
 """Vector operations of the kernel, as LLVM instructions: what a loop in Python leaves to chance stands here.
 
 Every operation works on float32 vectors that fill a register of this machine. Arrays are passed with the flat index at
-which to begin, and sizes are whole vectors. numba's cache does not look at this file: after a change here, touch
-kernel.py.
+which to begin, and sizes are whole vectors.
 """
 
 from contextlib import contextmanager
