@@ -74,9 +74,9 @@ def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[
     return times
 
 
-def matrix_product() -> Callable[[], object]:
-    """Return a float32 product of 1024 x 1024 matrices: the machine's arithmetic limit, see `gflops`."""
-    a, b, out = (torch.randn(1024, 1024) for _ in range(3))
+def matrix_product(dtype: torch.dtype = torch.float32) -> Callable[[], object]:
+    """Return a product of 1024 x 1024 matrices: the machine's arithmetic limit, see `gflops`."""
+    a, b, out = (torch.randn(1024, 1024).to(dtype) for _ in range(3))
     return lambda: torch.mm(a, b, out=out)
 
 
