@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torchaudio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests import reference
 from vqaudio import audio, files
@@ -99,6 +101,22 @@ def test_an_empty_file_and_an_archive_are_not_features(tmp_path):
     for name in ("a.npy", "b.npz"):
         with pytest.raises(UserError, match=rf"{name}: .*numpy\.save"):
             read_features(Utterance("u", tmp_path / name, "s"), "npy", sample_rate=RATE, hop_length=HOP)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 90), st.integers(0, 255)), min_size=1, max_size=3), st.integers(0, 40))
+def test_a_damaged_file_is_features_or_one_line(tmp_path_factory, changes, cut):
+    path = tmp_path_factory.mktemp("damaged") / "a.npy"
+    np.save(path, np.zeros((4, 3), np.float32))
+    content = bytearray(path.read_bytes())
+    for place, value in changes:
+        content[place] = value
+    path.write_bytes(content[: len(content) - cut])
+    try:
+        found = read_features(Utterance("u", path, "s"), "npy", sample_rate=RATE, hop_length=HOP)
+    except UserError as error:
+        found = str(error)
+    assert found.startswith(f"{path}: ") and "\n" not in found if isinstance(found, str) else found.ndim == 2
 
 
 def test_shards_make_the_same_directory(npy, tmp_path):

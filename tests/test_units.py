@@ -123,6 +123,12 @@ def test_a_damaged_unit_directory_is_refused_in_one_line(folder, name, old, new,
     assert "\n" not in str(caught.value)
 
 
+def test_a_bottomless_units_json_is_refused_in_one_line(folder):
+    (folder / "units.json").write_text("[" * 100000)
+    with pytest.raises(UserError, match="not JSON"):
+        read_units(folder)
+
+
 def test_unsorted_keys_are_refused_even_when_all_files_agree(tmp_path):
     write_units(tmp_path, INFO, [("b", codes_of(1)), ("a", codes_of(2))], [])
     with pytest.raises(UserError, match=r"units.txt:2: a stands after b; sort with LC_ALL=C"):

@@ -69,8 +69,9 @@ def _read_npy(path: Path) -> Tensor:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: correct the list") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a .npy file of numbers ({str(error).splitlines()[0]}); {cure}") from None
+    except Exception as error:  # a broken header raises what Python's own parser does
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: not a .npy file of numbers ({reason}); {cure}") from None
     if not isinstance(array, np.ndarray) or array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "fiu":
         found = f"{array.shape} of {array.dtype}" if isinstance(array, np.ndarray) else "an archive"
         raise UserError(f"{path}: holds {found}; {cure}")

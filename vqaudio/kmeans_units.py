@@ -63,9 +63,9 @@ class KMeansUnits:
         """Fit a codebook on features, streamed: neither memory nor time grows with the corpus.
 
         Utterances come in random order until 4 · ``frames`` frames were seen; a uniform sample of those, at most
-        ``frames``, is what k-means++ and Lloyd's iterations work on. It and one copy are in memory:
-        8 · ``frames`` · D bytes (94 MB for MFCC, 1.8 GB for D = 768), and one utterance. MFCC and log-mel are
-        standardised, dimension by dimension; features from files are clustered as they are, as HuBERT's are.
+        ``frames``, is what k-means++ and Lloyd's iterations work on. With what these need it takes 12 · ``frames`` · D
+        bytes (140 MB for MFCC, 2.8 GB for D = 768), beside one utterance. MFCC and log-mel are standardised, dimension
+        by dimension; features from files are clustered as they are, as HuBERT's are.
 
         Args:
             utterances: whose features are read; files that cannot be read are passed over.

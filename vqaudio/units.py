@@ -252,7 +252,7 @@ def read_info(path: Path) -> UnitsInfo:
         values = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: not found; not a (complete) unit directory: run `vqaudio extract`") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error}); {EXTRACT_AGAIN}") from None
     if not isinstance(values, dict) or values.keys() != _FIELDS.keys():
         raise UserError(f"{path}: must be an object with the keys {', '.join(_FIELDS)}; {EXTRACT_AGAIN}")

@@ -33,7 +33,7 @@ def add_kmeans(subparsers: Any) -> None:
     fit.add_argument("--out", type=Path, required=True, metavar="FILE", help="model to write, .safetensors")
     fit.add_argument("--sample-rate", type=count, metavar="HZ", help=f"of the audio; {AUDIO_RATE} unless npy")
     fit.add_argument("--hop-length", type=count, metavar="SAMPLES", help=f"a frame; {AUDIO_HOP} unless npy")
-    fit.add_argument("--frames", type=count, default=300_000, help="to cluster at most: the memory it takes")
+    fit.add_argument("--frames", type=count, default=300_000, help="to cluster at most; 12 bytes each and dimension")
     fit.add_argument("--seed", type=int, default=0)
     apply = command(
         group,
