@@ -47,13 +47,14 @@ case $1 in
   data_prep) make "$last/utt2spk" ;;
   make_splits) for name in train dev test_seen test_unseen; do make "$last/$name/utt2spk"; done ;;
   format_data)
-    for name in train dev test_seen test_unseen; do make "$last/$name/utt2spk" "$last/$name/phones.ctm"; done ;;
+    for name in train dev test_seen test_unseen; do make "$last/$name/"{utt2spk,wav.scp,phones.ctm}; done ;;
   train) exp=${last#exp_dir=\'} exp=${exp%\'}; make "$exp/model.safetensors"; mkdir -p "$exp/state" ;;
   extract) make "$(value --out "$@")/units.json" ;;
   decode) make "$(value --out "$@")/wav.scp" ;;
   collect_scores) make "$2/scores.json" ;;
   report) make "$2/report.html" ;;
   results_row) make "$2/RESULTS.md" ;;
+  listen) make "$(value --out "$@")/private/key.json" ;;
 esac
 """
 
@@ -110,7 +111,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 EVERYTHING = [
     *("corpus", "data_prep", "make_splits", "format_data", "data", "train", "extract", "decode"),
-    *("evaluate", "collect_scores", "report", "results_row"),
+    *("evaluate", "collect_scores", "report", "results_row", "listen"),
 ]
 
 
@@ -135,7 +136,7 @@ def test_help_names_every_option_and_needs_no_environment(recipe: Recipe) -> Non
         (["--speed", "3"], "unknown option: --speed"),
         (["--here", "/tmp"], "unknown option: --here"),
         (["mini"], "unexpected argument: mini"),
-        (["--mini", "true", "--stage", "9"], "from -1 to 8"),
+        (["--mini", "true", "--stage", "10"], "from -1 to 9"),
         (["--mini", "true", "--nj", "0"], "at least 1"),
         (["--mini", "true", "--quantizer", "pq"], "there is no pq; there are gumbel kmeans"),
         (["--mini", "true", "--model", "../x"], "there is no ../x"),
@@ -166,7 +167,7 @@ def test_all_stages_run_in_order_and_are_skipped_the_second_time(recipe: Recipe)
     assert recipe.verbs() == EVERYTHING
     done = recipe.run("--mini", "true")
     assert recipe.verbs() == []
-    assert done.stdout.count("finished before, skipped") == 10
+    assert done.stdout.count("finished before, skipped") == 11
 
 
 def test_everything_is_written_beside_the_script(recipe: Recipe, tmp_path: Path) -> None:
@@ -331,6 +332,36 @@ def test_unseen_speakers_are_decoded_without_a_voice_and_seen_ones_with(recipe: 
     assert "--utt2spk" not in voices["test_unseen"]
     assert voices["test_seen"][-1].endswith("data/mini/test_seen/utt2spk")
     assert voices["test_seen_swap"][-1].endswith("swap_utt2spk")
+
+
+def systems_of(recipe: Recipe) -> dict[str, str]:
+    """The systems of the listening test that the last run built, and whose wav.scp each is."""
+    (call,) = [call for call in recipe.calls() if call[0] == "listen"]
+    given = [call[n + 1] for n, option in enumerate(call) if option == "--system"]
+    exp = str(recipe.folder / "exp")
+    return {name: str(Path(path).relative_to(exp)) for name, path in (text.split("=", 1) for text in given)}
+
+
+def test_the_listening_test_has_the_swap_and_the_other_quantizer_where_it_was_run(recipe: Recipe) -> None:
+    recipe.run("--mini", "true")
+    here = "mini_tiny_kmeans/wav"
+    alone = {"kmeans": f"{here}/test_seen/wav.scp", "kmeans_swap": f"{here}/test_seen_swap/wav.scp"}
+    assert systems_of(recipe) == alone
+    recipe.run("--mini", "true", "--quantizer", "gumbel")
+    assert systems_of(recipe)["kmeans"] == alone["kmeans"]
+    assert set(systems_of(recipe)) == {"gumbel", "gumbel_swap", "kmeans"}
+
+
+def test_an_earlier_listening_test_is_kept(recipe: Recipe) -> None:
+    recipe.run("--mini", "true")
+    answers = recipe.folder / "exp/mini_tiny_kmeans/listen/private/results.sqlite"
+    answers.write_text("answers")
+    recipe.run("--mini", "true", "--quantizer", "gumbel")
+    done = recipe.run("--mini", "true")
+    assert recipe.verbs() == ["listen"]
+    assert "the earlier listening test is in exp/mini_tiny_kmeans/listen-1" in done.stdout
+    assert not answers.exists()
+    assert (recipe.folder / "exp/mini_tiny_kmeans/listen-1/private/results.sqlite").read_text() == "answers"
 
 
 def test_slurm_runs_shards_as_one_array(recipe: Recipe) -> None:

@@ -88,7 +88,7 @@ recipe() { # QUANTIZER
   fi
   exp=$copy/recipes/vctk/exp/smoke_$1
   "$copy/recipes/vctk/run.sh" --mini true --tag "smoke_$1" --quantizer "$1" --train-args "trainer.max_steps=40 trainer.max_seconds=90"
-  for entry in units/test_seen/units.txt units/test_unseen/units.txt wav/test_seen/wav.scp scores.json report.html; do
+  for entry in units/test_seen/units.txt units/test_unseen/units.txt wav/test_seen/wav.scp scores.json report.html listen/private/key.json; do
     [ -s "$exp/$entry" ] || { echo "$exp/$entry is missing or empty"; return 1; }
   done
 }

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 stage=-1
-stop_stage=8
+stop_stage=9
 nj=$(getconf _NPROCESSORS_ONLN)
 mini=false
 vctk_root=
@@ -37,7 +37,7 @@ Options
   --stop-stage N          last stage (default: $stop_stage)
 Stages
   -1 download or synthesise   0 data directory   1 splits   2 format   3 train   4 extract units
-   5 reconstruct from units   6 score            7 report   8 results
+   5 reconstruct from units   6 score            7 report   8 results   9 listening test
 Stages that are finished are skipped; an interrupted one goes on where it stopped. Everything is written beside
 run.sh: downloads/, data/<corpus>/ and exp/<tag>/. cmd.sh says where jobs run (this machine, or Slurm)."
 
@@ -162,4 +162,17 @@ if stage 8 results "results (exp/$tag/RESULTS.md)" "$exp/RESULTS.md" "$command" 
   job "$exp/log/results.log" python "$here/local/results_row.py" "$exp" --command "$command"
   finish
   cat -- "$exp/RESULTS.md"
+fi
+
+if stage 9 listen "listening test (exp/$tag/listen)" "$exp/listen/private/key.json" "$(listening_systems)" \
+  "$(checksum "$package"/listening/*.py "$package"/listening/page/*)"; then
+  set_test_aside
+  systems=()
+  while IFS=$'\t' read -r name scp _; do systems+=(--system "$name=$scp"); done < <(listening_systems)
+  # One utterance is for training; a corpus may have fewer than eight others.
+  items=$(($(wc -l <"$data/test_seen/wav.scp") - 1))
+  job "$exp/log/listen.log" vqaudio listen build --type mushra --reference "$data/test_seen/wav.scp" "${systems[@]}" \
+    --out "$exp/listen" --items "$((items < 8 ? items : 8))"
+  finish
+  say "to run it: vqaudio listen serve $exp/listen"
 fi

@@ -21,7 +21,7 @@ for name in "${options[@]}"; do
 done
 
 for name in stage stop_stage; do
-  [[ ${!name} =~ ^(-1|[0-8])$ ]] || usage_error "--${name//_/-} is ${!name}; it must be from -1 to 8"
+  [[ ${!name} =~ ^(-1|[0-9])$ ]] || usage_error "--${name//_/-} is ${!name}; it must be from -1 to 9"
 done
 [[ $nj =~ ^[1-9][0-9]*$ ]] || usage_error "--nj is $nj; it must be a whole number of at least 1"
 

@@ -88,6 +88,27 @@ set_aside() {
   say "options or data changed: the earlier training is in exp/$tag/before-$number"
 }
 
+# Lines "name <tab> wav.scp" for the listening test: this run, its speaker swap, and the run with the other quantizer,
+# with when it was made, where its tag differs in nothing else.
+listening_systems() {
+  local other other_exp
+  printf '%s\t%s\n' "$quantizer" "$exp/wav/test_seen/wav.scp" "${quantizer}_swap" "$exp/wav/test_seen_swap/wav.scp"
+  if [ "$quantizer" = kmeans ]; then other=gumbel; else other=kmeans; fi
+  other_exp=$here/exp/${tag/%$quantizer/$other}
+  if [ "$other_exp" != "$exp" ] && [ -f "$other_exp/.stamps/stage5" ]; then
+    printf '%s\t%s\t%s\n' "$other" "$other_exp/wav/test_seen/wav.scp" "$(cat -- "$other_exp/.stamps/stage5")"
+  fi
+}
+
+# A listening test may hold answers: an earlier one is kept, and its links stay valid.
+set_test_aside() {
+  local number=1
+  if [ ! -e "$exp/listen" ]; then return; fi
+  while [ -e "$exp/listen-$number" ]; do number=$((number + 1)); done
+  mv -- "$exp/listen" "$exp/listen-$number"
+  say "the systems changed: the earlier listening test is in exp/$tag/listen-$number"
+}
+
 # Jobs to cut an extraction into: several only where they run on several machines.
 number_of_shards() { # UTT2SPK
   local lines
