@@ -2,7 +2,8 @@
 
 Beside FILE, what its format cannot hold is written to FILE.units.json (what the units are), FILE.durations.txt (where
 they were deduplicated) and FILE.failed.txt (where utterances failed), as in a unit directory; reading takes them up
-again. For fairseq, FILE is <name> without .tsv or .km.
+again. For fairseq, FILE is <name> without .tsv or .km. So a unit directory comes back byte by byte. A file of another
+tool comes back with the same names and units, but sorted, and a .tsv without the paths and sample counts of its audio.
 """
 
 import dataclasses
