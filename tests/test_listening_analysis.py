@@ -126,6 +126,7 @@ def test_mean_median_and_differences_are_the_hand_computed_ones():
 def test_a_pair_counts_only_items_of_which_a_listener_rated_both():
     results = scale_panel("acr", listeners=6, items=4)
     extra = [Rating("L00", "only this", "swap", 5.0), Rating("newcomer", "i0", "swap", 5.0)]
+    extra.append(Rating("L00", "only that", "k-means", 5.0))
     figures = analyse(Results("acr", [*results.ratings, *extra], 16000, 11))
     assert pair_of(figures, "k-means", "swap") == pair_of(analyse(results), "k-means", "swap")
     swap = next(system for system in figures["systems"] if system["system"] == "swap")
@@ -203,6 +204,7 @@ def test_undecided_answers_count_half_for_each():
     found = [Rating(f"L{n}", "i", "A", value, "B") for n, value in enumerate([1.0, 0.5, 0.5, 0.5])]
     figures = analyse(Results("ab", found, 16000, 0))
     assert figures["pairs"][0]["mean"] == 0.625
+    assert figures["pairs"][0]["difference"] == 0.125
     strong, weak = figures["strengths"]
     assert strong["strength"] - weak["strength"] == pytest.approx(math.log(3 / 2))  # 2.5 + 0.5 to 1.5 + 0.5
 
