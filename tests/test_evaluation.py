@@ -16,9 +16,10 @@ from vqaudio.metrics.evaluation import evaluate, figures, read_codebook
 from vqaudio.units import UnitsInfo
 
 RATE = 100.0
-OF_SPEAKERS = {"speaker_probe", "speaker_probe_chance", "speaker_probe_speakers", "intervals"}
+COUNTS = {"abx_comparisons_within", "abx_comparisons_across", "speaker_probe_speakers"}
+OF_SPEAKERS = COUNTS | {"speaker_probe", "speaker_probe_chance", "intervals"}
 OF_UNITS = {"abx_units_within", "abx_units_across", "abx_edit_within", "abx_edit_across"}
-OF_CODEWORDS = {"abx_within", "abx_across", "abx_phone_within", "abx_phone_across"}
+OF_CODEWORDS = {f"{name}_{side}" for name in ("abx", "abx_phone") for side in ("within", "across")}
 
 
 def make(groups: int = 1, codebook_size: int = 16) -> tuple[dict, dict, dict]:

@@ -87,7 +87,8 @@ def figures(
     `speakers` also those of `probe.speaker_probe`, `intervals` (name -> bounds of 95 % over speakers, when there are
     two or more), and ABX errors of triphones within and across speakers: `abx_within` and `abx_across` on codewords
     (with a codebook), `abx_units_…` on units that are equal or not, and `abx_edit_…`, the edit distance of merged
-    units; `abx_phone_…` are on the codewords of the phone in the middle alone. See `abx.abx`.
+    units; `abx_phone_…` are on the codewords of the phone in the middle alone. `abx_comparisons_…` counts the triples
+    of triphones. See `abx.abx`, which also compares phones in any context: much more work.
 
     Args:
         units: utt -> codes (G, N), the same G for all.
@@ -129,7 +130,7 @@ def abx_figures(
     frame_rate: float,
     codebook: np.ndarray | None,
 ) -> tuple[dict[str, float], dict[str, Interval]]:
-    """Return the ABX errors that `figures` names, and their intervals over speakers."""
+    """Return the ABX figures that `figures` names, and the intervals of the errors over speakers."""
     errors: dict[str, float] = {}
     intervals: dict[str, Interval] = {}
     lengths = {utt: codes.shape[1] for utt, codes in units.items()}
@@ -139,6 +140,9 @@ def abx_figures(
         tasks = [("triphone", ABX_OF_CODEWORDS | ABX_OF_UNITS), ("phone", ABX_OF_PHONES)]
     for task, distances in tasks:
         cells = make_cells(lengths, alignment, speakers, frame_rate=frame_rate, task=task, seed=0)
+        if task == "triphone":
+            errors["abx_comparisons_within"] = cells.comparisons(cells.within)
+            errors["abx_comparisons_across"] = cells.comparisons(cells.across)
         for name, distance in distances.items():
             frames = make_frames(codes, distance, codebook)
             for side, jobs in (("within", cells.within), ("across", cells.across)):
