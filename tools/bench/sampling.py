@@ -94,7 +94,8 @@ def rows(label: str, sizes: dict[str, int], frames: int, rounds: int) -> list[li
         found[-1] += [f"{per_second(limit)[0] / 1000:.1f}, {name}", f"{100 * limit.over(ours):.0f} %"]
     alone, twin = rate((1, "float32"), samples), rate("twin", HOP)
     found.append([label, "PyTorch twin", 1, f"{1 / twin.median / 1000:.2f}", f"{1 / twin.median / RATE:.2f}"])
-    found[-1] += ["", f"{twin.over(alone):.0f} × slower than ours"]
+    reading = twin.over(rate(("read", "float32"), reads))
+    found[-1] += ["", f"{twin.over(alone):.0f} × slower than ours, {reading:.0f} × than reading the weights"]
     if "two" in times:
         # CPU time tells what two free cores would give; on a busy machine wall time tells how busy it is.
         together, eight = rate("two", 16 * samples), rate((8, "float32"), 8 * samples)
