@@ -87,6 +87,7 @@ def test_a_panel_with_known_qualities_is_recovered():
     best = pair_of(figures, "k-means", "gumbel")
     assert best["difference"] == pytest.approx(8, abs=2)
     assert best["difference_low95"] < 8 < best["difference_high95"]
+    assert any(sentence.startswith("k-means is better than gumbel (by") for sentence in findings(figures))
     assert all(pair["wilcoxon_p_holm"] < 0.01 and pair["sign_flip_p_holm"] < 0.01 for pair in figures["pairs"])
 
 
@@ -191,6 +192,7 @@ def test_ab_answers_give_back_the_strengths_they_were_drawn_with():
     assert pair["mean"] == pytest.approx(1 / (1 + math.exp(-1.8)), abs=0.06)
     assert pair["wilcoxon_p_holm"] < 0.001
     assert pair["votes"] == 240
+    assert any(sentence.startswith("k-means is preferred to gumbel (") for sentence in findings(figures))
 
 
 def test_a_system_that_always_wins_is_strong_but_not_infinitely():
