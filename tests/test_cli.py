@@ -75,6 +75,11 @@ def test_help_imports_nothing_heavy() -> None:
         (["extract", "--model", "x", "--out", "y", "--jobs", "0", "a.wav"], "at least 1"),
         (["decode", "--model", "x", "--units", "u", "--out", "y", "--speaker", "a", "--utt2spk", "b"], "not allowed"),
         (["extract", "--model", "x", "--out", "y", "--device", "tpu", "a.wav"], "invalid choice"),
+        (["listen", "serve", "test", "--port", "70000"], "from 0 to 65535"),
+        (
+            ["listen", "build", "--type", "acr", "--reference", "a", "--system", "b", "--out", "c"],
+            "must be NAME=wav.scp",
+        ),
         (["nonsense"], "invalid choice"),
     ],
 )

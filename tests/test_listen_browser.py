@@ -128,8 +128,12 @@ def test_every_type_goes_from_link_to_end_by_keyboard_and_sqlite_holds_what_was_
         listener.press("n")  # refused: nothing has been heard
         assert listener.missing().startswith("Still to be heard")
         assert listener.place().startswith("Training")
+        if test_type in ("dcr", "ccr"):
+            listener.press("a" if test_type == "dcr" else "b")  # refused, too: the other one comes first
+            assert "first" in listener.text("#status")
         given = go_through(listener, test_type, random.Random(test_type))
         listener.wait(listener.saved)
+        assert "All your answers are saved" in listener.text(".lead")
         check_network(driver, port)
     found = answers(test)
     assert found["L001"] == given
@@ -238,6 +242,30 @@ def test_two_listeners_at_once_do_not_mix(driver, tmp_path) -> None:
         driver.switch_to.window(first_window)
     found = answers(test)
     assert [found["L001"], found["L002"]] == [given for _, _, given in people]
+
+
+def test_two_windows_of_one_listener_lose_nothing(driver, tmp_path) -> None:
+    test = make_test(tmp_path, "acr", items=1, seconds=SECONDS)
+    first_window = driver.current_window_handle
+    with serving(test) as port:
+        link = links(test, port)[0]
+        one = Listener(driver, link)
+        one.begin()
+        driver.switch_to.new_window("tab")
+        two = Listener(driver, link)
+        two.wait(two.letters)
+        two.hear("A")
+        two.press("2", "3")
+        two.wait(two.saved)
+        driver.close()
+        driver.switch_to.window(first_window)
+        one.hear("A")
+        one.press("4", "5")  # under numbers that the other window has used
+        one.wait(one.saved)
+    assert answers(test)["L001"][0] == [5]
+    with Store(test) as store:
+        saved = store.connection.execute("SELECT value FROM events ORDER BY seq").fetchall()
+    assert saved == [(2,), (3,), (4,), (5,)]
 
 
 def test_answers_given_without_a_connection_arrive_later(driver, tmp_path) -> None:

@@ -144,7 +144,8 @@ def test_utterances_that_cannot_be_used_are_left_out_with_their_reason(tmp_path)
     noise = 0.1 * np.random.default_rng(1).standard_normal(2 * RATE)
     folder = tmp_path / "audio" / SYSTEMS[0]
     audio.write(folder / "utterance0.wav", noise[: round(0.75 * RATE)], RATE)
-    audio.write(folder / "utterance1.wav", np.clip(noise[: round(0.6 * RATE)] * 50, -1, 1), RATE)
+    loud = np.clip(noise[: round(0.6 * RATE)] * 50, -1, 1)
+    audio.write(tmp_path / "audio/reference/utterance1.wav", loud, RATE)
     audio.write(folder / "utterance2.wav", noise[: round(0.6 * 8000)], 8000)
     import soundfile
 
@@ -171,6 +172,19 @@ def test_utterances_that_cannot_be_used_are_left_out_with_their_reason(tmp_path)
     for utt in reasons:  # those that the draw met
         assert expected[utt] in reasons[utt]
     assert {s.item for s in read_key(tmp_path / "test").stimuli.values()} == {f"utterance{n}" for n in (9, 10, 11)}
+
+
+def test_a_clipped_system_stays_in_and_is_told(tmp_path, capsys) -> None:
+    write_scps(tmp_path, 4)
+    for number in range(4):
+        path = tmp_path / "audio" / SYSTEMS[0] / f"utterance{number}.wav"
+        wav, rate = audio.read(path)
+        wav[100 : 105 if number else 102] = 1.0  # two samples in a row are no clipping
+        audio.write(path, wav, rate)
+    assert run_build(tmp_path, "--match-loudness") == 0
+    assert capsys.readouterr().err == "secretkmeans: 3 of its 4 clips are clipped; listeners will hear it\n"
+    runs = {(s.system, s.item): s.clipped for s in read_key(tmp_path / "test").stimuli.values() if s.clipped}
+    assert runs == {(SYSTEMS[0], f"utterance{number}"): 5 for number in (1, 2, 3)}
 
 
 def test_a_clip_of_almost_the_length_of_its_reference_is_cut_or_filled(tmp_path) -> None:
@@ -211,6 +225,19 @@ def test_a_rate_without_room_for_the_anchor_is_refused_for_mushra(tmp_path, caps
     assert run_build(tmp_path, test_type="mushra") == 2
     assert "needs 10000 Hz" in capsys.readouterr().err
     assert run_build(tmp_path, test_type="acr") == 0
+
+
+def test_fewer_items_than_the_standard_asks_for_are_said(tmp_path, capsys) -> None:
+    write_scps(tmp_path, 7)
+    assert run_build(tmp_path, test_type="mushra", items=4) == 0
+    assert "4 items: BS.1534-3 asks for at least 5 with 2 systems" in capsys.readouterr().err
+    (tmp_path / "test").rename(tmp_path / "before")
+    assert run_build(tmp_path, test_type="mushra", items=5) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_key_is_for_its_owner_alone(tmp_path) -> None:
+    assert make_test(tmp_path, "acr").joinpath("private").stat().st_mode & 0o077 == 0
 
 
 def test_a_test_that_is_there_is_never_overwritten(tmp_path, capsys) -> None:

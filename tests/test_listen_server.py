@@ -312,8 +312,13 @@ def test_an_address_that_is_taken_is_one_line(tmp_path, capsys) -> None:
         assert main(["listen", "serve", str(test), "--port", str(taken.getsockname()[1])]) == 2
     error = capsys.readouterr().err
     assert "Address already in use; choose another" in error
-    assert main(["listen", "serve", str(test), "--host", "0.0.0.0"]) == 2
-    assert "give --url too" in capsys.readouterr().err
+    for host, message in (
+        ("0.0.0.0", "give --url too"),
+        ("::1", "give an IPv4 address"),
+        ("no.such.host.invalid", "no.such"),
+    ):
+        assert main(["listen", "serve", str(test), "--host", host]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_second_server_for_the_same_test_is_refused(tmp_path, capsys) -> None:

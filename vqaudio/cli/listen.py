@@ -25,7 +25,7 @@ def add_listen(subparsers: Any) -> None:
     )
     serve.add_argument("test", type=Path, metavar="TEST")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine only)")
-    serve.add_argument("--port", type=int, default=8000)
+    serve.add_argument("--port", type=port, default=8000, help="0 takes a free one (default: 8000)")
     serve.add_argument("--url", help="address that listeners open, behind a proxy or with --host 0.0.0.0")
     links = command(
         group,
@@ -79,6 +79,13 @@ def _add_build(group: Any) -> None:
     build.add_argument("--seed", type=int, help="of the choice and of all orders (default: drawn, and kept in the key)")
     build.add_argument("--listeners", type=count, default=20, help="links to make; listen links --add makes more")
     build.add_argument("--match-loudness", action="store_true", help="give every clip the loudness of its reference")
+
+
+def port(text: str) -> int:
+    """Read a port number."""
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 to 65535")
+    return int(text)
 
 
 def system(text: str) -> tuple[str, Path]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import os
 import random
 import re
@@ -16,7 +17,7 @@ import numpy as np
 from vqaudio import audio, files
 from vqaudio.errors import UserError
 from vqaudio.listening.anchors import MIN_RATE_7000, make_anchor
-from vqaudio.listening.clips import match_gains, read_item, read_wav_scp
+from vqaudio.listening.clips import clipped_run, match_gains, read_item, read_wav_scp
 from vqaudio.listening.key import ANCHOR_3500, ANCHOR_7000, REFERENCE, RESERVED, Key, Stimulus, Trial, write_key
 from vqaudio.listening.links import add_listeners
 
@@ -54,23 +55,41 @@ def build(
     seed = secrets.randbelow(1 << 31) if seed is None else seed
     partial = test.with_name(f".partial-{secrets.token_hex(8)}")
     try:
-        (partial / "private").mkdir(parents=True)
         (partial / "public" / "audio").mkdir(parents=True)
+        (partial / "private").mkdir(mode=0o700)  # on a shared machine, the key is not for other users
         key, skipped = _fill(partial, test_type, reference, systems, items, seed, match_loudness)
         write_key(partial, key)
         files.atomic_write(partial / "private" / "skipped.tsv", "".join(f"{a}\t{b}\n" for a, b in skipped.items()))
-        copy_page(partial / "public")
+        _copy_page(partial / "public")
         add_listeners(partial, listeners)
         partial.rename(test)
     except OSError as error:
         raise UserError(f"{test}: cannot be written ({error.strerror}): check the folder and the disk") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    if test_type == "mushra":
+        _warn_of_few_items(len({trial.item for trial in key.trials.values()}) - 1, len(systems))
+    _warn_of_clipping(key)
     if skipped:
         print(f"{len(skipped)} utterances left out; {test}/private/skipped.tsv says why", file=sys.stderr)
 
 
-def copy_page(public: Path) -> None:
+def _warn_of_few_items(items: int, systems: int) -> None:
+    """Say when a test falls short of BS.1534-3, which asks for 5 excerpts and for 1.5 times as many as systems."""
+    least = max(5, math.ceil(1.5 * systems))
+    if items < least:
+        print(f"{items} items: BS.1534-3 asks for at least {least} with {systems} systems", file=sys.stderr)
+
+
+def _warn_of_clipping(key: Key) -> None:
+    """Say which systems are clipped."""
+    for system in key.systems:
+        clips = [stimulus for stimulus in key.stimuli.values() if stimulus.system == system]
+        if count := sum(stimulus.clipped > 0 for stimulus in clips):
+            print(f"{system}: {count} of its {len(clips)} clips are clipped; listeners will hear it", file=sys.stderr)
+
+
+def _copy_page(public: Path) -> None:
     """Copy the page into the folder that browsers see."""
     for source in (Path(__file__).parent / "page").iterdir():
         shutil.copyfile(source, public / source.name)
@@ -146,6 +165,7 @@ class _Writer:
         self.folder, self.type, self.match_loudness = test / "public" / "audio", test_type, match_loudness
         self.sample_rate = 0
         self.items: list[str] = []
+        self.clipped: dict[str, int] = {}  # of the item at hand, by system
         self.trials: dict[str, Trial] = {}
         self.stimuli: dict[str, Stimulus] = {}
 
@@ -155,6 +175,7 @@ class _Writer:
             raise UserError(f"{item}: {rate} Hz, other items {self.sample_rate} Hz: resample it")
         if self.type == "mushra" and rate < MIN_RATE_MUSHRA:
             raise UserError(f"{item}: {rate} Hz; mushra has a 3.5 kHz anchor and needs {MIN_RATE_MUSHRA} Hz: try acr")
+        self.clipped = {name: clipped_run(wav) for name, wav in clips.items()}
         gains = match_gains(clips, rate, self.match_loudness)
         clips = {name: wav * np.float32(10 ** (gains[name] / 20)) for name, wav in clips.items()}
         if self.type == "mushra":
@@ -189,7 +210,7 @@ class _Writer:
         name = secrets.token_hex(8)
         path = self.folder / f"{name}.wav"
         audio.write(path, wav, rate)
-        self.stimuli[name] = Stimulus(item, system, round(gain_db, 3), files.sha256(path))
+        self.stimuli[name] = Stimulus(item, system, round(gain_db, 3), files.sha256(path), self.clipped.get(system, 0))
         return name
 
     def hide_times(self) -> None:

@@ -40,13 +40,16 @@ def read_wav_scp(path: Path) -> dict[str, Path]:
 def read_item(reference: Path, systems: Mapping[str, Path]) -> tuple[dict[str, np.ndarray], int]:
     """Return the wavs (T,) of an item by system, the reference under ``reference``, and their rate in Hz.
 
-    Clips are cut or filled with zeros to the length of the reference.
+    Clips are cut or filled with zeros to the length of the reference. A reference must not be clipped; a system may be,
+    for that is part of how it sounds: leaving such items out would favour it.
 
     Raises:
         UserError: a clip cannot be used; says which and why.
 
     """
     wav, rate = read_clip(reference)
+    if run := clipped_run(wav):
+        raise UserError(f"{reference}: clipped: {run} samples in a row at full scale: take the recording before that")
     seconds = len(wav) / rate
     if not MIN_SECONDS <= seconds <= MAX_SECONDS:
         raise UserError(f"{reference}: lasts {seconds:.2f} s; a stimulus lasts {MIN_SECONDS:g} to {MAX_SECONDS:g} s")
@@ -65,7 +68,7 @@ def read_item(reference: Path, systems: Mapping[str, Path]) -> tuple[dict[str, n
 
 
 def read_clip(path: Path) -> tuple[np.ndarray, int]:
-    """Return wav (T,) and rate of an audio file of one channel that is neither clipped nor silent.
+    """Return wav (T,) and rate of an audio file of one channel that is not silent.
 
     Raises:
         UserError: it is, or cannot be read.
@@ -75,8 +78,6 @@ def read_clip(path: Path) -> tuple[np.ndarray, int]:
     if channels != 1:
         raise UserError(f"{path}: {channels} channels; make one of them")
     wav, rate = audio.read(path)
-    if run := _longest_run(np.abs(wav) >= FULL_SCALE, CLIPPED_RUN):
-        raise UserError(f"{path}: clipped: {run} samples in a row at full scale: write it again with less gain")
     if not wav.any():
         raise UserError(f"{path}: silent: every sample is zero: write it again")
     return wav, rate
@@ -96,8 +97,9 @@ def match_gains(clips: Mapping[str, np.ndarray], rate: int, match_loudness: bool
     return gains
 
 
-def _longest_run(flags: np.ndarray, least: int) -> int:
-    """Return the length of the longest run of True, 0 when it is shorter than ``least``."""
+def clipped_run(wav: np.ndarray) -> int:
+    """Return how many samples in a row stand at full scale, 0 for fewer than CLIPPED_RUN."""
+    flags = np.abs(wav) >= FULL_SCALE
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     longest = int((edges[1::2] - edges[::2]).max(initial=0))
-    return longest if longest >= least else 0
+    return longest if longest >= CLIPPED_RUN else 0

@@ -23,12 +23,16 @@ is better); in ``abx`` −1 says that X is the first and 1 that X is the second.
 
 @dataclass(frozen=True)
 class Stimulus:
-    """One audio file under a random name: what it is, and the gain (dB) that was applied to its samples."""
+    """One audio file under a random name: what it is, and the gain (dB) that was applied to its samples.
+
+    ``clipped`` is the longest run of samples at full scale, 0 where the clip is not clipped.
+    """
 
     item: str
     system: str
     gain_db: float
     sha256: str
+    clipped: int = 0
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def serve(test: Path, *, host: str, port: int, url: str | None) -> None:
 
     """
     read_key(test)
-    if host in ("0.0.0.0", "::") and url is None:  # noqa: S104
+    if host == "0.0.0.0" and url is None:  # noqa: S104
         raise UserError(
             f"--host {host}: give --url too, the address that listeners will open, e.g. http://{socket.gethostname()}:8000"
         )
@@ -184,8 +184,9 @@ class _Headers:
 
 def listening_socket(host: str, port: int) -> socket.socket:
     """Return a socket that accepts connections, so that links are printed only when they work."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    if ":" in host:
+        raise UserError(f"--host {host}: give an IPv4 address or a name; a proxy can offer the test by IPv6")
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))

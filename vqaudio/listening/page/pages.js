@@ -92,10 +92,19 @@ export function showEnd({ session, answers }) {
       element("p", {}, link),
     );
   } else {
-    children.push(
-      element("p", { className: "lead" }, "Your answers are on their way; the top of the page says when all are saved."),
-      element("p", {}, "Then you may close this window."),
-    );
+    const lead = element("p", { className: "lead", role: "status" });
+    const tell = () => {
+      lead.textContent = answers.saved
+        ? "All your answers are saved. You may close this window."
+        : "Your last answers are being sent. Please wait a moment.";
+    };
+    const before = answers.onstate;
+    answers.onstate = (state) => {
+      before(state);
+      tell();
+    };
+    tell();
+    children.push(lead);
   }
   show(...children);
 }

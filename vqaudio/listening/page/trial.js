@@ -32,6 +32,7 @@ class Trial {
     if (trial.reference) this.letters.set("R", trial.reference);
     trial.stimuli.forEach((name, i) => this.letters.set(String.fromCharCode(65 + i), name));
     if (trial.x) this.letters.set("X", trial.x);
+    [this.first] = this.letters.values();
     this.rated = this.type === "abx" ? [trial.x] : ["ccr", "ab"].includes(this.type) ? [trial.stimuli[1]] : trial.stimuli;
     this.sliders = new Map(); // name -> { row, slider, output }
     this.buttons = new Map(); // name -> button
@@ -157,14 +158,23 @@ class Trial {
 
   // A click on what is playing pauses it.
   choose(name) {
+    if (this.tooEarly(name)) {
+      say(`Please listen to ${this.wordsFor(this.first)} first`);
+      return true;
+    }
     if (this.player.playing && this.player.current === name) this.player.pause();
     else this.player.play(name);
     return this.announce();
   }
 
+  // In DCR and CCR what is compared with comes first (ITU-T P.800).
+  tooEarly(name) {
+    return !this.player.loop && name !== this.first && !this.resumed && !this.player.heard(this.first);
+  }
+
   toggle() {
     if (this.player.playing) this.player.pause();
-    else this.player.play(this.player.current ?? this.letters.values().next().value);
+    else this.player.play(this.player.current ?? this.first);
     return this.announce();
   }
 
@@ -193,13 +203,17 @@ class Trial {
     return true;
   }
 
+  // Whether the answer of a choice was given before: then all was heard, too.
+  get resumed() {
+    return this.type !== "mushra" && this.answers.value(this.trial.id, this.rated[0]) !== undefined;
+  }
+
   // What is still to be done before the next page, in words; "" when nothing is.
   lacking() {
     const list = (names) => names.map((name) => this.wordsFor(name)).join(", ");
     // What was rated before the window was closed was heard then.
     const done = (name) => this.answers.value(this.trial.id, name) !== undefined;
-    const resumed = this.type !== "mushra" && done(this.rated[0]);
-    const unheard = [...this.letters.values()].filter((name) => !resumed && !done(name) && !this.player.heard(name));
+    const unheard = [...this.letters.values()].filter((name) => !this.resumed && !done(name) && !this.player.heard(name));
     if (unheard.length) return `Still to be heard: ${list(unheard)}`;
     const unrated = this.rated.filter((name) => !done(name));
     if (!unrated.length) return "";
@@ -223,6 +237,7 @@ class Trial {
     const lacking = this.lacking();
     if (this.missing.textContent !== lacking) this.missing.textContent = lacking;
     this.nextButton.setAttribute("aria-disabled", Boolean(lacking));
+    for (const [name, button] of this.buttons) button.setAttribute("aria-disabled", this.tooEarly(name));
     if (this.fieldset) this.fieldset.disabled = lacking.startsWith("Still to be heard");
   }
 
