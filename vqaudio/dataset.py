@@ -1,6 +1,7 @@
 """Training segments out of a data directory: any step's batch can be made without those before it."""
 
 import contextlib
+import math
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -12,22 +13,37 @@ import torch
 from torch import Tensor
 
 from vqaudio import audio, datadir
+from vqaudio.datadir import Utterance
 from vqaudio.errors import UserError
+from vqaudio.features import mfcc
 
 UNKNOWN_SPEAKER = "<unknown>"
 """Index 0 of every speaker list: the voice for speakers the model has not seen, trained by speaker dropout."""
 
 
 class Batch(NamedTuple):
-    """``padded`` (B, left + N * hop_length + right), ``speaker`` (B,), ``mask`` (B, N): frames inside recordings."""
+    """Segments of N frames.
+
+    ``padded`` (B, left + N * hop_length + right), ``speaker`` (B,), ``mask`` (B, N): frames inside recordings;
+    ``mfcc`` (B, N, 39): `vqaudio.features.mfcc` with zero mean and unit variance over the utterance.
+    """
 
     padded: Tensor
     speaker: Tensor
     mask: Tensor
+    mfcc: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """Move all three tensors."""
+        """Move all tensors."""
         return Batch(*(x.to(device, non_blocking=True) for x in self))
+
+
+class Level(NamedTuple):
+    """What is measured once on a whole utterance: its gain, and mean and standard deviation (39,) of its MFCC."""
+
+    gain: float
+    mfcc_mean: Tensor
+    mfcc_std: Tensor
 
 
 class SegmentDataset:
@@ -57,7 +73,7 @@ class SegmentDataset:
         self.sample_rate, self.level_db = sample_rate, level_db
         self.hop_length, self.left, self.right = hop_length, left, right
         self.speaker_dropout, self.seed = speaker_dropout, seed
-        self.gains: dict[str, float] = {}
+        self.levels: dict[str, Level] = {}
         self.durations = np.array([u.end - u.start if u.end else audio.info(u.path).duration for u in self.utterances])
         self.weights = np.cumsum(self.durations) / self.durations.sum()
 
@@ -66,49 +82,68 @@ class SegmentDataset:
         """Seconds of speech in the data directory."""
         return float(self.durations.sum())
 
-    def batch(self, step: int, *, size: int, frames: int, stream: int = 0) -> Batch:
+    def batch(self, step: int, *, size: int, frames: int, speed: float, stream: int = 0) -> Batch:
         """Return the batch of ``size`` segments of ``frames`` frames that belongs to ``step``.
 
-        ``stream`` tells apart the processes of a distributed run, and other uses of the same step.
+        Each segment is played faster or slower by a factor of up to ``1 + speed``, which moves pitch and formants to
+        another speaker's; its MFCC stay those of the utterance as it is. ``stream`` tells apart the processes of a
+        distributed run, and other uses of the same step.
         """
         random = np.random.default_rng([self.seed, stream, step])
         rows = np.searchsorted(self.weights, random.random(size), side="right").clip(max=len(self.weights) - 1)
-        items = [self._segment(int(row), frames, random.random(), random.random()) for row in rows]
-        return self._collate(items)
+        items = []
+        for row in rows:
+            where, drop, faster = random.random(), random.random(), random.uniform(-1, 1)
+            items.append(self._segment(int(row), frames, where, drop, (1 + speed) ** faster))
+        return _collate(items)
 
     def whole(self, index: int, frames: int) -> Batch:
         """Return the first ``frames`` frames of an utterance as a batch of one, for validation."""
-        return self._collate([self._segment(index, frames, 0.0, 1.0)])
+        return _collate([self._segment(index, frames, 0.0, 1.0, 1.0)])
 
-    def _segment(self, row: int, frames: int, where: float, drop: float) -> tuple[np.ndarray, int, np.ndarray]:
+    def _segment(self, row: int, frames: int, where: float, drop: float, speed: float) -> Batch:
         """Cut ``frames`` frames at the share ``where`` of the room there is; zeros stand outside the utterance."""
-        utterance = self.utterances[row]
+        utterance, hop = self.utterances[row], self.hop_length
         total = round(float(self.durations[row]) * self.sample_rate)
-        first = int(where * max(0, total - frames * self.hop_length + 1)) - self.left
-        last = first + self.left + frames * self.hop_length + self.right
-        wav = self._read(row, max(0, first), min(last, total))
-        padded = np.zeros(last - first, dtype=np.float32)
-        begin = max(0, -first)
-        wav = wav[: len(padded) - begin]
-        padded[begin : begin + len(wav)] = wav
-        mask = np.arange(frames) * self.hop_length + first + self.left < total
-        known = self.speakers.get(utterance.speaker, 0)
-        return padded, 0 if drop < self.speaker_dropout else known, mask
+        level = self._level(utterance)
+        first = int(where * max(0, total - speed * frames * hop + 1))
+        # The audio as it is, from a whole number of hops before the segment, so that frames of MFCC start with it.
+        lead = math.ceil(self.left * speed / hop)
+        length = (lead + 1) * hop + math.ceil(speed * (frames * hop + self.right))
+        audible = np.zeros(length, dtype=np.float32)
+        begin = max(0, lead * hop - first)
+        wav = self._read(utterance, max(0, first - lead * hop), min(first - lead * hop + length, total))
+        audible[begin : begin + len(wav)] = wav[: length - begin] * level.gain
+        centres = lead + speed * (np.arange(frames) + 0.5) - 0.5  # in frames of MFCC
+        target = mfcc(torch.from_numpy(audible), sample_rate=self.sample_rate, hop_length=hop)[np.rint(centres)]
+        padded = audible[lead * hop - self.left : lead * hop + frames * hop + self.right]
+        if speed != 1:
+            times = lead * hop + speed * np.arange(-self.left, frames * hop + self.right)
+            padded = np.interp(times, np.arange(length), audible).astype(np.float32)
+        mask = torch.from_numpy(first + speed * np.arange(frames) * hop < total)
+        speaker = 0 if drop < self.speaker_dropout else self.speakers.get(utterance.speaker, 0)
+        return Batch(torch.from_numpy(padded), torch.tensor(speaker), mask, (target - level.mfcc_mean) / level.mfcc_std)
 
-    def _read(self, row: int, first: int, last: int) -> np.ndarray:
-        """Read samples ``first`` to ``last`` of an utterance, scaled."""
-        utterance = self.utterances[row]
-        if utterance.utt not in self.gains:  # the gain belongs to the utterance, not to the segment
-            wav, _ = audio.read(utterance.path, self.sample_rate, start=utterance.start, end=utterance.end)
-            self.gains[utterance.utt] = audio.level_gain(wav, self.level_db)
+    def _read(self, utterance: Utterance, first: int, last: int) -> np.ndarray:
+        """Read samples ``first`` to ``last`` of an utterance."""
         start = utterance.start + first / self.sample_rate
         end = utterance.start + last / self.sample_rate
-        wav, _ = audio.read(utterance.path, self.sample_rate, start=start, end=end)
-        return wav * self.gains[utterance.utt]
+        return audio.read(utterance.path, self.sample_rate, start=start, end=end)[0]
 
-    def _collate(self, items: list[tuple[np.ndarray, int, np.ndarray]]) -> Batch:
-        padded, speaker, mask = zip(*items, strict=True)
-        return Batch(torch.from_numpy(np.stack(padded)), torch.tensor(speaker), torch.from_numpy(np.stack(mask)))
+    def _level(self, utterance: Utterance) -> Level:
+        """Measure an utterance, once: neither its gain nor its normalisation depends on the segment."""
+        if utterance.utt not in self.levels:
+            wav, _ = audio.read(utterance.path, self.sample_rate, start=utterance.start, end=utterance.end)
+            gain = audio.level_gain(wav, self.level_db)
+            frames = mfcc(torch.from_numpy(wav * gain), sample_rate=self.sample_rate, hop_length=self.hop_length)
+            std, mean = torch.std_mean(frames, dim=0, correction=0)
+            self.levels[utterance.utt] = Level(gain, mean, std.clamp_min(1e-2))
+        return self.levels[utterance.utt]
+
+
+def _collate(segments: list[Batch]) -> Batch:
+    """Stack segments without a batch axis."""
+    return Batch(*(torch.stack(parts) for parts in zip(*segments, strict=True)))
 
 
 def speaker_list(data: Path) -> list[str]:

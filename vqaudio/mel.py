@@ -1,10 +1,10 @@
-"""Log-mel spectra at the frame rate of the units, and the head that predicts them in training."""
+"""Log-mel spectra at the frame rate of the units."""
 
 import functools
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 FLOOR = 1e-5
 """Mel magnitudes below this count as silence."""
@@ -31,17 +31,3 @@ def log_mel(wav: Tensor, *, sample_rate: int, hop_length: int, bins: int) -> Ten
     spectrum = torch.stft(padded, fft_size, hop_length, window=window, center=False, return_complex=True).abs()
     filters = _mel_filters(sample_rate, fft_size, bins).to(wav.device)
     return (spectrum.transpose(1, 2) @ filters).clamp_min(FLOOR).log().transpose(1, 2)
-
-
-class MelHead(nn.Module):
-    """A linear map from the condition (B, C, N) to log-mel (B, bins, N); used in training only."""
-
-    def __init__(self, channels: int, bins: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels)
-        self.linear = nn.Linear(channels, bins)
-        nn.init.constant_(self.linear.bias, -5.0)  # about the mean of log-mel speech
-
-    def forward(self, condition: Tensor) -> Tensor:
-        """Predict log-mel (B, bins, N) from the condition (B, C, N)."""
-        return self.linear(self.norm(condition.transpose(1, 2))).transpose(1, 2)

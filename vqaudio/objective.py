@@ -1,4 +1,4 @@
-"""What training minimises: quantizer losses, the L1 of log-mel, and the WaveNet's negative log likelihood."""
+"""What training minimises: quantizer losses, what the heads predict, and the WaveNet's negative log likelihood."""
 
 from typing import TYPE_CHECKING
 
@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from vqaudio.audio import de_emphasis, mu_law_decode, mu_law_encode, pre_emphasis
 from vqaudio.dataset import Batch
 from vqaudio.decoder import shift
+from vqaudio.heads import MelHead, MfccHead
 from vqaudio.likelihood import negative_log_likelihood
-from vqaudio.mel import MelHead, log_mel
+from vqaudio.mel import log_mel
 from vqaudio.model import Latents, VQAutoencoder
 from vqaudio.sampling import generate
 
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
 
 
 class Objective(nn.Module):
-    """Losses of a batch: quantizer losses and mel L1 in both phases, the WaveNet's NLL in the joint one."""
+    """Losses of a batch: quantizer losses, MFCC and log-mel in both phases, the WaveNet's NLL in the joint one.
 
-    def __init__(self, model: VQAutoencoder, head: MelHead, cfg: "DictConfig") -> None:
+    The heads are thrown away after training: `MfccHead` makes units tell phones, `MelHead` makes them tell the sound.
+    """
+
+    def __init__(self, model: VQAutoencoder, cfg: "DictConfig") -> None:
         super().__init__()
-        self.model, self.head, self.cfg = model, head, cfg
+        self.model, self.cfg = model, cfg
+        self.mel_head = MelHead(cfg.model.conditioner.channels, cfg.trainer.mel_bins)
+        self.mfcc_head = MfccHead(cfg.model.latent_dim, cfg.trainer.mfcc_coefficients, cfg.trainer.mfcc_frames)
 
     def forward(self, batch: Batch, temperature: float, joint: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the weighted losses, to be summed, and the quantizer's statistics."""
@@ -30,6 +36,7 @@ class Objective(nn.Module):
         latents = model(batch.padded, batch.speaker, temperature=temperature, jitter=cfg.jitter, mask=batch.mask)
         wav = batch.padded[:, model.encoder.left : batch.padded.shape[1] - model.encoder.right]
         losses = dict(latents.quantized.losses)
+        losses["mfcc"] = cfg.mfcc_weight * self.mfcc_loss(latents, batch)
         losses["mel"] = cfg.mel_weight * self.mel_loss(wav, latents, batch.mask)
         if joint:
             losses["nll"] = self.nll(wav, latents, batch.mask)
@@ -42,18 +49,24 @@ class Objective(nn.Module):
         wav = batch.padded[:1, model.encoder.left : batch.padded.shape[1] - model.encoder.right]
         hop = model.encoder.hop_length
         target = log_mel(wav, sample_rate=data.sample_rate, hop_length=hop, bins=self.cfg.trainer.mel_bins)
-        image = torch.cat([target[0].flip(0), self.head(latents.condition)[0].float().flip(0)])
+        image = torch.cat([target[0].flip(0), self.mel_head(latents.condition)[0].float().flip(0)])
         if not joint:
             return image, None
         levels = generate(model.decoder, [latents.condition[0]], hop_length=hop, seeds=[0])[0]
         sampled = de_emphasis(mu_law_decode(levels, model.decoder.levels).numpy(), data.pre_emphasis)
         return image, torch.from_numpy(sampled)
 
+    def mfcc_loss(self, latents: Latents, batch: Batch) -> Tensor:
+        """Return the squared error of the MFCC predicted from single codewords, over the frames inside recordings."""
+        predicted = self.mfcc_head(latents.quantized.z_q).float()
+        error = (predicted - self.mfcc_head.window(batch.mfcc)).square().mean((2, 3))
+        return (error * batch.mask).sum() / batch.mask.sum()
+
     def mel_loss(self, wav: Tensor, latents: Latents, mask: Tensor) -> Tensor:
         """Return the L1 between predicted and true log-mel over the frames inside recordings."""
         hop = self.model.encoder.hop_length
         target = log_mel(wav, sample_rate=self.cfg.data.sample_rate, hop_length=hop, bins=self.cfg.trainer.mel_bins)
-        error = (self.head(latents.condition).float() - target).abs().mean(1)
+        error = (self.mel_head(latents.condition).float() - target).abs().mean(1)
         return (error * mask).sum() / mask.sum()
 
     def nll(self, wav: Tensor, latents: Latents, mask: Tensor) -> Tensor:

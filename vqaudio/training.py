@@ -1,6 +1,6 @@
 """The training loop: one pass from top to bottom, in two phases.
 
-The codebook phase trains the encoder, the quantizer and a mel head, which gives the codes a meaning soon; the
+The codebook phase trains the encoder, the quantizer and two heads, which give the codes a meaning soon; the
 joint phase adds the WaveNet. Progress, a share from 0 to 1 of the steps or of the seconds, whichever is further along,
 drives the learning rate, the temperature and the phases.
 """
@@ -21,7 +21,6 @@ from vqaudio import checkpoint, parallel
 from vqaudio.dataset import Batch, SegmentDataset, prefetch, speaker_list
 from vqaudio.errors import JobError
 from vqaudio.jobs import locked
-from vqaudio.mel import MelHead
 from vqaudio.model import build_model
 from vqaudio.objective import Objective
 from vqaudio.tracking import Tracker, WeightAverage
@@ -59,9 +58,8 @@ class Run:
         self.precision = precision(cfg.trainer.precision, self.device)
         speakers = speaker_list(Path(cfg.data.train))
         torch.manual_seed(cfg.seed)
-        self.model = build_model(cfg, len(speakers)).to(self.device)
-        self.head = MelHead(cfg.model.conditioner.channels, cfg.trainer.mel_bins).to(self.device)
-        self.net = Objective(self.model, self.head, cfg)
+        self.model = build_model(cfg, len(speakers))
+        self.net = Objective(self.model, cfg).to(self.device)
         self.average = WeightAverage(self.net, cfg.trainer.ema_decay)
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=cfg.trainer.lr, betas=(0.9, 0.99), weight_decay=cfg.trainer.weight_decay
@@ -105,7 +103,7 @@ class Run:
         while (progress := self.progress()) < 1:
             if self.enter_phase(progress) or batches is None:
                 spec = cfg.joint_phase if self.phase == "joint" else cfg.codebook_phase
-                batches = self.batches(spec.segments, spec.frames)
+                batches = self.batches(spec.segments, spec.frames, spec.speed)
             batch = next(batches).to(self.device)
             temperature = self.temperature(progress)
             for group in self.optimizer.param_groups:
@@ -180,17 +178,18 @@ class Run:
         spec, model = self.cfg.trainer.codebook_phase, self.model
         latents: list[Tensor] = []
         for i in range(math.ceil(INITIALISATION_FRAMES / (spec.segments * spec.frames))):
-            batch = self.data.batch(i, size=spec.segments, frames=spec.frames, stream=1_000_000).to(self.device)
+            batch = self.data.batch(i, size=spec.segments, frames=spec.frames, speed=0.0, stream=1_000_000)
+            batch = batch.to(self.device)
             z = model.encoder.frames(batch.padded)
             latents.append(z.transpose(1, 2)[batch.mask])
         generator = torch.Generator(self.device).manual_seed(self.cfg.seed)
         model.quantizer.initialise(torch.cat(latents), generator)
         parallel.broadcast(model.quantizer.state_dict().values())
 
-    def batches(self, segments: int, frames: int) -> Iterator[Batch]:
+    def batches(self, segments: int, frames: int, speed: float) -> Iterator[Batch]:
         """Read batches ahead, from the current step on."""
         return prefetch(
-            lambda step: self.data.batch(step, size=segments, frames=frames, stream=self.world.rank),
+            lambda step: self.data.batch(step, size=segments, frames=frames, speed=speed, stream=self.world.rank),
             self.step,
         )
 

@@ -1,0 +1,44 @@
+"""What is predicted at frame rate during training, and thrown away after it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class MfccHead(nn.Module):
+    """A linear map from one codeword to the normalised MFCC of its frame and of frames around it.
+
+    MFCC normalised over the utterance say little about voice and microphone, and a window of them says more about the
+    phone than one frame does: a codebook that is to predict them from a single codeword spends its codes on phones.
+    """
+
+    def __init__(self, latent_dim: int, coefficients: int, frames: Sequence[int]) -> None:
+        super().__init__()
+        self.coefficients, self.frames = coefficients, list(frames)
+        self.linear = nn.Linear(latent_dim, coefficients * len(self.frames))
+
+    def forward(self, z_q: Tensor) -> Tensor:
+        """Predict (B, N, frames, coefficients) from ``z_q`` (B, D, N)."""
+        return self.linear(z_q.transpose(1, 2)).unflatten(2, (len(self.frames), self.coefficients))
+
+    def window(self, features: Tensor) -> Tensor:
+        """Gather what is to be predicted: (B, N, 39) to (B, N, frames, coefficients); the ends repeat."""
+        N = features.shape[1]
+        offsets = torch.tensor(self.frames, device=features.device)
+        index = (torch.arange(N, device=features.device).unsqueeze(1) + offsets).clamp(0, N - 1)
+        return features[:, index, : self.coefficients]
+
+
+class MelHead(nn.Module):
+    """A linear map from the condition (B, C, N) to log-mel (B, bins, N); used in training only."""
+
+    def __init__(self, channels: int, bins: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.linear = nn.Linear(channels, bins)
+        nn.init.constant_(self.linear.bias, -5.0)  # about the mean of log-mel speech
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Predict log-mel (B, bins, N) from the condition (B, C, N)."""
+        return self.linear(self.norm(condition.transpose(1, 2))).transpose(1, 2)
