@@ -28,7 +28,9 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.cfg = model, cfg
         self.mel_head = MelHead(cfg.model.conditioner.channels, cfg.trainer.mel_bins)
-        self.mfcc_head = MfccHead(cfg.model.latent_dim, cfg.trainer.mfcc_coefficients, cfg.trainer.mfcc_frames)
+        frame_rate = cfg.data.sample_rate / model.encoder.hop_length
+        frames = [round(seconds * frame_rate) for seconds in cfg.trainer.mfcc_offsets]
+        self.mfcc_head = MfccHead(cfg.model.latent_dim, cfg.trainer.mfcc_coefficients, frames)
 
     def forward(self, batch: Batch, temperature: float, joint: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the weighted losses, to be summed, and the quantizer's statistics."""
