@@ -21,12 +21,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    utterances = [
-        Utterance(path.stem, path.absolute(), path.stem.split("-")[0])
-        for path in sorted(args.folder.rglob("*.flac"), key=lambda path: path.stem)
-    ]
-    if not utterances:
-        raise UserError(f"{args.folder}: no .flac file in it or below it")
+    utterances = read_librispeech(args.folder)
     texts = read_texts(args.folder)
     args.out.mkdir(parents=True, exist_ok=True)
     text = {utterance.utt: texts[utterance.utt] for utterance in utterances if utterance.utt in texts}
@@ -34,6 +29,17 @@ def main() -> None:
     if (args.folder / "phones.ctm").is_file():
         shutil.copyfile(args.folder / "phones.ctm", args.out / "phones.ctm")
     print(f"{args.out}: {len(utterances)} utterances, {len(text)} with text")
+
+
+def read_librispeech(folder: Path) -> list[Utterance]:
+    """Return the utterances in a folder or below it."""
+    utterances = [
+        Utterance(path.stem, path.absolute(), path.stem.split("-")[0])
+        for path in sorted(folder.rglob("*.flac"), key=lambda path: path.stem)
+    ]
+    if not utterances:
+        raise UserError(f"{folder}: no .flac file in it or below it")
+    return utterances
 
 
 def read_texts(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Stage 8: a row of figures, with the command that made them, appended to EXP/RESULTS.md."""
+"""Stage 8: a row of figures, with the command that made them, and tables of the units, appended to EXP/RESULTS.md."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from script import run
+from unit_table import unit_table
 
 from vqaudio.checkpoint import load_config
 from vqaudio.files import atomic_write
@@ -30,9 +31,23 @@ def main() -> None:
     scores = json.loads((args.exp / "scores.json").read_text(encoding="utf-8"))
     path = args.exp / "RESULTS.md"
     earlier = path.read_text(encoding="utf-8") if path.is_file() else HEADER
-    line = row(args.exp, scores, args.command)
-    if not earlier.endswith(line):
-        atomic_write(path, earlier + line)
+    entry = row(args.exp, scores, args.command) + tables(scores)
+    if not earlier.endswith(entry):
+        atomic_write(path, earlier + (HEADER if earlier and not earlier.endswith(HEADER) else "") + entry)
+
+
+def tables(scores: dict[str, Any]) -> str:
+    """Return a table for each test set that has phones: the units beside both baselines."""
+    text = ""
+    for test in TESTS:
+        if test in scores["baseline"]:
+            rows = {
+                "these": scores["units"][test],
+                "k-means on MFCC": scores["baseline"][test],
+                "k-means on log-mel": scores["baseline_log_mel"][test],
+            }
+            text += f"\n{test}\n\n{unit_table(rows)}"
+    return text + "\n"
 
 
 def row(exp: Path, scores: dict[str, Any], command: str) -> str:

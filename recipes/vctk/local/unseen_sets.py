@@ -1,0 +1,56 @@
+"""Make data directories with wholly unseen test speakers from two corpora that have phone times.
+
+OUT/train and OUT/dev hold the other speakers of both, OUT/test_librispeech the speakers --librispeech-speakers, and
+OUT/test_vctk every fifth speaker of the corpus in VCTK's layout, in the order of their ids.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from librispeech_data import read_librispeech
+from script import run
+
+from vqaudio import datadir
+from vqaudio.corpora import vctk
+from vqaudio.datadir import Phone, Utterance
+
+DEV_SHARE = 40  # one in so many training utterances
+
+
+def main() -> None:
+    """Write the four data directories."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vctk-root", type=Path, required=True)
+    parser.add_argument("--vctk-alignment", type=Path, required=True, help="phone times (CTM)")
+    parser.add_argument("--librispeech", type=Path, required=True, help="folder of .flac files and phones.ctm")
+    parser.add_argument("--librispeech-speakers", nargs="+", required=True, metavar="ID")
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    vctk_utterances = sorted(vctk.read(args.vctk_root).utterances, key=lambda u: u.utt)
+    librispeech = read_librispeech(args.librispeech)
+    unseen = set(sorted({u.speaker for u in vctk_utterances})[::5])
+    seen = [u for u in vctk_utterances if u.speaker not in unseen]
+    seen += [u for u in librispeech if u.speaker not in args.librispeech_speakers]
+    phones = {**datadir.read_ctm(args.vctk_alignment), **datadir.read_ctm(args.librispeech / "phones.ctm")}
+    dev = seen[::DEV_SHARE]
+    sets = {
+        "train": [u for u in seen if u not in dev],
+        "dev": dev,
+        "test_librispeech": [u for u in librispeech if u.speaker in args.librispeech_speakers and u.utt in phones],
+        "test_vctk": [u for u in vctk_utterances if u.speaker in unseen and u.utt in phones],
+    }
+    for name, utterances in sets.items():
+        write_set(args.out / name, utterances, phones)
+
+
+def write_set(folder: Path, utterances: list[Utterance], phones: Mapping[str, list[Phone]]) -> None:
+    """Write one data directory and say what it holds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    datadir.write_utterances(folder, utterances)
+    datadir.write_ctm(folder / "phones.ctm", {u.utt: phones[u.utt] for u in utterances if u.utt in phones})
+    print(f"{folder}: {len(utterances)} utterances of {len({u.speaker for u in utterances})} speakers")
+
+
+if __name__ == "__main__":
+    run(main)
