@@ -14,6 +14,7 @@ from reference import k_weighted_loudness
 from vqaudio import audio, datadir, files
 from vqaudio.cli import main
 from vqaudio.listening.anchors import anchor_filter, loudness, make_anchor
+from vqaudio.listening.clips import match_gains
 from vqaudio.listening.key import read_key
 from vqaudio.listening.sessions import balanced_order, make_session
 from vqaudio.listening.store import Store
@@ -137,6 +138,23 @@ def test_loudness_is_matched_to_the_reference_and_the_gains_are_kept(tmp_path) -
         if stimulus.system == SYSTEMS[0]:
             assert stimulus.gain_db == pytest.approx(-20 * math.log10(0.3), abs=1.0)
     assert all(max(values) - min(values) < 0.05 for values in levels.values())
+
+
+def test_where_a_gain_would_clip_the_whole_item_comes_down(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    peaky = 0.01 * rng.standard_normal(RATE)
+    peaky[100] = 0.5
+    clips = {
+        "reference": 0.2 * rng.standard_normal(RATE),
+        "peaky": peaky,
+        "anchor_3500": 0.1 * rng.standard_normal(RATE),
+    }
+    gains = match_gains(clips, RATE, True)
+    scaled = {name: wav * 10 ** (gains[name] / 20) for name, wav in clips.items()}
+    assert max(np.abs(wav).max() for wav in scaled.values()) == pytest.approx(1.0)
+    assert loudness(scaled["peaky"], RATE) == pytest.approx(loudness(scaled["reference"], RATE))
+    assert gains["anchor_3500"] == gains["reference"] < -10
+    assert set(match_gains(clips, RATE, False).values()) == {0.0}
 
 
 def test_utterances_that_cannot_be_used_are_left_out_with_their_reason(tmp_path) -> None:

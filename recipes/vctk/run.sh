@@ -165,7 +165,7 @@ if stage 8 results "results (exp/$tag/RESULTS.md)" "$exp/RESULTS.md" "$command" 
 fi
 
 if stage 9 listen "listening test (exp/$tag/listen)" "$exp/listen/private/key.json" "$(listening_systems)" \
-  "$(checksum "$package"/listening/*.py "$package"/listening/page/*)"; then
+  "$(checksum "$package"/listening/{anchors,build,clips}.py)"; then
   set_test_aside
   systems=()
   while IFS=$'\t' read -r name scp _; do systems+=(--system "$name=$scp"); done < <(listening_systems)

@@ -176,12 +176,11 @@ class _Writer:
         if self.type == "mushra" and rate < MIN_RATE_MUSHRA:
             raise UserError(f"{item}: {rate} Hz; mushra has a 3.5 kHz anchor and needs {MIN_RATE_MUSHRA} Hz: try acr")
         self.clipped = {name: clipped_run(wav) for name, wav in clips.items()}
-        gains = match_gains(clips, rate, self.match_loudness)
-        clips = {name: wav * np.float32(10 ** (gains[name] / 20)) for name, wav in clips.items()}
         if self.type == "mushra":
             edges = {ANCHOR_3500: 3500.0, ANCHOR_7000: 7000.0} if rate >= MIN_RATE_7000 else {ANCHOR_3500: 3500.0}
-            for name, edge in edges.items():
-                clips[name], gains[name] = make_anchor(clips[REFERENCE], edge, rate), gains[REFERENCE]
+            clips = clips | {name: make_anchor(clips[REFERENCE], edge, rate) for name, edge in edges.items()}
+        gains = match_gains(clips, rate, self.match_loudness)
+        clips = {name: wav * np.float32(10 ** (gains[name] / 20)) for name, wav in clips.items()}
 
         def write(*systems: str) -> tuple[str, ...]:
             return tuple(self._write(item, system, clips[system], gains[system], rate) for system in systems)

@@ -11,6 +11,7 @@ from vqaudio.datadir import read_table
 from vqaudio.datadir.tables import PIPE_CURE, is_pipe
 from vqaudio.errors import UserError
 from vqaudio.listening.anchors import loudness
+from vqaudio.listening.key import REFERENCE, RESERVED
 
 MAX_DIFFERENCE = 0.1
 """Seconds by which a clip may be shorter or longer than its reference: decoders speak whole frames."""
@@ -53,7 +54,7 @@ def read_item(reference: Path, systems: Mapping[str, Path]) -> tuple[dict[str, n
     seconds = len(wav) / rate
     if not MIN_SECONDS <= seconds <= MAX_SECONDS:
         raise UserError(f"{reference}: lasts {seconds:.2f} s; a stimulus lasts {MIN_SECONDS:g} to {MAX_SECONDS:g} s")
-    clips = {"reference": wav}
+    clips = {REFERENCE: wav}
     for name, path in systems.items():
         clip, its_rate = read_clip(path)
         if its_rate != rate:
@@ -84,17 +85,16 @@ def read_clip(path: Path) -> tuple[np.ndarray, int]:
 
 
 def match_gains(clips: Mapping[str, np.ndarray], rate: int, match_loudness: bool) -> dict[str, float]:
-    """Return the gain (dB) of each clip of an item: to the loudness of the reference, or 0.
+    """Return the gain (dB) of each clip of an item: to the loudness of the reference, or 0, as for the anchors.
 
-    Where a clip would pass full scale, all of the item come down together, so that they stay equally loud.
+    Where a clip would pass full scale, all of the item come down together, so that they keep their relation.
     """
     gains = dict.fromkeys(clips, 0.0)
     if match_loudness:
-        level = loudness(clips["reference"], rate)
-        gains = {name: level - loudness(wav, rate) for name, wav in clips.items()}
-        peak = max(20 * math.log10(np.abs(wav).max()) + gains[name] for name, wav in clips.items())
-        gains = {name: gain - max(0.0, peak) for name, gain in gains.items()}
-    return gains
+        level = loudness(clips[REFERENCE], rate)
+        gains |= {name: level - loudness(wav, rate) for name, wav in clips.items() if name not in RESERVED}
+    peak = max(20 * math.log10(np.abs(wav).max()) + gains[name] for name, wav in clips.items())
+    return {name: gain - max(0.0, peak) for name, gain in gains.items()}
 
 
 def clipped_run(wav: np.ndarray) -> int:

@@ -24,7 +24,7 @@ export function showWelcome({ session }, next) {
         (text) => element("li", {}, text),
       ),
     ),
-    element("p", { className: "hint" }, "Neither your name nor anything else about you is asked for or stored."),
+    element("p", { className: "hint" }, "Only your answers and their times are stored. Your name is not asked for."),
     nextButton("Begin", next),
   );
   listenToKeys((key) => {
