@@ -2,125 +2,27 @@ import base64
 import io
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from omegaconf import OmegaConf
-from tiny_model import save_tiny_model
+from finished_run import CODES, RATE, UTTS, Page, finished_run
 
-from vqaudio import audio, datadir
+from vqaudio import audio
 from vqaudio.checkpoint import load_model
-from vqaudio.datadir import Utterance
 from vqaudio.errors import UserError
 from vqaudio.report import build_report, describe
 from vqaudio.report.charts import Series, line_chart, thinned, ticks, usage_chart
 from vqaudio.report.facts import read_metrics
 from vqaudio.report.run import Run
-from vqaudio.report.samples import SHOWN, choose, code_colours
-from vqaudio.unit_writer import write_units
-from vqaudio.units import UnitsInfo
-
-RATE, HOP, CODES = 8000, 80, 16
-UTTS = [f"p225_{number:03d}" for number in range(1, 7)]
-VOID = {"meta", "img", "br", "line", "circle", "path", "polyline"}
-
-
-class Page(HTMLParser):
-    """Reads a page strictly: every element closed in turn; collects text, classes and sources."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.sources: list[str] = []
-        self.classes: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-        self.text = " ".join(self.words)
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        self.classes += (attributes.get("class") or "").split()
-        self.sources += [value for name, value in attrs if name in ("src", "href", "poster", "srcset")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style" and data.strip():
-            self.words.append(data.strip())
-
-
-def speech(seed: int, seconds: float = 0.6) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(int(seconds * RATE))).astype(np.float32)
-
-
-def write_set(folder: Path, utts: list[str], seed: int) -> dict[str, str]:
-    folder.mkdir(parents=True)
-    paths = {}
-    for number, utt in enumerate(utts):
-        audio.write(folder / f"{utt}.wav", speech(seed + number), RATE)
-        paths[utt] = str(folder / f"{utt}.wav")
-    return paths
-
-
-def write_metrics(exp: Path) -> None:
-    lines = []
-    for step in range(50, 1050, 50):
-        phase = "codebook" if step < 400 else "joint"
-        line = {"step": step, "seconds": step / 10, "phase": phase, "train/mel": 2 / step**0.5, "temperature": 1.0}
-        lines.append(line | {"codebook/perplexity": 12.0, "codebook/usage": 0.9})
-        if phase == "joint":
-            lines[-1]["train/nll"] = 5 - step / 500
-        if step % 250 == 0:
-            lines.append({"step": step, "seconds": step / 10, "phase": phase, "valid/mel": 0.5, "valid/usage": 0.8})
-    (exp / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def write_scores(exp: Path) -> None:
-    units = {"pnmi": 0.61, "phone_purity": 0.5, "usage": 0.75, "perplexity": 9.0, "bitrate_entropy": 312.0}
-    per_utterance = {utt: {"estoi": number / 10, "stoi": None} for number, utt in enumerate(UTTS)}
-    scores = {
-        "units": {"test_seen": units},
-        "audio": {"test_seen": {"estoi": 0.437, "mcd": None, "utterances": 6, "per_utterance": per_utterance}},
-        "baseline": {"test_seen": {**units, "pnmi": 0.42}},
-        "seconds": {"train": 100, "score": 7},
-    }
-    (exp / "scores.json").write_text(json.dumps(scores))
+from vqaudio.report.samples import SHOWN, choose
 
 
 @pytest.fixture
 def exp(tmp_path) -> Path:
     """A run with all its parts; the tag has characters that HTML must escape."""
-    exp = save_tiny_model(tmp_path / "exp" / "run <b>&1")
-    config = OmegaConf.load(exp / "config.yaml")
-    config.data.train, config.data.valid = str(tmp_path / "data" / "train"), str(tmp_path / "data" / "dev")
-    OmegaConf.save(config, exp / "config.yaml")
-    originals = write_set(tmp_path / "audio", UTTS, seed=0)
-    utterances = [Utterance(utt, Path(path), "p225") for utt, path in originals.items()]
-    datadir.write_utterances(tmp_path / "data" / "test_seen", utterances, text={UTTS[0]: "Say <i>five</i> & six."})
-    for name, seed in (("test_seen", 10), ("test_seen_swap", 20)):
-        paths = write_set(exp / "wav" / name, UTTS, seed)
-        datadir.write_table(exp / "wav" / name / "wav.scp", paths)
-    datadir.write_table(exp / "swap_utt2spk", dict.fromkeys(UTTS, "p226"))
-    rng = np.random.default_rng(0)
-    info = UnitsInfo(RATE, HOP, RATE / HOP, CODES, 1, False, load_model(exp).hash, "0.1.0")
-    codes = [(utt, rng.integers(0, CODES - 3, (1, 60))) for utt in UTTS]
-    write_units(exp / "units" / "test_seen", info, codes, [])
-    write_metrics(exp)
-    write_scores(exp)
-    return exp
+    return finished_run(tmp_path, "run <b>&1")
 
 
 def report(exp: Path) -> tuple[str, Page]:
@@ -142,7 +44,10 @@ def test_the_page_shows_every_part_of_a_finished_run(exp):
     _, page = report(exp)
     assert "0.437" in page.text
     assert "0.610" in page.text
-    assert "0.420" in page.text  # the baseline, beside it
+    assert "0.420" in page.text  # the baselines, beside it
+    assert "0.470" in page.text
+    assert "0.583–0.641" in page.text
+    assert "21.4%" in page.text
     assert "13 of 16 codes occur" in page.text
     assert "WaveNet joins" in page.text
     assert "1000 steps in 1.7 minutes" in page.text
@@ -168,15 +73,17 @@ def test_names_and_texts_are_escaped(exp):
 
 def test_players_hold_the_audio_of_original_reconstruction_and_swap_at_one_level(exp):
     _, page = report(exp)
-    clips = [source for source in page.sources if source.startswith("data:audio/flac;base64,")]
+    clips = [source for source in page.sources if source.startswith("data:audio/")]
     assert len(clips) == 3 * SHOWN
     wavs = [soundfile.read(io.BytesIO(base64.b64decode(clip.partition(",")[2])), dtype="float32") for clip in clips]
     assert {rate for _, rate in wavs} == {16000}
-    assert [len(wav) / rate for wav, rate in wavs] == pytest.approx([0.6] * len(wavs), abs=0.01)
+    assert [len(wav) / rate for wav, rate in wavs] == pytest.approx(
+        [0.6] * len(wavs), abs=0.01
+    )  # MP3 padding is cut off
     levels = [20 * np.log10(np.sqrt(np.square(wav).mean())) for wav, _ in wavs]
     assert levels == pytest.approx([-26.0] * len(wavs), abs=0.2)
     original = audio.resample(audio.read(exp.parent.parent / "audio" / f"{UTTS[-1]}.wav")[0], RATE, 16000)
-    assert np.corrcoef(original[:9000], wavs[0][0][:9000])[0, 1] > 0.99  # the best by ESTOI comes first
+    assert np.corrcoef(original[:9000], wavs[0][0][:9000])[0, 1] > 0.98  # the best by ESTOI comes first
 
 
 def test_units_stand_as_in_the_units_text(exp):
@@ -295,7 +202,9 @@ def test_charts_of_odd_data_hold_finite_numbers_only(points):
     assert not re.search(r"nan|inf", chart + usage)
 
 
-def test_neighbouring_codes_have_different_colours():
-    colours = code_colours(np.arange(256)[None])
-    assert colours.shape == (1, 256, 3)
-    assert np.abs(np.diff(colours[0], axis=0)).max(1).min() > 0.1
+def test_odd_scores_do_not_break_the_page(exp):
+    odd = {"units": {"test_seen": {"pnmi": "x", "usage": float("nan"), "intervals": {"pnmi": [1]}}, "dev": None}}
+    odd |= {"audio": {"test_seen": {"estoi": 0.4, "per_utterance": {UTTS[0]: None}}}, "baseline": 3, "seconds": None}
+    (exp / "scores.json").write_text(json.dumps(odd))
+    _, page = report(exp)
+    assert "0.400" in page.text

@@ -10,19 +10,32 @@ from vqaudio.cli.parser import command
 def add_about(subparsers: Any) -> None:
     """Add ``report``, ``info`` and ``doctor``."""
     report = command(
-        subparsers, "report", run_report, "write one HTML page about a run", "vqaudio report exp/mini_tiny_kmeans"
+        subparsers,
+        "report",
+        run_report,
+        "write one HTML page about a run, or one that compares runs",
+        "vqaudio report exp/mini_tiny_kmeans exp/mini_tiny_gumbel --out comparison.html",
     )
-    report.add_argument("exp", type=Path, metavar="EXP")
+    report.add_argument("exp", type=Path, metavar="EXP", nargs="+", help="a run; several are compared")
+    report.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the page (default: report.html in EXP; of several, comparison.html beside the first)",
+    )
     info = command(subparsers, "info", run_info, "describe a model directory", "vqaudio info exp/vctk")
     info.add_argument("exp", type=Path, metavar="EXP")
     command(subparsers, "doctor", run_doctor, "check the installation and say how to mend it", "vqaudio doctor")
 
 
 def run_report(args: argparse.Namespace) -> None:
-    """Write the page about a run."""
-    from vqaudio.report import build_report
+    """Write the page about a run, or about several."""
+    from vqaudio.report import build_comparison, build_report
 
-    print(build_report(args.exp))
+    if len(args.exp) == 1:
+        print(build_report(args.exp[0], args.out))
+    else:
+        print(build_comparison(args.exp, args.out or args.exp[0].resolve().parent / "comparison.html"))
 
 
 def run_info(args: argparse.Namespace) -> None:

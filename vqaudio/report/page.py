@@ -1,32 +1,38 @@
 """The page about a run: one file of HTML with everything inside, to be sent as it is."""
 
+from collections.abc import Iterable
 from datetime import date
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from vqaudio import __version__, files
-from vqaudio.report.charts import Series, line_chart, usage_chart
+from vqaudio.report.charts import usage_chart
+from vqaudio.report.curves import learning_curves
 from vqaudio.report.facts import model_facts, training_facts
 from vqaudio.report.html import html_page, missing, section
+from vqaudio.report.phones import heat_map
 from vqaudio.report.run import Run
 from vqaudio.report.samples import LONGEST, sample_html
-from vqaudio.report.tables import AUDIO_SCORES, SET_MEANING, UNIT_SCORES, ordered, score_table, tiles
-
-CURVES = (  # title, lower end of the axis, then name and key of each line
-    ("Log-mel distance (nats)", None, (("training", "train/mel"), ("validation", "valid/mel"))),
-    ("Negative log-likelihood (nats a sample)", None, (("training", "train/nll"), ("validation", "valid/nll"))),
-    ("Codebook perplexity", 0.0, (("training", "codebook/perplexity"), ("validation", "valid/perplexity"))),
-    ("Share of codes in use", 0.0, (("training", "codebook/usage"), ("validation", "valid/usage"))),
-    ("Commitment loss", 0.0, (("training", "train/commitment"), ("validation", "valid/commitment"))),
-    ("Diversity loss", None, (("training", "train/diversity"), ("validation", "valid/diversity"))),
-    ("Temperature", 0.0, (("Gumbel-softmax", "temperature"),)),
+from vqaudio.report.tables import (
+    AUDIO_SCORES,
+    SET_MEANING,
+    UNIT_SCORES,
+    audio_columns,
+    ordered,
+    score_table,
+    tiles,
+    unit_columns,
 )
-STYLES = ("first", "second")
+
+BOUNDARIES_SWITCH = (
+    '<label class="note"><input type="checkbox" id="boundaries" checked> '
+    "Boundaries of units on the spectrograms</label>"
+)
+"""Works without a script: the style sheet hides the lines when it is off."""
 
 
-def build_report(exp: Path) -> Path:
-    """Write ``exp/report.html`` about what the run has so far, and return its path.
+def build_report(exp: Path, out: Path | None = None) -> Path:
+    """Write a page about what the run has so far to ``out``, by default ``exp/report.html``, and return its path.
 
     The page is one file without any outside resource. A part of the run that is missing or broken is left out, and
     a sentence says so.
@@ -36,9 +42,9 @@ def build_report(exp: Path) -> Path:
 
     """
     run = Run(exp)
-    sections = [_samples(run), _scores(run), _curves(run), _usage(run), _model(run), _timing(run)]
-    body = _header(run) + "".join(sections) + _notes(run)
-    path = exp / "report.html"
+    sections = [_samples(run), _scores(run), _phones(run), _usage(run), _curves(run), _model(run), _timing(run)]
+    body = _header(run) + "".join(sections) + notes([run])
+    path = out or exp / "report.html"
     files.atomic_write(path, html_page(exp.resolve().name, body))
     return path
 
@@ -60,54 +66,63 @@ def _header(run: Run) -> str:
     return f"<header>\n{title}\n{tiles(run.scores)}</header>\n"
 
 
+def set_heading(name: str, what: str = "") -> str:
+    """Return the heading of what the page shows of a set."""
+    meaning = ", ".join(filter(None, (what, SET_MEANING.get(name))))
+    return f"<h3>{escape(name)}{f' <span class=muted>{meaning}</span>' if meaning else ''}</h3>"
+
+
 def _samples(run: Run) -> str:
     if not run.wavs:
         return section("Listen", missing("There are no reconstructions yet; `vqaudio decode` makes them."))
     parts = [
-        '<p class="note">Utterances from the best to the worst by ESTOI. Spectrograms are log-mel, 0 to 8 kHz; in the '
-        "strip under each, every unit has a colour of its own. All players have the same loudness and play at most "
-        f"{LONGEST:g} seconds.</p>"
+        '<p class="note">Utterances from the best to the worst by ESTOI. Spectrograms are log-mel, 0 to 8 kHz; above '
+        "them phones, where they are known, and units, each code in a colour of its own. All players have the same "
+        f"loudness and play at most {LONGEST:g} seconds.</p>{BOUNDARIES_SWITCH}"
     ]
     for name in ordered(run.wavs):
-        meaning = SET_MEANING.get(name)
-        parts.append(f"<h3>{escape(name)}{f' <span class=muted>{meaning}</span>' if meaning else ''}</h3>")
-        parts += [sample_html(sample) for sample in run.samples(name)] or [missing("This set has no utterance.")]
+        samples = run.samples(name, run.choose(name, run.utterances(name)))
+        parts += [set_heading(name), *map(sample_html, samples)]
+        if not samples:
+            parts.append(missing("This set has no utterance."))
     return section("Listen", "\n".join(parts))
 
 
 def _scores(run: Run) -> str:
-    units, audio = run.scores.get("units", {}), run.scores.get("audio", {})
+    runs = [("this run", run.scores)]
+    units = [column for name in ordered(run.scores.get("units", {})) for column in unit_columns(runs, name)]
+    audio = [column for name in ordered(run.scores.get("audio", {})) for column in audio_columns(runs, name)]
     if not units and not audio:
         return section("Scores", missing("There are no scores yet; `vqaudio evaluate` computes them."))
     parts = []
     if units:
-        parts += [
-            "<h3>What the units say, and what they cost</h3>",
-            score_table(UNIT_SCORES, units, run.scores.get("baseline", {})),
-        ]
+        parts += ["<h3>What the units say, and what they cost</h3>", score_table("unit scores", UNIT_SCORES, units)]
+        if any("intervals" in column.scores for column in units):
+            parts.append('<p class="note">Small: 95 % intervals by bootstrap over speakers. Bold: best of its set.</p>')
     if audio:
-        parts += ["<h3>How close the reconstructions are</h3>", score_table(AUDIO_SCORES, audio, {})]
+        parts += ["<h3>How close the reconstructions are</h3>", score_table("audio scores", AUDIO_SCORES, audio)]
     return section("Scores", "\n".join(parts))
 
 
+def _phones(run: Run) -> str:
+    maps = []
+    for name in ordered(name for name in run.units if name != "train"):
+        table = run.phones(name)
+        if table is not None:
+            maps.append(heat_map(name, table))
+    if not maps:
+        return section("Phones of units", missing("No set has units and phones (phones.ctm in its data directory)."))
+    note = (
+        "Rows are phones by manner of articulation, silence left out; columns are units. Point at one for its phones."
+    )
+    return section("Phones of units", f'<p class="note">{note}</p>{"".join(maps)}')
+
+
 def _curves(run: Run) -> str:
-    switch = next((float(entry["step"]) for entry in run.metrics if entry.get("phase") == "joint"), None)
-    charts = []
-    for title, floor, lines in CURVES:
-        series = [
-            Series(name, style, _points(run.metrics, key)) for (name, key), style in zip(lines, STYLES, strict=False)
-        ]
-        series = [line for line in series if line.points]
-        constant = len({y for line in series for _, y in line.points}) == 1  # the temperature of k-means
-        if series and not (title == "Temperature" and constant):
-            charts.append(line_chart(title, series, switch=switch, floor=floor))
+    charts = learning_curves(run.metrics)
     if not charts:
         return section("Learning curves", missing("Training has logged nothing yet (metrics.jsonl)."))
-    return section("Learning curves", f'<div class="charts">{"".join(charts)}</div>')
-
-
-def _points(metrics: list[dict[str, Any]], key: str) -> list[tuple[float, float]]:
-    return [(float(entry["step"]), float(entry[key])) for entry in metrics if isinstance(entry.get(key), int | float)]
+    return section("Learning curves", f'<div class="charts">{charts}</div>')
 
 
 def _usage(run: Run) -> str:
@@ -144,7 +159,7 @@ def _timing(run: Run) -> str:
     return section("Time", f"<table><tbody>{rows}</tbody></table>")
 
 
-def _notes(run: Run) -> str:
-    if not run.notes:
-        return ""
-    return section("What could not be read", "".join(map(missing, dict.fromkeys(run.notes))))
+def notes(runs: Iterable[Run]) -> str:
+    """Return a section with what could not be read; nothing where everything could."""
+    lines = dict.fromkeys(line for run in runs for line in run.notes)
+    return section("What could not be read", "".join(map(missing, lines))) if lines else ""

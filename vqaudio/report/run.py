@@ -8,10 +8,12 @@ import numpy as np
 
 from vqaudio import datadir
 from vqaudio.checkpoint import LoadedModel, load_model
-from vqaudio.datadir import Utterance
+from vqaudio.datadir import Phone, Utterance, read_ctm
 from vqaudio.errors import UserError
 from vqaudio.report.facts import read_metrics
-from vqaudio.report.samples import Sample, choose
+from vqaudio.report.phones import PhoneCounts, count_phones
+from vqaudio.report.samples import Sample, Version, choose, estoi
+from vqaudio.report.tables import filled
 from vqaudio.units import Units, UnitSequence, read_units
 
 SWAP = "_swap"
@@ -35,6 +37,7 @@ class Run:
             if units is not None:
                 self.units[folder.parent.name] = units
         folders = sorted(path.parent for path in exp.glob("wav/*/wav.scp"))
+        self._alignments: dict[str, dict[str, list[Phone]]] = {}
         self.wavs = {folder.name: folder for folder in folders if not folder.name.endswith(SWAP)}
 
     def _try(self, read: Any, otherwise: Any) -> Any:
@@ -54,7 +57,7 @@ class Run:
             raise UserError(f"{path}: not JSON ({error}); score again") from None
         if not isinstance(scores, dict):
             raise UserError(f"{path}: not a JSON object; score again")
-        return scores
+        return {key: values for key, values in scores.items() if isinstance(values, dict)}
 
     def usage(self, name: str) -> tuple[list[float], int]:
         """Return the share of the frames of set ``name`` that each code has (all groups together), and G * K."""
@@ -65,39 +68,68 @@ class Run:
                 counts[group] += np.bincount(codes, minlength=info.codebook_size)
         return [float(share) for share in counts.ravel() / counts.sum()], counts.size
 
-    def samples(self, name: str) -> list[Sample]:
-        """Return utterances of set ``name`` to look at and listen to."""
-        folder = self.wavs[name]
-        utts: list[str] = self._try(lambda: list(datadir.read_table(folder / "wav.scp")), [])
-        scores = self.scores.get("audio", {}).get(name, {}).get("per_utterance", {})
-        chosen = choose(utts, scores)
+    def phones(self, name: str) -> PhoneCounts | None:
+        """Return how many frames of set ``name`` each phone and unit have; None without an alignment."""
+        alignment = self._alignment(name)
+        if not alignment:
+            return None
+        units = {sequence.utt: sequence.codes for sequence in self.units[name]}
+        frame_rate = self.units[name].info.frame_rate
+        return self._try(lambda: count_phones(units, alignment, frame_rate=frame_rate), None)
+
+    def utterances(self, name: str) -> list[str]:
+        """Return the utterances of set ``name`` that were reconstructed."""
+        if name not in self.wavs:
+            return []
+        return self._try(lambda: list(datadir.read_table(self.wavs[name] / "wav.scp")), [])
+
+    def choose(self, name: str, utts: list[str]) -> list[str]:
+        """Choose some of ``utts`` of set ``name`` to look at and listen to."""
+        return choose(utts, self._per_utterance(name))
+
+    def samples(self, name: str, utts: list[str]) -> list[Sample]:
+        """Return ``utts`` of set ``name`` with what there is of them: reconstruction first, then the other voice."""
+        folder, scores = self.wavs[name], self._per_utterance(name)
         originals, texts = self._originals(name)
-        units = self.units.get(name)
-        sequences: dict[str, UnitSequence] = {s.utt: s for s in units or [] if s.utt in chosen}
+        alignment, units = self._alignment(name), self.units.get(name)
+        sequences: dict[str, UnitSequence] = {s.utt: s for s in units or [] if s.utt in utts}
+        frame_rate = units.info.frame_rate if units is not None else 1.0
         voices = self._try(lambda: self._voices(), {})
         samples = []
-        for utt in chosen:
-            swap = folder.with_name(name + SWAP) / f"{utt}.wav"
-            samples.append(
-                Sample(
-                    utt=utt,
-                    text=texts.get(utt),
-                    original=originals.get(utt),
-                    reconstruction=folder / f"{utt}.wav",
-                    swap=swap if swap.is_file() else None,
-                    voice=voices.get(utt),
-                    sequence=sequences.get(utt),
-                    frame_rate=units.info.frame_rate if units is not None else 1.0,
-                    estoi=scores.get(utt, {}).get("estoi"),
-                )
-            )
+        for utt in utts:
+            wav, swap = folder / f"{utt}.wav", folder.with_name(name + SWAP) / f"{utt}.wav"
+            versions = [Version("From its units", wav, sequences.get(utt), frame_rate, estoi(scores, utt))]
+            if swap.is_file():
+                voice = f"voice of {voices[utt]}" if utt in voices else "another voice"
+                versions.append(Version(f"From its units, {voice}", swap, None, frame_rate))
+            samples.append(Sample(utt, texts.get(utt), originals.get(utt), alignment.get(utt, []), versions))
         return samples
 
-    def _originals(self, name: str) -> tuple[dict[str, Utterance], dict[str, str]]:
-        """Return the utterances and texts of a set: its data directory stands beside that of the training set."""
+    def _per_utterance(self, name: str) -> dict[str, Any]:
+        """Return the audio scores of each utterance of a set."""
+        scores = filled(self.scores, "audio", name).get("per_utterance")
+        return {utt: values for utt, values in scores.items() if isinstance(values, dict)} if scores else {}
+
+    def _data(self, name: str) -> Path | None:
+        """Return the data directory of a set, which stands beside that of the training set."""
         if self.model is None or self.model.config.data.get("train") is None:
+            return None
+        return Path(self.model.config.data.train).parent / name
+
+    def _alignment(self, name: str) -> dict[str, list[Phone]]:
+        """Return the phones of a set: utt -> phones; empty where it has no phones.ctm."""
+        if name not in self._alignments:
+            data = self._data(name)
+            path = data / "phones.ctm" if data is not None else None
+            found = self._try(lambda: read_ctm(path), {}) if path is not None and path.is_file() else {}
+            self._alignments[name] = found
+        return self._alignments[name]
+
+    def _originals(self, name: str) -> tuple[dict[str, Utterance], dict[str, str]]:
+        """Return the utterances and texts of a set."""
+        data = self._data(name)
+        if data is None:
             return {}, {}
-        data = Path(self.model.config.data.train).parent / name
         utterances = self._try(lambda: datadir.read_utterances(data), [])
         texts = self._try(lambda: datadir.read_table(data / "text", what=""), {}) if (data / "text").is_file() else {}
         return {utterance.utt: utterance for utterance in utterances}, texts

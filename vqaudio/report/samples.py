@@ -1,7 +1,5 @@
 """Utterances to look at and listen to: the original, what came back from its units, and another voice."""
 
-import base64
-import io
 import math
 from html import escape
 from pathlib import Path
@@ -10,137 +8,134 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vqaudio import audio
-from vqaudio.datadir import Utterance
+from vqaudio.datadir import Phone, Utterance
 from vqaudio.errors import UserError
-from vqaudio.metrics.audio import FLOOR, HOP, RATE, log_mel
+from vqaudio.metrics.audio import RATE
+from vqaudio.report.embed import sound_uri
+from vqaudio.report.html import missing
+from vqaudio.report.tracks import Tracks
 from vqaudio.units import UnitSequence
 
 LONGEST = 12.0
 """Seconds of an utterance that the page holds at most."""
 LEVEL = -26.0
 """dBFS RMS that all players have, so that loudness does not decide which sounds better."""
-LOUDEST = 3.5
-"""Log-mel magnitude of the brightest colour; speech at the level of `log_mel` hardly passes it."""
 SHOWN = 4
 """Utterances of each set."""
 
 
+class Version(NamedTuple):
+    """What was made of an utterance; ``sequence`` is None where its units are missing or already shown."""
+
+    name: str
+    wav: Path
+    sequence: UnitSequence | None
+    frame_rate: float
+    estoi: float | None = None
+
+
 class Sample(NamedTuple):
-    """An utterance of a test set and where its audio is; what is missing is None."""
+    """An utterance of a test set: its text, recording and phones as far as they are known, and what was made of it."""
 
     utt: str
     text: str | None
     original: Utterance | None
-    reconstruction: Path
-    swap: Path | None
-    voice: str | None
-    """The speaker of ``swap``."""
-    sequence: UnitSequence | None
-    frame_rate: float
-    estoi: float | None
+    phones: list[Phone]
+    versions: list[Version]
+
+
+class Clip(NamedTuple):
+    """A recording (T,) at `RATE` and one level, or why there is none."""
+
+    name: str
+    wav: np.ndarray | None
+    reason: str
+    version: Version | None
 
 
 def choose(utts: list[str], scores: dict[str, Any]) -> list[str]:
     """Choose utterances evenly from the best to the worst by ESTOI, or by name where there are no scores."""
-    ranked = sorted(utts, key=lambda utt: (-(_estoi(scores, utt) or 0.0), utt))
+    ranked = sorted(utts, key=lambda utt: (-(estoi(scores, utt) or 0.0), utt))
     if len(ranked) <= SHOWN:
         return ranked
     return [ranked[round(i * (len(ranked) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
 
 
-def _estoi(scores: dict[str, Any], utt: str) -> float | None:
+def estoi(scores: dict[str, Any], utt: str) -> float | None:
+    """Return the ESTOI of an utterance from the scores of each, None where there is none."""
     value = scores.get(utt, {}).get("estoi")
     return value if isinstance(value, float | int) and math.isfinite(value) else None
 
 
 def sample_html(sample: Sample) -> str:
-    """Return the card of an utterance: spectrograms over strips of units, players, text and units."""
-    title = escape(sample.utt)
-    if sample.estoi is not None:
-        title += f' <span class="muted">ESTOI {sample.estoi:.2f}</span>'
+    """Return the card of an utterance: text, spectrograms with phones and units, players, and the units as text."""
+    clips = [_original(sample.original)]
+    clips += [_clip(version.name, version.wav, 0.0, None, version) for version in sample.versions]
     text = f"<p>“{escape(sample.text)}”</p>" if sample.text else ""
-    columns = [("Original", sample.original), ("From its units", Utterance(sample.utt, sample.reconstruction, ""))]
-    if sample.swap is not None:
-        name = f"From its units, voice of {sample.voice}" if sample.voice else "From its units, another voice"
-        columns.append((name, Utterance(sample.utt, sample.swap, "")))
-    clips = "".join(_clip(name, source, sample) for name, source in columns)
-    return f'<article><h4>{title}</h4>{text}<div class="clips">{clips}</div>{_units(sample)}</article>'
+    drawing = _drawing(sample, [clip for clip in clips if clip.wav is not None])
+    players = "".join(map(_player, clips))
+    units = "".join(map(_units, sample.versions))
+    if all(version.sequence is None for version in sample.versions):
+        units += missing("The units of this utterance are not there.")
+    return f'<article><h4>{escape(sample.utt)}</h4>{text}{drawing}<div class="clips">{players}</div>{units}</article>'
 
 
-def _clip(name: str, source: Utterance | None, sample: Sample) -> str:
-    """Return one audio: heading, spectrogram, player; a sentence when it cannot be read."""
-    heading = f"<figcaption>{escape(name)}</figcaption>"
+def _original(source: Utterance | None) -> Clip:
     if source is None:
-        reason = "The original is not where the training configuration says."
-        return f'<figure>{heading}<p class="missing">{reason}</p></figure>'
+        return Clip("Original", None, "The original is not where the training configuration says.", None)
+    return _clip("Original", source.path, source.start, source.end, None)
+
+
+def _clip(name: str, path: Path, start: float, end: float | None, version: Version | None) -> Clip:
+    """Read a recording from ``start`` to ``end`` (seconds), at most `LONGEST` of it."""
     try:
-        end = audio.info(source.path).duration if source.end is None else source.end
-        wav, _ = audio.read(source.path, RATE, source.start, min(end, source.start + LONGEST))
+        end = audio.info(path).duration if end is None else end
+        wav, _ = audio.read(path, RATE, start, min(end, start + LONGEST))
     except UserError as error:
-        return f'<figure>{heading}<p class="missing">{escape(str(error))}</p></figure>'
-    wav = np.clip(wav * audio.level_gain(wav, LEVEL), -1, 1)
-    player = f'<audio controls preload="none" src="{_flac(wav)}"></audio>'
-    return f"<figure>{heading}{_spectrogram(wav, sample)}{player}</figure>"
-
-
-def _spectrogram(wav: np.ndarray, sample: Sample) -> str:
-    """Return a log-mel picture with the strip of units under it, on one axis of time."""
+        return Clip(name, None, str(error), version)
     if not wav.any():
-        return '<p class="missing">All samples are zero.</p>'
-    from matplotlib import image
-
-    mel = log_mel(wav, RATE).T
-    file = io.BytesIO()
-    image.imsave(file, mel, format="png", cmap="magma", origin="lower", vmin=math.log(FLOOR), vmax=LOUDEST)
-    seconds = mel.shape[1] * HOP / RATE
-    picture = f'<img class="spectrogram" src="{_png(file)}" alt="log-mel spectrogram, 0 to 8 kHz">'
-    axis = f'<div class="axis"><span>0 s</span><span>{seconds:.2f} s</span></div>'
-    return picture + _strip(sample, seconds) + axis
+        return Clip(name, None, "All samples are zero.", version)
+    return Clip(name, np.clip(wav * audio.level_gain(wav, LEVEL), -1, 1), "", version)
 
 
-def _strip(sample: Sample, seconds: float) -> str:
-    """Return a picture of the units up to a time: a row a group, a colour a code."""
-    if sample.sequence is None:
+def _drawing(sample: Sample, clips: list[Clip]) -> str:
+    """Return the spectrograms: the original under its phones, then each version under its units.
+
+    The boundaries of units are drawn over the original too when only one version has units.
+    """
+    if not clips:
         return ""
-    from matplotlib import image
-
-    codes = sample.sequence.codes[:, : max(1, round(seconds * sample.frame_rate))]
-    file = io.BytesIO()
-    image.imsave(file, code_colours(codes), format="png")
-    width = min(100.0, 100 * codes.shape[1] / sample.frame_rate / seconds)
-    size = f"width: {width:.2f}%; height: {14 * len(codes)}px"
-    return f'<img class="strip" style="{size}" src="{_png(file)}" alt="units, a colour each">'
-
-
-def code_colours(codes: np.ndarray) -> np.ndarray:
-    """Return a colour (G, N, 3) in 0..1 for each of ``codes`` (G, N); hues a golden section apart, in three shades."""
-    from matplotlib.colors import hsv_to_rgb
-
-    hue = codes * 0.618034 % 1
-    value = 0.55 + 0.2 * (codes % 3)
-    return hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.55), value], axis=-1))
+    tracks = Tracks(max(len(clip.wav) for clip in clips if clip.wav is not None) / RATE)
+    if sample.phones:
+        tracks.phones(sample.phones)
+    coded = [version for version in sample.versions if version.sequence is not None]
+    for clip in clips:
+        version = clip.version or (coded[0] if len(coded) == 1 else None)
+        codes = version.sequence.codes if version is not None and version.sequence is not None else None
+        frame_rate = version.frame_rate if version is not None else 1.0
+        if clip.version is not None and codes is not None:
+            tracks.units(codes, frame_rate)
+        if clip.wav is not None:
+            tracks.spectrogram(clip.name, clip.wav, codes, frame_rate)
+    tracks.axis()
+    return tracks.svg(f"{sample.utt}: log-mel spectrograms, 0 to 8 kHz, with units")
 
 
-def _units(sample: Sample) -> str:
+def _player(clip: Clip) -> str:
+    """Return the player of a recording, or why there is none."""
+    score = clip.version.estoi if clip.version is not None else None
+    name = escape(clip.name) + (f' <span class="muted">ESTOI {score:.2f}</span>' if score is not None else "")
+    if clip.wav is None:
+        return f"<figure><figcaption>{name}</figcaption>{missing(clip.reason)}</figure>"
+    player = f'<audio controls preload="none" aria-label="{escape(clip.name)}" src="{sound_uri(clip.wav)}"></audio>'
+    return f"<figure><figcaption>{name}</figcaption>{player}</figure>"
+
+
+def _units(version: Version) -> str:
     """Return the units as they stand in units.txt."""
-    if sample.sequence is None:
-        return '<p class="missing">The units of this utterance are not there.</p>'
-    columns = sample.sequence.units.T
+    if version.sequence is None:
+        return ""
+    columns = version.sequence.units.T
     text = " ".join("-".join(map(str, column)) for column in columns)
-    return f'<details><summary>{len(columns)} units</summary><p class="units">{text}</p></details>'
-
-
-def _flac(wav: np.ndarray) -> str:
-    import soundfile
-
-    file = io.BytesIO()
-    soundfile.write(file, wav, RATE, format="FLAC", subtype="PCM_16")
-    return _data_uri("audio/flac", file.getvalue())
-
-
-def _png(file: io.BytesIO) -> str:
-    return _data_uri("image/png", file.getvalue())
-
-
-def _data_uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    title = f"{len(columns)} units: {escape(version.name)}"
+    return f'<details><summary>{title}</summary><p class="units">{text}</p></details>'

@@ -1,0 +1,117 @@
+"""A run with all its parts, untrained, and the pages about it read strictly."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+from omegaconf import OmegaConf
+from tiny_model import save_tiny_model
+
+from vqaudio import audio, datadir
+from vqaudio.checkpoint import load_model
+from vqaudio.datadir import Utterance
+from vqaudio.unit_writer import write_units
+from vqaudio.units import UnitsInfo
+
+RATE, HOP, CODES = 8000, 80, 16
+UTTS = [f"p225_{number:03d}" for number in range(1, 7)]
+PHONES = ("SIL", "AH0", "T", "S", "M", "SIL")
+VOID = {"meta", "img", "br", "input"}
+
+
+class Page(HTMLParser):
+    """Reads a page strictly: every element closed in turn; collects text, classes and sources."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.classes: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+        self.text = " ".join(self.words)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.classes += (attributes.get("class") or "").split()
+        self.sources += [value for name, value in attrs if name in ("src", "href", "poster", "srcset")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style" and data.strip():
+            self.words.append(data.strip())
+
+
+def speech(seed: int, seconds: float = 0.6) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(int(seconds * RATE))).astype(np.float32)
+
+
+def write_set(folder: Path, utts: list[str], seed: int) -> dict[str, str]:
+    folder.mkdir(parents=True)
+    paths = {}
+    for number, utt in enumerate(utts):
+        audio.write(folder / f"{utt}.wav", speech(seed + number), RATE)
+        paths[utt] = str(folder / f"{utt}.wav")
+    return paths
+
+
+def write_metrics(exp: Path) -> None:
+    lines = []
+    for step in range(50, 1050, 50):
+        phase = "codebook" if step < 400 else "joint"
+        line = {"step": step, "seconds": step / 10, "phase": phase, "train/mel": 2 / step**0.5, "temperature": 1.0}
+        lines.append(line | {"codebook/perplexity": 12.0, "codebook/usage": 0.9})
+        if phase == "joint":
+            lines[-1]["train/nll"] = 5 - step / 500
+        if step % 250 == 0:
+            lines.append({"step": step, "seconds": step / 10, "phase": phase, "valid/mel": 0.5, "valid/usage": 0.8})
+    (exp / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def write_scores(exp: Path) -> None:
+    units = {"pnmi": 0.61, "phone_purity": 0.5, "usage": 0.75, "perplexity": 9.0, "bitrate_entropy": 312.0}
+    units |= {"abx_across": 0.214, "boundary_r_value": 0.33, "intervals": {"pnmi": [0.583, 0.641], "usage": None}}
+    per_utterance = {utt: {"estoi": number / 10, "stoi": None} for number, utt in enumerate(UTTS)}
+    scores = {
+        "units": {"test_seen": units},
+        "audio": {"test_seen": {"estoi": 0.437, "mcd": None, "utterances": 6, "per_utterance": per_utterance}},
+        "baseline": {"test_seen": {**units, "pnmi": 0.42}},
+        "baseline_log_mel": {"test_seen": {**units, "pnmi": 0.47}},
+        "seconds": {"train": 100, "score": 7},
+    }
+    (exp / "scores.json").write_text(json.dumps(scores))
+
+
+def finished_run(tmp_path: Path, tag: str) -> Path:
+    """Write a run with all its parts, and its data."""
+    exp = save_tiny_model(tmp_path / "exp" / tag)
+    config = OmegaConf.load(exp / "config.yaml")
+    config.data.train, config.data.valid = str(tmp_path / "data" / "train"), str(tmp_path / "data" / "dev")
+    OmegaConf.save(config, exp / "config.yaml")
+    originals = write_set(tmp_path / "audio", UTTS, seed=0)
+    utterances = [Utterance(utt, Path(path), "p225") for utt, path in originals.items()]
+    datadir.write_utterances(tmp_path / "data" / "test_seen", utterances, text={UTTS[0]: "Say <i>five</i> & six."})
+    phones = [f"{utt} 1 {n * 0.1:.2f} 0.10 {phone}\n" for utt in UTTS for n, phone in enumerate(PHONES)]
+    (tmp_path / "data" / "test_seen" / "phones.ctm").write_text("".join(phones))
+    for name, seed in (("test_seen", 10), ("test_seen_swap", 20)):
+        paths = write_set(exp / "wav" / name, UTTS, seed)
+        datadir.write_table(exp / "wav" / name / "wav.scp", paths)
+    datadir.write_table(exp / "swap_utt2spk", dict.fromkeys(UTTS, "p226"))
+    rng = np.random.default_rng(0)
+    info = UnitsInfo(RATE, HOP, RATE / HOP, CODES, 1, False, load_model(exp).hash, "0.1.0")
+    codes = [(utt, rng.integers(0, CODES - 3, (1, 60))) for utt in UTTS]
+    write_units(exp / "units" / "test_seen", info, codes, [])
+    write_metrics(exp)
+    write_scores(exp)
+    return exp
