@@ -68,7 +68,7 @@ class Listener:
 
         ActionChains(self.driver, duration=0).send_keys(*keys).perform()
 
-    def wait(self, condition: Callable[[], Any], seconds: float = 10) -> Any:
+    def wait(self, condition: Callable[[], Any], seconds: float = 30) -> Any:
         """Wait until something holds, and return it."""
         deadline = time.monotonic() + seconds
         while not (found := condition()):

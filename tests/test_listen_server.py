@@ -20,20 +20,20 @@ from vqaudio.listening.store import Event, Store
 
 
 @pytest.fixture(scope="module")
-def test_folder(tmp_path_factory) -> Path:
+def served(tmp_path_factory) -> Path:
     return make_test(tmp_path_factory.mktemp("served"), "mushra", listeners=12)
 
 
 @pytest.fixture(scope="module")
-def port(test_folder) -> Iterator[int]:
-    with serving(test_folder) as number:
+def port(served) -> Iterator[int]:
+    with serving(served) as number:
         yield number
 
 
 @pytest.fixture
-def token(test_folder) -> str:
+def token(served) -> str:
     """The token of a listener who has not answered yet."""
-    with Store(test_folder) as store:
+    with Store(served) as store:
         return next(token for listener, token in store.listeners() if not store.final(listener))
 
 
@@ -48,7 +48,7 @@ def session_of(port: int, token: str) -> dict[str, Any]:
     return json.loads(body)
 
 
-def test_the_highest_sequence_number_is_final_whatever_arrives_last(port, token, test_folder) -> None:
+def test_the_highest_sequence_number_is_final_whatever_arrives_last(port, token, served) -> None:
     session = session_of(port, token)
     for seq in (0, 4, 1, 2, 3):
         assert ask(port, "/api/events", token, {"events": [event(session, seq, value=10 * seq)]})[0] == 200
@@ -72,8 +72,8 @@ def test_a_listener_comes_back_to_the_page_last_reached(port, token) -> None:
     assert session_of(port, token)["page"] == 3
 
 
-def test_the_answers_of_listeners_do_not_mix(port, test_folder) -> None:
-    with Store(test_folder) as store:
+def test_the_answers_of_listeners_do_not_mix(port, served) -> None:
+    with Store(served) as store:
         (_, one), (_, two) = store.listeners()[-2:]
     for token, value in ((one, 11), (two, 22)):
         assert ask(port, "/api/events", token, {"events": [event(session_of(port, token), value=value)]})[0] == 200
@@ -132,7 +132,7 @@ def test_a_page_that_is_none_is_refused(port, token, page) -> None:
     assert ask(port, "/api/page", token, {"page": page})[0] == 422
 
 
-def test_a_stranger_gets_nothing_and_is_slowed_down(test_folder, tmp_path) -> None:
+def test_a_stranger_gets_nothing_and_is_slowed_down(served, tmp_path) -> None:
     with serving(make_test(tmp_path, "acr")) as port:
         assert ask(port, "/api/session")[0] == 401
         statuses = [ask(port, "/api/session", f"guess{n}")[0] for n in range(40)]
@@ -203,8 +203,8 @@ def test_every_response_carries_the_headers_that_keep_the_page_to_itself(port, t
     assert headers["cache-control"] == "no-store"
 
 
-def test_audio_comes_in_ranges_too(port, test_folder) -> None:
-    name = next(iter(read_key(test_folder).stimuli))
+def test_audio_comes_in_ranges_too(port, served) -> None:
+    name = next(iter(read_key(served).stimuli))
     status, body, _ = ask(port, f"/audio/{name}.wav", headers={"Range": "bytes=0-3"})
     assert (status, body) == (206, b"RIFF")
 

@@ -12,7 +12,8 @@ const ABOUT = [
 export function showWelcome({ session }, next) {
   const trials = session.trials.filter((trial) => !trial.training).length;
   const keeps = session.static
-    ? "Every answer is kept in this browser at once. At the end you download a small file and send it back. If you close the window, open the same link in the same browser and go on where you were."
+    ? "Every answer is kept in this browser at once; at the end you download a small file and send it back. " +
+      "If you close the window, open the same link in the same browser and go on where you were."
     : "Every answer is saved at once. If you close the window, open the same link again and go on where you were.";
   show(
     element("h1", {}, "Thank you for listening"),
@@ -51,7 +52,7 @@ export async function showVolume(test, next) {
   button.disabled = true;
   show(
     element("h1", {}, "Set the volume"),
-    element("p", { className: "lead" }, "Play the recording and set your volume so that speech is comfortable and clear."),
+    element("p", { className: "lead" }, "Play the recording and set your volume so that it is comfortable and clear."),
     element("p", { className: "hint" }, "Please leave the volume alone from then on."),
     element("p", {}, play),
     button,

@@ -12,7 +12,8 @@ export async function showTrial(test, trial, next) {
     new Trial(test, trial, await test.clips(trial), next).show();
   } catch (error) {
     console.error(error);
-    showMessage("The recordings could not be loaded", "Please check the connection.", () => showTrial(test, trial, next));
+    const again = () => showTrial(test, trial, next);
+    showMessage("The recordings could not be loaded", "Please check the connection.", again);
   } finally {
     clearTimeout(waiting);
   }
@@ -33,16 +34,17 @@ class Trial {
     trial.stimuli.forEach((name, i) => this.letters.set(String.fromCharCode(65 + i), name));
     if (trial.x) this.letters.set("X", trial.x);
     [this.first] = this.letters.values();
-    this.rated = this.type === "abx" ? [trial.x] : ["ccr", "ab"].includes(this.type) ? [trial.stimuli[1]] : trial.stimuli;
+    this.rated = trial.stimuli;
+    if (this.type === "abx") this.rated = [trial.x];
+    if (this.type === "ccr" || this.type === "ab") this.rated = [trial.stimuli[1]];
+    // What was answered before the window was closed was heard then.
+    this.heardBefore = new Set(this.rated.filter((name) => this.answers.value(trial.id, name) !== undefined));
+    if (this.heardBefore.size && this.type !== "mushra") this.heardBefore = new Set(this.letters.values());
     this.sliders = new Map(); // name -> { row, slider, output }
     this.buttons = new Map(); // name -> button
     this.missing = element("p", { className: "hint", id: "missing" });
-    this.nextButton = element(
-      "button",
-      { type: "button", className: "next", "aria-keyshortcuts": "N", "aria-describedby": "missing", onclick: () => this.goOn() },
-      "Next",
-      keyHint("N"),
-    );
+    this.nextButton = this.button("next", "N", () => this.goOn(), "Next", keyHint("N"));
+    this.nextButton.setAttribute("aria-describedby", "missing");
   }
 
   show() {
@@ -60,10 +62,15 @@ class Trial {
     this.tick();
   }
 
+  button(className, key, onclick, ...children) {
+    return element("button", { type: "button", className, "aria-keyshortcuts": key, onclick }, ...children);
+  }
+
   // The clips that are not rated by sliders, play and pause, and where in the clip we are.
   transport() {
-    const inTransport = [...this.letters].filter(([, name]) => this.type !== "mushra" || name === this.trial.reference);
-    this.playButton = element("button", { type: "button", className: "play", onclick: () => this.toggle(), "aria-keyshortcuts": "Space" });
+    const { reference } = this.trial;
+    const inTransport = [...this.letters].filter(([, name]) => this.type !== "mushra" || name === reference);
+    this.playButton = this.button("play", "Space", () => this.toggle());
     this.position = element("div", { className: "position", "aria-hidden": "true" }, element("div"));
     return element(
       "div",
@@ -76,8 +83,7 @@ class Trial {
 
   clipButton(letter, name) {
     const words = this.wordsFor(name);
-    const button = element("button", { type: "button", className: "clip", "aria-keyshortcuts": letter, onclick: () => this.choose(name) });
-    button.append(element("span", { className: "words" }, words));
+    const button = this.button("clip", letter, () => this.choose(name), element("span", { className: "words" }, words));
     if (words !== letter) button.append(keyHint(letter));
     if (words === letter) button.setAttribute("aria-label", `Play ${letter}`);
     this.buttons.set(name, button);
@@ -93,8 +99,9 @@ class Trial {
 
   sliderRow(letter, name) {
     const known = this.answers.value(this.trial.id, name);
-    const slider = element("input", { type: "range", min: 0, max: 100, step: 1, disabled: true, "aria-label": `Rating of ${letter}` });
+    const slider = element("input", { type: "range", min: 0, max: 100, step: 1, disabled: true });
     slider.value = known ?? 50;
+    slider.setAttribute("aria-label", `Rating of ${letter}`);
     const output = element("output", { "aria-hidden": "true" });
     const row = element("div", { className: "row" }, this.clipButton(letter, name), slider, output);
     this.sliders.set(name, { row, slider, output });
@@ -120,9 +127,11 @@ class Trial {
 
   scale() {
     const known = this.answers.value(this.trial.id, this.rated[0]);
-    this.fieldset = element("fieldset", { className: `options ${this.type}`, disabled: true }, element("legend", {}, "Your answer"));
+    this.fieldset = element("fieldset", { className: `options ${this.type}`, disabled: true });
+    this.fieldset.append(element("legend", {}, "Your answer"));
     for (const [value, text, key] of this.words.options) {
-      const radio = element("input", { type: "radio", name: "answer", value, checked: value === known, "aria-keyshortcuts": key });
+      const radio = element("input", { type: "radio", name: "answer", value, checked: value === known });
+      radio.setAttribute("aria-keyshortcuts", key);
       radio.onchange = () => {
         this.answers.record(this.trial.id, this.rated[0], value);
         this.refreshNext();
@@ -134,7 +143,8 @@ class Trial {
 
   keyHelp() {
     const letters = [...this.letters.keys()].join(" ");
-    const rate = this.type === "mushra" ? "arrow keys, Page Up and Page Down, Home and End rate what is playing" : "digits answer";
+    const sliders = "arrow keys, Page Up and Page Down, Home and End rate what is playing";
+    const rate = this.type === "mushra" ? sliders : "digits answer";
     return element(
       "details",
       { className: "keys" },
@@ -169,7 +179,7 @@ class Trial {
 
   // In DCR and CCR what is compared with comes first (ITU-T P.800).
   tooEarly(name) {
-    return !this.player.loop && name !== this.first && !this.resumed && !this.player.heard(this.first);
+    return !this.player.loop && name !== this.first && !this.heard(this.first);
   }
 
   toggle() {
@@ -203,19 +213,16 @@ class Trial {
     return true;
   }
 
-  // Whether the answer of a choice was given before: then all was heard, too.
-  get resumed() {
-    return this.type !== "mushra" && this.answers.value(this.trial.id, this.rated[0]) !== undefined;
+  heard(name) {
+    return this.heardBefore.has(name) || this.player.heard(name);
   }
 
   // What is still to be done before the next page, in words; "" when nothing is.
   lacking() {
     const list = (names) => names.map((name) => this.wordsFor(name)).join(", ");
-    // What was rated before the window was closed was heard then.
-    const done = (name) => this.answers.value(this.trial.id, name) !== undefined;
-    const unheard = [...this.letters.values()].filter((name) => !this.resumed && !done(name) && !this.player.heard(name));
+    const unheard = [...this.letters.values()].filter((name) => !this.heard(name));
     if (unheard.length) return `Still to be heard: ${list(unheard)}`;
-    const unrated = this.rated.filter((name) => !done(name));
+    const unrated = this.rated.filter((name) => this.answers.value(this.trial.id, name) === undefined);
     if (!unrated.length) return "";
     return this.type === "mushra" ? `Still to be rated: ${list(unrated)}` : "Please choose an answer";
   }

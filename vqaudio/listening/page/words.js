@@ -7,9 +7,11 @@ const numbered = (words) => words.map((text, i) => [5 - i, text, String(5 - i)])
 
 export const WORDS = {
   mushra: {
-    task: "You will hear a reference and several versions of it, and say how good each version is beside the reference.",
+    task: "You will hear a reference and several versions of it, and say how good each is beside the reference.",
     question: "How good is each version, compared with the reference?",
-    hint: "One of them is the reference itself: give 100 to what you cannot tell from it. You can move the slider of the version that is playing.",
+    hint:
+      "One of them is the reference itself: give 100 to what you cannot tell from it. " +
+      "You can move the slider of the version that is playing.",
     bands: quality,
   },
   acr: {
