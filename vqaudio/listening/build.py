@@ -43,7 +43,8 @@ def build(
 
     ``reference`` and ``systems`` (by name) are wav.scp files. One utterance, drawn by ``seed``, is for training; the
     test itself takes ``items`` more, or all. Without a seed one is drawn; it stands in the key. An utterance that
-    cannot be used is left out, and ``private/skipped.tsv`` says why.
+    cannot be used is left out, and ``private/skipped.tsv`` says why. No label can be found in ``public/``; who
+    compares bytes of audio can find which file equals the reference.
 
     Raises:
         UserError: the folder exists, a name is not allowed, or too few utterances can be used.

@@ -69,8 +69,11 @@ async function loadSession() {
 async function open(page) {
   const { session, answers } = test;
   const count = session.trials.length;
-  const next = () => open(page + 1);
   const index = page - BEFORE;
+  const next = () => {
+    if (index >= 0) session.trials[index].loading = undefined; // its audio is needed no more
+    open(page + 1);
+  };
   answers.reach(page);
   if (page === 0) showWelcome(test, next);
   else if (page === 1) await showVolume(test, next);
