@@ -180,7 +180,9 @@ def test_tab_enter_and_arrows_are_enough(driver, tmp_path) -> None:
 
 
 def test_only_the_slider_of_what_is_heard_can_be_moved(driver, tmp_path) -> None:
-    test = make_test(tmp_path, "mushra", items=1, seconds=SECONDS)
+    from selenium.webdriver.common.keys import Keys
+
+    test = make_test(tmp_path, "mushra", items=1, seconds=12)
     with serving(test) as port:
         listener = Listener(driver, links(test, port)[0])
         listener.begin()
@@ -190,6 +192,9 @@ def test_only_the_slider_of_what_is_heard_can_be_moved(driver, tmp_path) -> None
             listener.press(letter)
             assert listener.script(enabled) == [n == other for other in range(4)]
             assert listener.text("#status") == f"Playing: {letter.upper()}"
+        listener.press("a", Keys.ARROW_UP)
+        assert listener.text("output") == "51"
+        assert listener.missing() == "Still to be heard: Reference, A, B, C, D"  # rated, but not heard for long enough
         listener.press("r")
         assert listener.script(enabled) == [False] * 4
         listener.press("a", " ")
