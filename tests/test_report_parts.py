@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from finished_run import Page, finished_run, speech
 
+from vqaudio.cli import main
 from vqaudio.datadir import Phone
 from vqaudio.errors import UserError
 from vqaudio.report import build_comparison, build_report
@@ -117,6 +118,19 @@ def test_a_comparison_holds_scores_curves_and_players_of_every_run(tmp_path):
     assert page.classes.count("line") == 2 * text.count("training step")
     assert "data.train" in page.text  # where the configurations differ
     assert "missing" not in page.classes
+
+
+def test_the_command_writes_a_page_of_one_run_and_of_several_where_it_is_told(tmp_path, capsys):
+    runs = [tmp_path / name for name in "ab"]
+    for run in runs:
+        run.mkdir()
+    assert main(["report", str(runs[0])]) == 0
+    assert main(["report", *map(str, runs)]) == 0
+    assert main(["report", str(runs[1]), "--out", str(tmp_path / "here.html")]) == 0
+    paths = [runs[0] / "report.html", tmp_path / "comparison.html", tmp_path / "here.html"]
+    assert capsys.readouterr().out.splitlines() == list(map(str, paths))
+    titles = [re.search("<h1>(.*?)</h1>", path.read_text(encoding="utf-8"))[1] for path in paths]
+    assert titles == ["a", "Comparison", "b"]
 
 
 def test_a_comparison_with_a_run_that_has_only_begun_shows_the_other(tmp_path):

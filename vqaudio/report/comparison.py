@@ -62,10 +62,10 @@ def _scores(runs: dict[str, Run]) -> str:
     sets = {key: _sets(run.scores.get(key, {}) for run in runs.values()) for key in ("units", "audio")}
     parts = []
     for name in sets["units"]:
-        if columns := unit_columns(scores, name):
-            parts += [set_heading(name), score_table(f"unit scores of {name}", UNIT_SCORES, columns)]
+        if columns := [column._replace(set="") for column in unit_columns(scores, name)]:
+            parts += [set_heading(name, "units"), score_table(f"unit scores of {name}", UNIT_SCORES, columns)]
     for name in sets["audio"]:
-        if columns := audio_columns(scores, name):
+        if columns := [column._replace(set="") for column in audio_columns(scores, name)]:
             parts += [
                 set_heading(name, "reconstructions"),
                 score_table(f"audio scores of {name}", AUDIO_SCORES, columns),

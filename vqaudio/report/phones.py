@@ -109,7 +109,7 @@ def heat_map(title: str, table: PhoneCounts) -> str:
     ]
     left_out = len(table.units) - len(shown.units)
     note = f"; the {left_out} rarest units are left out" if left_out else ""
-    key = '<span class="ramp"></span> share of the frames of a unit, 0 to 1, darker as its square root'
+    key = '<span class="ramp"></span> share of the frames of a unit, 0 to 1 (the shade is its square root)'
     return (
         f'<figure class="map"><h3>{escape(title)}</h3><div class="scroll" tabindex="0" role="region" '
         f'aria-label="{escape(title)}: phones of units"><svg viewBox="0 0 {WIDTH} {height}" role="img" '

@@ -22,6 +22,7 @@ class Column(NamedTuple):
     """A column of a table: the set it belongs to, who was scored, and the scores."""
 
     set: str
+    """Empty where the table is of one set that its heading names."""
     name: str
     note: str
     scores: Scores
@@ -169,8 +170,8 @@ def _head(columns: list[Column]) -> str:
         span = sum(column.set == name for column in columns)
         meaning = SET_MEANING.get(name, "")
         tops.append(f'<th class="start" colspan="{span}" scope="colgroup">{escape(name)}<small>{meaning}</small></th>')
-    head = f"<tr><td></td>{''.join(tops)}</tr>"
-    if len(columns) == len(sets):
+    head = "" if sets == [""] else f"<tr><td></td>{''.join(tops)}</tr>"
+    if head and len(columns) == len(sets):
         return head
     names = "".join(
         f'<th{_style(column, columns)} scope="col">{escape(column.name)}<small>{escape(column.note)}</small></th>'
