@@ -29,7 +29,7 @@ Options
   --unseen-speakers NAMES speakers of test_unseen, separated by spaces, in place of the rule
   --quantizer NAME        kmeans or gumbel (default: $quantizer)
   --model NAME            tiny, base or paper (default: tiny with --mini, else base)
-  --trainer NAME          mini or default (default: mini with --mini, else default)
+  --trainer NAME          mini, units or default (default: mini with --mini, else default)
   --train-args ARGS       Hydra overrides, separated by spaces: 'trainer.max_steps=1000 seed=1'
   --tag NAME              name of the run, exp/NAME (default: <corpus>_<model>_<quantizer>)
   --nj N                  jobs at once (default: the number of cores, $nj)
