@@ -13,7 +13,7 @@ from vqaudio.report.charts import usage_chart
 from vqaudio.report.curves import STYLES, overlaid_curves
 from vqaudio.report.facts import model_facts, training_facts
 from vqaudio.report.html import html_page, missing, section
-from vqaudio.report.page import BOUNDARIES_SWITCH, notes, set_heading
+from vqaudio.report.page import BOUNDARIES_SWITCH, TABLE_NOTE, notes, set_heading
 from vqaudio.report.phones import heat_map
 from vqaudio.report.run import Run
 from vqaudio.report.samples import LONGEST, Sample, sample_html
@@ -64,6 +64,8 @@ def _scores(runs: dict[str, Run]) -> str:
     for name in sets["units"]:
         if columns := [column._replace(set="") for column in unit_columns(scores, name)]:
             parts += [set_heading(name, "units"), score_table(f"unit scores of {name}", UNIT_SCORES, columns)]
+    if parts:
+        parts.append(TABLE_NOTE)
     for name in sets["audio"]:
         if columns := [column._replace(set="") for column in audio_columns(scores, name)]:
             parts += [

@@ -29,6 +29,7 @@ BOUNDARIES_SWITCH = (
     "Boundaries of units on the spectrograms</label>"
 )
 """Works without a script: the style sheet hides the lines when it is off."""
+TABLE_NOTE = '<p class="note">Small: 95 % intervals by bootstrap over speakers. Bold: the best of its set.</p>'
 
 
 def build_report(exp: Path, out: Path | None = None) -> Path:
@@ -98,7 +99,7 @@ def _scores(run: Run) -> str:
     if units:
         parts += ["<h3>What the units say, and what they cost</h3>", score_table("unit scores", UNIT_SCORES, units)]
         if any("intervals" in column.scores for column in units):
-            parts.append('<p class="note">Small: 95 % intervals by bootstrap over speakers. Bold: best of its set.</p>')
+            parts.append(TABLE_NOTE)
     if audio:
         parts += ["<h3>How close the reconstructions are</h3>", score_table("audio scores", AUDIO_SCORES, audio)]
     return section("Scores", "\n".join(parts))
