@@ -8,6 +8,7 @@ Metrics = list[dict[str, Any]]
 """What `vqaudio.report.facts.read_metrics` returns."""
 
 CURVES = (  # title, lower end of the axis, then name and key of each line
+    ("Loss of normalised MFCC", 0.0, (("training", "train/mfcc"), ("validation", "valid/mfcc"))),
     ("Log-mel distance (nats)", None, (("training", "train/mel"), ("validation", "valid/mel"))),
     ("Negative log-likelihood (nats a sample)", None, (("training", "train/nll"), ("validation", "valid/nll"))),
     ("Codebook perplexity", 0.0, (("training", "codebook/perplexity"), ("validation", "valid/perplexity"))),
