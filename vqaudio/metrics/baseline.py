@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from vqaudio.codec import one_thread
 from vqaudio.datadir import read_utterances
 from vqaudio.errors import UserError
 from vqaudio.features import mfcc
 from vqaudio.kmeans_units import KMeansUnits
 from vqaudio.metrics.alignment import read_alignment
 from vqaudio.metrics.evaluation import figures
-from vqaudio.metrics.units import read_frames
+from vqaudio.metrics.units import Alignment, Units, read_frames
 from vqaudio.units import read_units
 
 
@@ -45,9 +46,7 @@ def evaluate(
     data: Path,
     alignment: Path,
     *,
-    mapping_units: Path | None = None,
-    mapping_data: Path | None = None,
-    mapping_alignment: Path | None = None,
+    mapping: tuple[Units, Alignment] | None = None,
 ) -> dict[str, Any]:
     """Score the baseline on the utterances of a unit directory, by the functions that score its units.
 
@@ -56,18 +55,12 @@ def evaluate(
         units: unit directory that names the utterances.
         data: their data directory, which names their speakers.
         alignment: their phones, as in `vqaudio.metrics.evaluation.evaluate`.
-        mapping_units: as in `vqaudio.metrics.evaluation.evaluate`.
-        mapping_data: data directory of the utterances of `mapping_units`; by default `data`.
-        mapping_alignment: their phones; by default `alignment`.
+        mapping: codes that `encode` gave for other utterances, and their phones, as in `vqaudio.metrics.units.score`.
 
     Raises:
         UserError: an input cannot be read, or whatever `vqaudio.metrics.evaluation.figures` raises.
 
     """
-    mapping = None
-    if mapping_units is not None:
-        codes = encode(model, mapping_data or data, read_frames(mapping_units)[1])
-        mapping = (codes, read_alignment(mapping_alignment or alignment))
     return figures(
         encode(model, data, read_frames(units)[1]),
         read_alignment(alignment),
@@ -89,7 +82,8 @@ def encode(model: KMeansUnits, data: Path, utts: Collection[str]) -> dict[str, n
     utterances = {utterance.utt: utterance for utterance in read_utterances(data)}
     if missing := sorted(set(utts) - utterances.keys()):
         raise UserError(f"{data}: lacks {len(missing)} utterances that have units, {missing[0]} first")
-    return {utt: model.encode(utterances[utt]) for utt in utts}
+    with one_thread():  # utterances are short: threads would wait for each other
+        return {utt: model.encode(utterances[utt]) for utt in utts}
 
 
 __all__ = ["encode", "evaluate", "fit", "mfcc"]

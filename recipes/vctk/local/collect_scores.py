@@ -13,6 +13,7 @@ from script import run
 
 from vqaudio.files import atomic_write
 from vqaudio.metrics import baseline
+from vqaudio.metrics.alignment import read_alignment
 from vqaudio.metrics.units import code_statistics, read_frames
 
 SETS = ("dev", "test_seen", "test_unseen")
@@ -52,16 +53,10 @@ def baseline_scores(exp: Path, data: Path, features: str) -> dict[str, Any]:
     if not sets:
         return {}
     model = baseline.fit(data / "train", exp / "units" / "train", features=features)
+    codes = baseline.encode(model, data / "train", read_frames(exp / "units" / "train")[1])
+    mapping = (codes, read_alignment(data / "train" / "phones.ctm"))
     return {
-        name: baseline.evaluate(
-            model,
-            exp / "units" / name,
-            data / name,
-            data / name / "phones.ctm",
-            mapping_units=exp / "units" / "train",
-            mapping_data=data / "train",
-            mapping_alignment=data / "train" / "phones.ctm",
-        )
+        name: baseline.evaluate(model, exp / "units" / name, data / name, data / name / "phones.ctm", mapping=mapping)
         for name in sets
     }
 
