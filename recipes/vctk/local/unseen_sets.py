@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--vctk-root", type=Path, required=True)
     parser.add_argument("--vctk-alignment", type=Path, required=True, help="phone times (CTM)")
     parser.add_argument("--librispeech", type=Path, required=True, help="folder of .flac files and phones.ctm")
-    parser.add_argument("--librispeech-speakers", nargs="+", required=True, metavar="ID")
+    parser.add_argument("--librispeech-speakers", type=str.split, required=True, metavar="'ID ID …'")
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
     vctk_utterances = sorted(vctk.read(args.vctk_root).utterances, key=lambda u: u.utt)
