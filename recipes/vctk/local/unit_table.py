@@ -20,6 +20,7 @@ COLUMNS = {
     "mapping_accuracy": "phone accuracy",
     "abx_within": "ABX error within",
     "abx_across": "ABX error across speakers",
+    "abx_phone_across": "ABX across, middle phone",
     "abx_edit_across": "ABX across, unit edits",
     "bitrate_entropy": "bit/s",
     "bitrate_deduplicated": "bit/s, merged",
