@@ -9,6 +9,7 @@ import torch
 from vqaudio import audio, features
 from vqaudio.datadir import Phone, Utterance, read_ctm, write_ctm, write_utterances
 from vqaudio.errors import UserError
+from vqaudio.features import mfcc
 from vqaudio.metrics import baseline, units
 from vqaudio.units import UnitsInfo
 
@@ -79,16 +80,14 @@ def test_the_same_seed_gives_the_same_codebook(corpus):
 
 def test_features_are_standardised_on_the_training_set(corpus):
     model = baseline.fit(corpus / "train", corpus / "units_train")
-    frames = torch.cat(
-        [baseline.mfcc(scaled(corpus / f"{utt}.wav"), sample_rate=RATE, hop_length=HOP) for utt in SETS["train"]]
-    )
+    frames = torch.cat([mfcc(scaled(corpus / f"{utt}.wav"), sample_rate=RATE, hop_length=HOP) for utt in SETS["train"]])
     torch.testing.assert_close(model.mean, frames.mean(dim=0), atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(model.std, frames.std(dim=0, correction=0), atol=1e-3, rtol=1e-3)
 
 
 def test_a_unit_is_the_centroid_nearest_to_the_standardised_frame(corpus):
     model = baseline.fit(corpus / "train", corpus / "units_train")
-    frames = baseline.mfcc(scaled(corpus / "u1.wav"), sample_rate=RATE, hop_length=HOP)
+    frames = mfcc(scaled(corpus / "u1.wav"), sample_rate=RATE, hop_length=HOP)
     distances = torch.cdist((frames - model.mean) / model.std, model.codebook)
     codes = model.encode(Utterance("u1", corpus / "u1.wav", "s"))
     assert codes.shape == (1, len(frames))
@@ -114,7 +113,7 @@ def test_the_level_of_a_recording_does_not_change_its_units(corpus):
 @pytest.mark.parametrize("extra", [1, 0, -1])
 def test_there_is_a_frame_for_every_started_hop(sample_rate, hop_length, extra):
     samples = 7 * hop_length + extra
-    features = baseline.mfcc(torch.randn(samples), sample_rate=sample_rate, hop_length=hop_length)
+    features = mfcc(torch.randn(samples), sample_rate=sample_rate, hop_length=hop_length)
     assert features.shape == (math.ceil(samples / hop_length), 39)
     assert features.isfinite().all()
 
@@ -123,13 +122,13 @@ def test_there_is_a_frame_for_every_started_hop(sample_rate, hop_length, extra):
 def test_windows_are_centred_on_their_frames(hop_length):
     wav = torch.zeros(41 * hop_length)
     wav[20 * hop_length + hop_length // 2] = 1.0  # the middle of frame 20
-    energy = baseline.mfcc(wav, sample_rate=RATE, hop_length=hop_length)[:, 0]
+    energy = mfcc(wav, sample_rate=RATE, hop_length=hop_length)[:, 0]
     assert energy.argmax() == 20
     torch.testing.assert_close(energy[:20], energy[21:].flip(0), atol=0.5, rtol=0.01)
 
 
 def test_one_sample_is_a_frame():
-    assert baseline.mfcc(torch.ones(1), sample_rate=RATE, hop_length=HOP).shape == (1, 39)
+    assert mfcc(torch.ones(1), sample_rate=RATE, hop_length=HOP).shape == (1, 39)
 
 
 def test_broken_training_audio_is_passed_over(corpus):

@@ -115,7 +115,9 @@ class SegmentDataset:
         wav = self._read(utterance, max(0, first - lead * hop), min(first - lead * hop + length, total))
         audible[begin : begin + len(wav)] = wav[: length - begin] * level.gain
         centres = lead + speed * (np.arange(frames) + 0.5) - 0.5  # in frames of MFCC
-        target = mfcc(torch.from_numpy(audible), sample_rate=self.sample_rate, hop_length=hop)[np.rint(centres)]
+        target = mfcc(torch.from_numpy(audible), sample_rate=self.sample_rate, hop_length=hop)[
+            np.rint(centres).astype(int)
+        ]
         padded = audible[lead * hop - self.left : lead * hop + frames * hop + self.right]
         if speed != 1:
             times = lead * hop + speed * np.arange(-self.left, frames * hop + self.right)

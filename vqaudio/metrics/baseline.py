@@ -9,7 +9,6 @@ import numpy as np
 from vqaudio.codec import one_thread
 from vqaudio.datadir import read_utterances
 from vqaudio.errors import UserError
-from vqaudio.features import mfcc
 from vqaudio.kmeans_units import KMeansUnits
 from vqaudio.metrics.alignment import read_alignment
 from vqaudio.metrics.evaluation import figures
@@ -86,4 +85,4 @@ def encode(model: KMeansUnits, data: Path, utts: Collection[str]) -> dict[str, n
         return {utt: model.encode(utterances[utt]) for utt in utts}
 
 
-__all__ = ["encode", "evaluate", "fit", "mfcc"]
+__all__ = ["encode", "evaluate", "fit"]
