@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 from tiny_model import save_tiny_model
 
 from vqaudio import audio, datadir
-from vqaudio.checkpoint import load_model
 from vqaudio.datadir import Utterance
-from vqaudio.unit_writer import write_units
+from vqaudio.model_directory import load_model
 from vqaudio.units import UnitsInfo
+from vqaudio.units.writer import write_units
 
 RATE, HOP, CODES = 8000, 80, 16
 UTTS = [f"p225_{number:03d}" for number in range(1, 7)]

@@ -269,7 +269,7 @@ def naive_encoder(encoder, padded):
     """The encoder's layers as convolutions over channels first, one PyTorch call after another; (B, D, N)."""
     import torch.nn.functional as F
 
-    from vqaudio.encoder import INPUT_SCALE
+    from vqaudio.model.encoder import INPUT_SCALE
 
     x = padded.unsqueeze(1) * INPUT_SCALE
     for conv in encoder.strided:

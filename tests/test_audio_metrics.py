@@ -11,9 +11,9 @@ from tests import reference
 from vqaudio import audio
 from vqaudio.datadir import Utterance, write_table, write_utterances
 from vqaudio.errors import UserError
-from vqaudio.metrics import audio as metrics
-from vqaudio.metrics.audio import evaluate, log_mel, mel_cepstral_distortion
+from vqaudio.metrics import reconstruction
 from vqaudio.metrics.dtw import warping_path
+from vqaudio.metrics.reconstruction import evaluate, log_mel, mel_cepstral_distortion
 
 RATE = 16000
 
@@ -88,7 +88,7 @@ def test_the_mean_is_that_of_the_utterances(make_list):
     references = {f"u{n}": speech_like(1.0, n) for n in range(3)}
     systems = {f"u{n}": speech_like(1.0, n + 1) for n in range(3)}
     result = evaluate(make_list("ref", references), make_list("sys", systems))
-    for metric in metrics.METRICS:
+    for metric in reconstruction.METRICS:
         expected = np.mean([scores[metric] for scores in result["per_utterance"].values()])
         assert result[metric] == pytest.approx(expected)
 
@@ -132,7 +132,7 @@ def test_what_cannot_be_scored_is_nan_and_counted_and_the_rest_is_scored(make_li
     assert result["estoi"] == pytest.approx(1, abs=1e-6)
     assert result["mcd"] == 0
     assert "broken.wav" in scores["broken"]["error"]
-    assert all(math.isnan(scores[utt][metric]) for utt in ("broken", "silent") for metric in metrics.METRICS)
+    assert all(math.isnan(scores[utt][metric]) for utt in ("broken", "silent") for metric in reconstruction.METRICS)
     assert "silent.wav: silent" in scores["silent"]["error"]
     assert math.isnan(scores["short"]["estoi"])
     assert math.isnan(scores["short"]["stoi"])
@@ -197,19 +197,19 @@ def test_log_mel_puts_a_tone_in_its_band_and_its_frames_on_ten_milliseconds():
     t = np.arange(RATE // 2) / RATE
     wav = np.concatenate([np.zeros(RATE // 2), 0.5 * np.sin(2 * np.pi * 1000 * t)])
     mel = log_mel(wav, RATE)
-    assert mel.shape == (100, metrics.MELS)
+    assert mel.shape == (100, reconstruction.MELS)
     top = 2595 * math.log10(1 + 8000 / 700)
-    band = 2595 * math.log10(1 + 1000 / 700) / top * (metrics.MELS + 1) - 1
+    band = 2595 * math.log10(1 + 1000 / 700) / top * (reconstruction.MELS + 1) - 1
     assert (np.abs(mel[52:].argmax(axis=1) - band) <= 1).all()
-    assert np.allclose(mel[:48], math.log(metrics.FLOOR))
+    assert np.allclose(mel[:48], math.log(reconstruction.FLOOR))
     # A tone of amplitude A has the magnitude A · Σ window / 2 in its bin; RMS 0.1 overall is A = 0.2 in half.
     assert np.exp(mel[70].max()) == pytest.approx(0.2 * 200 / 2 * 2, rel=0.5)
 
 
 def test_mcd_of_unwarped_spectra_is_the_rms_difference_in_decibels():
     # L − L' = a cos(π m (j + ½) / M): a single cepstral difference a, whose RMS in dB is 20 / ln 10 · a / √2.
-    flat = np.zeros((5, metrics.MELS))
-    ripple = flat + 0.3 * np.cos(np.pi * 4 * (np.arange(metrics.MELS) + 0.5) / metrics.MELS)
+    flat = np.zeros((5, reconstruction.MELS))
+    ripple = flat + 0.3 * np.cos(np.pi * 4 * (np.arange(reconstruction.MELS) + 0.5) / reconstruction.MELS)
     expected = 20 / math.log(10) * np.sqrt(np.square(ripple).mean())
     assert mel_cepstral_distortion(flat, ripple)[0] == pytest.approx(expected)
     assert mel_cepstral_distortion(flat, ripple + 7)[0] == pytest.approx(expected)  # c0 is left out
@@ -217,7 +217,7 @@ def test_mcd_of_unwarped_spectra_is_the_rms_difference_in_decibels():
 
 def test_mcd_forgives_a_small_delay():
     generator = np.random.default_rng(0)
-    mel = generator.standard_normal((80, metrics.MELS)).cumsum(axis=0)
+    mel = generator.standard_normal((80, reconstruction.MELS)).cumsum(axis=0)
     delayed = np.concatenate([mel[:1].repeat(4, axis=0), mel[:-4]])
     assert mel_cepstral_distortion(mel, delayed)[0] < 0.1 * mel_cepstral_distortion(mel, mel[::-1].copy())[0]
 

@@ -10,7 +10,7 @@ from vqaudio import audio, features
 from vqaudio.datadir import Phone, Utterance, read_ctm, write_ctm, write_utterances
 from vqaudio.errors import UserError
 from vqaudio.features import mfcc
-from vqaudio.metrics import baseline, units
+from vqaudio.metrics import baseline, phone_scores
 from vqaudio.units import UnitsInfo
 
 RATE, HOP = 16000, 160
@@ -67,7 +67,7 @@ def test_the_mapping_may_be_learned_on_the_training_set(corpus):
     train = (codes["train"], phones)
     result = baseline.evaluate(model, corpus / "units_test", corpus / "test", corpus / "phones.ctm", mapping=train)
     assert result["mapping_accuracy"] > 0.9
-    scores = units.score(codes["test"], phones, frame_rate=100, codebook_size=16, mapping=train)
+    scores = phone_scores.score(codes["test"], phones, frame_rate=100, codebook_size=16, mapping=train)
     assert scores.items() <= result.items()
     assert result.keys() >= {"abx_within", "abx_units_across", "boundary_r_value", "run_length_mean", "speaker_probe"}
 
@@ -156,7 +156,9 @@ def test_figures_on_real_speech_are_those_known_for_mfcc(real_speech, tmp_path):
     utts = sorted(files)[::6]
     write_utterances(tmp_path / "data", [Utterance(utt, files[utt], utt.split("-")[0]) for utt in utts])
     model = baseline.fit(tmp_path / "data", make_units(tmp_path / "units", utts, codebook_size=256))
-    result = units.score(baseline.encode(model, tmp_path / "data", utts), phones, frame_rate=100, codebook_size=256)
+    result = phone_scores.score(
+        baseline.encode(model, tmp_path / "data", utts), phones, frame_rate=100, codebook_size=256
+    )
     # On a whole hour, .36 and .33; a few minutes of three speakers flatter both.
     assert 0.35 < result["pnmi"] < 0.47
     assert 0.32 < result["phone_purity"] < 0.43

@@ -7,7 +7,7 @@ from vqaudio.datadir import Phone
 from vqaudio.metrics import bootstrap
 from vqaudio.metrics.abx import average, averages
 from vqaudio.metrics.bootstrap import abx_interval, draw_speakers, interval, phone_intervals
-from vqaudio.metrics.units import label_frames, score
+from vqaudio.metrics.phone_scores import label_frames, score
 
 FIGURES = ("phone_purity", "cluster_purity", "pnmi", "mapping_accuracy", "prior_accuracy")
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tests import reference
 from tests.tiny_model import save_tiny_model
 from vqaudio.cli import main
-from vqaudio.conversion import convert, stated
 from vqaudio.errors import UserError
-from vqaudio.unit_writer import write_units
 from vqaudio.units import UnitsInfo, read_units
+from vqaudio.units.conversion import convert, stated
+from vqaudio.units.writer import write_units
 
 FORMATS = ["fairseq", "gslm", "jsonl", "espnet"]
 INFO = UnitsInfo(16000, 160, 100.0, 256, 1, False, "a" * 64, "0.0.9")

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from reference import naive_conditioner, naive_encoder
 from torch import Tensor, nn
 
-from vqaudio import compiled
-from vqaudio.convolution import convolve_gelu
-from vqaudio.decoder import Conditioner
-from vqaudio.encoder import Encoder
-from vqaudio.gelu import gelu_backward, gelu_forward
+from vqaudio.model.convolution import convolve_gelu
+from vqaudio.model.decoder import Conditioner
+from vqaudio.model.encoder import Encoder
+from vqaudio.model.loops.gelu import gelu_backward, gelu_forward
 
 
 def gradients(out: Tensor, upstream: Tensor, *tensors: Tensor) -> list[Tensor]:
@@ -85,7 +84,7 @@ def test_compiled_gelu_equals_pytorch_over_its_range(dtype: torch.dtype) -> None
 
 
 def test_the_number_of_threads_does_not_change_a_bit(monkeypatch) -> None:
-    monkeypatch.setattr(compiled, "SMALL", 1)
+    monkeypatch.setattr("vqaudio.model.loops.threads.SMALL", 1)
     x, grad, results = torch.randn(1001), torch.randn(1001), []
     for count in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)

@@ -8,9 +8,9 @@ import soundfile
 import torch
 
 from vqaudio import audio
-from vqaudio.dataset import UNKNOWN_SPEAKER, SegmentDataset, prefetch, speaker_list
 from vqaudio.errors import UserError
 from vqaudio.features import mfcc
+from vqaudio.training.dataset import UNKNOWN_SPEAKER, SegmentDataset, prefetch, speaker_list
 
 RATE, HOP, LEFT, RIGHT = 8000, 80, 200, 120
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from reference import naive_wavenet
 
-from vqaudio.decoder import SILENCE, Conditioner, WaveNet, shift
+from vqaudio.model.decoder import SILENCE, Conditioner, WaveNet, shift
 
 
 def small_wavenet(kernel: int = 2, **changes: int) -> WaveNet:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqaudio.encoder import Encoder
+from vqaudio.model.encoder import Encoder
 
 
 def small_encoder(**changes: object) -> Encoder:

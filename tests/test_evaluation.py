@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from tests.tiny_model import save_tiny_model
-from vqaudio.checkpoint import load_model
 from vqaudio.cli import main
 from vqaudio.datadir import Phone, write_ctm, write_table
 from vqaudio.errors import UserError
-from vqaudio.kmeans_units import KMeansUnits
 from vqaudio.metrics.abx import abx
 from vqaudio.metrics.evaluation import evaluate, figures, read_codebook
+from vqaudio.model_directory import load_model
 from vqaudio.units import UnitsInfo
+from vqaudio.units.kmeans import KMeansUnits
 
 RATE = 100.0
 COUNTS = {"abx_comparisons_within", "abx_comparisons_across", "speaker_probe_speakers"}

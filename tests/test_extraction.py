@@ -9,12 +9,11 @@ import soundfile
 from tiny_model import save_tiny_model
 
 import vqaudio
-from vqaudio import extraction
 from vqaudio.codec import Codec
 from vqaudio.errors import JobError, UserError
-from vqaudio.extraction import extract
-from vqaudio.jobs import locked
-from vqaudio.units import read_units
+from vqaudio.progress import locked
+from vqaudio.units import extraction, read_units
+from vqaudio.units.extraction import extract
 
 UTTERANCES = 9
 
@@ -284,10 +283,10 @@ def test_only_a_few_utterances_are_under_way_at_a_time(model_dir, data, monkeypa
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(monkeypatch, capsys):
-    from vqaudio import jobs
+    from vqaudio import progress as module
 
-    monkeypatch.setattr(jobs, "SECONDS_BETWEEN_LINES", 0.0)
-    with jobs.Progress("extract", 2, "utterances") as progress:
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_LINES", 0.0)
+    with module.Progress("extract", 2, "utterances") as progress:
         progress.update()
         progress.update()
     assert capsys.readouterr().err == "extract: 1 of 2 utterances\nextract: 2 of 2 utterances\n"

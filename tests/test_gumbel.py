@@ -4,7 +4,7 @@ import pytest
 import torch
 from reference import naive_gumbel_draw
 
-from vqaudio.gumbel import gumbel_draw
+from vqaudio.model.gumbel_softmax import gumbel_draw
 
 
 def leaves(seed: int, G: int = 2, M: int = 50, K: int = 7, d: int = 3) -> list[torch.Tensor]:
@@ -16,7 +16,7 @@ def leaves(seed: int, G: int = 2, M: int = 50, K: int = 7, d: int = 3) -> list[t
 @pytest.mark.parametrize("cached", [1, 64, 1 << 18])
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_the_draw_and_its_gradients_are_those_of_single_operations(cached, temperature, monkeypatch):
-    monkeypatch.setattr("vqaudio.kmeans.CACHED", cached)  # pieces of one row, of nine, of all
+    monkeypatch.setattr("vqaudio.model.clustering.CACHED", cached)  # pieces of one row, of nine, of all
     share = torch.rand(50, generator=torch.Generator().manual_seed(9))
     upstream = torch.randn(2, 50, 3, generator=torch.Generator().manual_seed(8))
     results = []

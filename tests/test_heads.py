@@ -2,7 +2,7 @@
 
 import torch
 
-from vqaudio.heads import MelHead, MfccHead
+from vqaudio.training.heads import MelHead, MfccHead
 
 
 def test_the_window_of_a_frame_holds_its_neighbours_and_repeats_the_ends() -> None:

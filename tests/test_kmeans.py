@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqaudio.kmeans import kmeans, nearest, nearest_label, rows_at_once
+from vqaudio.model.clustering import kmeans, nearest, nearest_label, rows_at_once
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -79,7 +79,7 @@ def test_fewer_points_than_centroids_makes_every_point_a_centroid():
 def test_an_empty_cluster_moves_to_the_farthest_point(monkeypatch):
     x = torch.tensor([[0.0], [1.0], [2.0], [50.0]])
     # Both seeds on the same point: the second cluster is empty after the first assignment.
-    monkeypatch.setattr("vqaudio.kmeans._seed", lambda points, k, generator: points[[1, 1]])
+    monkeypatch.setattr("vqaudio.model.clustering._seed", lambda points, k, generator: points[[1, 1]])
     centroids = kmeans(x, 2, generator=generator())
     assert sorted(centroids.flatten().tolist()) == pytest.approx([1.0, 50.0])
 

@@ -15,8 +15,8 @@ from vqaudio.cli import main
 from vqaudio.datadir import Utterance, write_utterances
 from vqaudio.errors import UserError
 from vqaudio.features import log_mel, mfcc, read_features
-from vqaudio.kmeans_units import KMeansUnits, Reservoir
 from vqaudio.units import read_units
+from vqaudio.units.kmeans import KMeansUnits, Reservoir
 
 RATE, HOP = 16000, 320
 
@@ -229,7 +229,7 @@ def test_every_row_has_the_same_chance_to_stay_in_the_reservoir():
 def test_fitting_looks_at_a_bounded_number_of_frames(npy, monkeypatch):
     read = []
     monkeypatch.setattr(
-        "vqaudio.kmeans_units.read_features",
+        "vqaudio.units.kmeans.read_features",
         lambda utterance, kind, **settings: read.append(utterance) or read_features(utterance, kind, **settings),
     )
     utterances = [Utterance(f"u{n}", npy / f"u{n}.npy", "s") for n in range(6)]

@@ -12,12 +12,12 @@ from test_report import Page
 from vqaudio.cli.listen_analyse import add_analyse
 from vqaudio.cli.parser import Parser
 from vqaudio.errors import UserError
-from vqaudio.listening import analysis
-from vqaudio.listening.analysis import COLUMNS, analyse, long_csv, screen, write_analysis
-from vqaudio.listening.analysis_page import analysis_page
-from vqaudio.listening.analysis_text import findings, summary
+from vqaudio.listening.analysis import figures
+from vqaudio.listening.analysis.figures import COLUMNS, analyse, long_csv, screen, write_analysis
+from vqaudio.listening.analysis.page import analysis_page
+from vqaudio.listening.analysis.ratings import Rating, Results
+from vqaudio.listening.analysis.text import findings, summary
 from vqaudio.listening.key import Key, Stimulus, Trial, write_key
-from vqaudio.listening.ratings import Rating, Results
 from vqaudio.listening.store import Event, Store
 
 QUALITY = {"reference": 98, "k-means": 65, "gumbel": 57, "swap": 40, "anchor_7000": 48, "anchor_3500": 20}
@@ -252,18 +252,18 @@ def test_one_listener_is_enough_for_abx_and_too_few_for_the_rest():
 
 @pytest.mark.parametrize("kind", ["mushra", "acr", "dcr", "ccr", "ab", "abx"])
 def test_every_type_makes_strict_json_and_a_page_that_needs_nothing_else(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(analysis, "read_results", lambda test: panel(kind))
+    monkeypatch.setattr(figures, "read_results", lambda test: panel(kind))
     out = tmp_path / "new" / "folder"
-    figures = write_analysis(tmp_path, out)
+    values = write_analysis(tmp_path, out)
     assert sorted(path.name for path in out.iterdir()) == ["analysis.html", "analysis.json", "ratings.csv"]
     stored = json.loads((out / "analysis.json").read_text(), parse_constant=pytest.fail)
-    assert stored == figures
+    assert stored == values
     text = (out / "analysis.html").read_text()
     page = Page(text)
     assert page.sources == []
     assert not any(word in text for word in ("http:", "https:", "<script", "url(", "@import"))
-    assert figures["title"] in page.text
-    assert all(sentence in page.text for sentence in findings(figures))
+    assert values["title"] in page.text
+    assert all(sentence in page.text for sentence in findings(values))
     assert "k-means" in page.text
 
 
@@ -272,7 +272,7 @@ def test_the_same_ratings_and_seed_give_the_same_files_whatever_their_order(tmp_
     written = []
     for name, ratings in (("a", results.ratings), ("b", results.ratings[::-1])):
         turned = Results("mushra", ratings, 48000, 11)
-        monkeypatch.setattr(analysis, "read_results", lambda test, turned=turned: turned)
+        monkeypatch.setattr(figures, "read_results", lambda test, turned=turned: turned)
         write_analysis(tmp_path, tmp_path / name)
         written.append([(tmp_path / name / file).read_bytes() for file in ("ratings.csv", "analysis.json")])
     assert written[0] == written[1]
@@ -302,12 +302,12 @@ def test_names_cannot_put_html_into_the_page():
 
 
 def test_no_rating_yet_and_too_few_listeners_are_one_line_and_the_csv_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(analysis, "read_results", lambda test: Results("acr", [], 16000, 0))
+    monkeypatch.setattr(figures, "read_results", lambda test: Results("acr", [], 16000, 0))
     with pytest.raises(UserError, match="no ratings yet") as error:
         write_analysis(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     results = spoil(scale_panel(listeners=2, items=5), "L01", "reference", 10, 5)
-    monkeypatch.setattr(analysis, "read_results", lambda test: results)
+    monkeypatch.setattr(figures, "read_results", lambda test: results)
     with pytest.raises(UserError, match=r"1 of 2 listeners count \(1 excluded by post-screening\)") as error:
         write_analysis(tmp_path, tmp_path / "out")
     assert "\n" not in str(error.value)

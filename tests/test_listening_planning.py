@@ -11,9 +11,9 @@ from scipy.stats import wilcoxon
 from vqaudio.cli.listen_analyse import add_analyse
 from vqaudio.cli.parser import Parser
 from vqaudio.errors import UserError
-from vqaudio.listening import ratings
-from vqaudio.listening.planning import ASSUMED, binomial_answers, paired_t_listeners, plan_text, plans
-from vqaudio.listening.ratings import Rating, Results
+from vqaudio.listening.analysis import ratings
+from vqaudio.listening.analysis.planning import ASSUMED, binomial_answers, paired_t_listeners, plan_text, plans
+from vqaudio.listening.analysis.ratings import Rating, Results
 
 
 def needs(kind, **options):

@@ -5,8 +5,8 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqaudio.listening.ratings import Rating
-from vqaudio.listening.screening import post_screen
+from vqaudio.listening.analysis.ratings import Rating
+from vqaudio.listening.analysis.screening import post_screen
 
 GOOD = (100.0, 50.0)  # hidden reference, mid anchor
 

@@ -7,7 +7,7 @@ import pytest
 import reference
 from scipy.stats import wilcoxon
 
-from vqaudio.listening.statistics import (
+from vqaudio.listening.analysis.statistics import (
     bootstrap_interval,
     box,
     bradley_terry,

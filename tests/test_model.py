@@ -7,8 +7,8 @@ import torch
 from conftest import ROOT
 
 from vqaudio.mel import log_mel
-from vqaudio.model import build_model, time_jitter
-from vqaudio.train_app import compose
+from vqaudio.model.autoencoder import build_model, time_jitter
+from vqaudio.training.app import compose
 
 REQUIRED = ["data.train=train", "data.valid=valid", "exp_dir=exp"]
 CHOICES = sorted(
@@ -58,7 +58,7 @@ def test_log_mel_frames_are_centred_on_their_hops() -> None:
 def test_a_saved_model_gives_the_same_codes_when_loaded_again(tmp_path: Path) -> None:
     from tiny_model import save_tiny_model
 
-    from vqaudio.checkpoint import load_model
+    from vqaudio.model_directory import load_model
 
     loaded = load_model(save_tiny_model(tmp_path / "exp"))
     wav = torch.randn(1, 8000)

@@ -93,7 +93,7 @@ def test_constraints_name_no_path_of_a_machine():
 @pytest.mark.parametrize(("model", "quantizer", "trainer"), GROUPS)
 def test_every_combination_of_the_shipped_configuration_builds_a_model(model, quantizer, trainer):
     from vqaudio.model import build_model
-    from vqaudio.train_app import compose
+    from vqaudio.training.app import compose
 
     cfg = compose([f"model={model}", f"quantizer={quantizer}", f"trainer={trainer}"])
     built = build_model(cfg, speakers=3)

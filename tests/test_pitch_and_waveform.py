@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from tests import reference
 from vqaudio import audio
 from vqaudio.datadir import write_table
-from vqaudio.metrics import audio as metrics
-from vqaudio.metrics import pitch, waveform
-from vqaudio.metrics.audio import evaluate
+from vqaudio.metrics import pitch, reconstruction, spectra
+from vqaudio.metrics.reconstruction import evaluate
 
 RATE = 16000
 
@@ -77,7 +76,7 @@ def test_a_whisper_is_wrong_in_voicing(tmp_path):
 
 
 def test_audio_without_any_pitch_has_no_pitch_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(metrics, "track", lambda wav, rate: np.full(-(-len(wav) // 160), np.nan))
+    monkeypatch.setattr(reconstruction, "track", lambda wav, rate: np.full(-(-len(wav) // 160), np.nan))
     wav = voice(np.full(RATE // 2, 150.0))
     result = scores_of(tmp_path, wav, wav)
     assert math.isnan(result["log_f0_rmse"])
@@ -89,7 +88,7 @@ def test_equal_audio_is_at_distance_zero(tmp_path):
     result = scores_of(tmp_path, wav, wav)
     assert [result[name] for name in ("log_f0_rmse", "vuv_error", "mr_stft", "loudness_difference")] == [0, 0, 0, 0]
     assert not any(value for name, value in result.items() if name.startswith("failed"))
-    assert result["recipe"] == metrics.RECIPE
+    assert result["recipe"] == reconstruction.RECIPE
 
 
 @settings(max_examples=6, deadline=None)
@@ -98,51 +97,51 @@ def test_spectra_at_three_resolutions_are_compared_as_defined(samples, seed):
     generator = np.random.default_rng(seed)
     x, y = 0.1 * generator.standard_normal((2, samples))
     y[samples // 2 :] = 0.0
-    naive = [reference.stft_distance(x, y, *resolution, waveform.FLOOR) for resolution in waveform.RESOLUTIONS]
-    assert waveform.multi_resolution_stft(x, y) == pytest.approx(np.mean(naive), rel=1e-6)
+    naive = [reference.stft_distance(x, y, *resolution, spectra.FLOOR) for resolution in spectra.RESOLUTIONS]
+    assert spectra.multi_resolution_stft(x, y) == pytest.approx(np.mean(naive), rel=1e-6)
 
 
 def test_blocks_do_not_change_the_distance_of_spectra(monkeypatch):
     x, y = np.random.default_rng(0).standard_normal((2, 3000))
-    whole = waveform.multi_resolution_stft(x, y)
-    monkeypatch.setattr(waveform, "BLOCK", 7)
-    assert waveform.multi_resolution_stft(x, y) == pytest.approx(whole)
+    whole = spectra.multi_resolution_stft(x, y)
+    monkeypatch.setattr(spectra, "BLOCK", 7)
+    assert spectra.multi_resolution_stft(x, y) == pytest.approx(whole)
 
 
 @pytest.mark.parametrize("rate", [8000, 16000])
 def test_loudness_difference_is_the_gain_and_has_no_sign(rate):
     wav = voice(np.full(rate, 200.0))[:rate]
     for gain in (0.5, 2.0):
-        assert waveform.loudness_difference(wav, gain * wav, rate) == pytest.approx(20 * math.log10(2), abs=1e-3)
+        assert spectra.loudness_difference(wav, gain * wav, rate) == pytest.approx(20 * math.log10(2), abs=1e-3)
 
 
 def test_loudness_is_that_of_the_standard():
     # BS.1770-4: a full-scale sine of 997 Hz reads −3.01 LKFS; EBU Tech 3341, cases 1 and 3, but of one channel.
     t = np.arange(48000) / 48000
     sine = np.sin(2 * np.pi * 997 * t)
-    assert waveform.loudness(sine, 48000) == pytest.approx(-3.01, abs=0.01)
+    assert spectra.loudness(sine, 48000) == pytest.approx(-3.01, abs=0.01)
     at = lambda level, seconds: 10 ** (level / 20) * np.tile(sine, seconds)  # noqa: E731
-    assert waveform.loudness(at(-20, 3), 48000) == pytest.approx(-23.01, abs=0.1)
+    assert spectra.loudness(at(-20, 3), 48000) == pytest.approx(-23.01, abs=0.1)
     three = np.concatenate([at(-33, 2), at(-20, 60), at(-33, 2)])  # the ends are gated relative to the middle
-    assert waveform.loudness(three, 48000) == pytest.approx(-23.01, abs=0.1)
+    assert spectra.loudness(three, 48000) == pytest.approx(-23.01, abs=0.1)
 
 
 def test_loudness_does_not_depend_on_the_rate_and_agrees_with_torchaudio():
     generator = np.random.default_rng(0)
     wav = voice(np.full(RATE // 2, 200.0)) + 0.01 * generator.standard_normal(RATE // 2).astype(np.float32)
-    ours = waveform.loudness(wav, RATE)
-    assert waveform.loudness(audio.resample(wav, RATE, 44100), 44100) == pytest.approx(ours, abs=0.1)
+    ours = spectra.loudness(wav, RATE)
+    assert spectra.loudness(audio.resample(wav, RATE, 44100), 44100) == pytest.approx(ours, abs=0.1)
     at_48k = torch.from_numpy(0.5 * audio.resample(wav, RATE, 48000))[None]
     theirs = float(torchaudio.functional.loudness(at_48k[:, :19300], 48000)) + 20 * math.log10(2)
-    assert waveform.loudness(at_48k[0, :19300].numpy() * 2, 48000) == pytest.approx(theirs, abs=0.1)
+    assert spectra.loudness(at_48k[0, :19300].numpy() * 2, 48000) == pytest.approx(theirs, abs=0.1)
 
 
 def test_loudness_needs_a_block_of_sound():
     wav = voice(np.full(round(0.4 * RATE), 200.0))
-    assert waveform.loudness_difference(wav, wav, RATE) == 0
-    assert math.isnan(waveform.loudness_difference(wav[1:], wav[1:], RATE))
-    assert math.isnan(waveform.loudness_difference(wav, 1e-4 * wav, RATE))
-    assert math.isnan(waveform.loudness(np.zeros(RATE), RATE))
+    assert spectra.loudness_difference(wav, wav, RATE) == 0
+    assert math.isnan(spectra.loudness_difference(wav[1:], wav[1:], RATE))
+    assert math.isnan(spectra.loudness_difference(wav, 1e-4 * wav, RATE))
+    assert math.isnan(spectra.loudness(np.zeros(RATE), RATE))
 
 
 def test_scores_that_do_not_exist_are_counted_metric_by_metric(tmp_path):

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from vqaudio.metrics.probe import histogram, speaker_probe
+from vqaudio.metrics.speaker_probe import histogram, speaker_probe
 
 
 def utterances(favourites: dict[str, list[int]], each: int) -> tuple[dict, dict]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import naive_gumbel_gradient, naive_nearest_code
 
-from vqaudio.quantizer import GumbelQuantizer, KMeansQuantizer, code_counts, nearest_code, usage_stats
+from vqaudio.model.quantizer import GumbelQuantizer, KMeansQuantizer, code_counts, nearest_code, usage_stats
 
 
 def kmeans_quantizer(**changes: object) -> KMeansQuantizer:

@@ -12,7 +12,7 @@ from tiny_model import save_tiny_model
 
 from vqaudio import audio
 from vqaudio.cli import build_parser
-from vqaudio.train_app import compose
+from vqaudio.training.app import compose
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -25,7 +25,9 @@ set -eu
 folder=$(dirname "$0")
 if [ "$(basename "$0")" = python ]; then
   script=$(basename "$1" .py); shift; set -- "$script" "$@"
-  if [ "$script" = training_config ]; then echo "16000 $(echo "$@" | sha256sum | cut -c 1-64)"; exit; fi
+  if [ "$script" = stage_inputs ]; then
+    echo "16000 $(echo "$@" | sha256sum | cut -c 1-64) $(cat "$folder/package" 2>/dev/null || echo 0.1)"; exit
+  fi
   if [ "$script" = list_files ]; then cat "$2"/* 2>/dev/null | sha256sum; exit; fi
   if [ "$script" = swap_speakers ]; then echo u s; exit; fi
 fi
@@ -200,6 +202,29 @@ def test_a_changed_script_runs_its_stage_and_the_data_stages_after_it(recipe: Re
         file.write("# changed\n")
     recipe.run("--mini", "true")
     assert recipe.verbs() == ["make_splits", "format_data", "data"]
+
+
+def test_another_package_runs_all_stages_but_the_training(recipe: Recipe) -> None:
+    recipe.run("--mini", "true")
+    (recipe.bin / "package").write_text("0.2")
+    recipe.run("--mini", "true")
+    assert recipe.verbs() == [verb for verb in EVERYTHING if verb != "train"]
+
+
+def test_the_sum_of_the_package_follows_every_file_that_is_installed(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "recipes" / "vctk" / "local")
+    from stage_inputs import package_sum
+
+    package = tmp_path / "package"
+    (package / "__pycache__").mkdir(parents=True)
+    (package / "a.py").write_text("1")
+    before = package_sum(package)
+    (package / "__pycache__" / "a.pyc").write_text("compiled")
+    assert package_sum(package) == before
+    (package / "a.py").write_text("2")
+    changed = package_sum(package)
+    (package / "a.py").rename(package / "b.py")
+    assert len({before, changed, package_sum(package)}) == 3
 
 
 def test_changed_files_of_the_corpus_run_everything(recipe: Recipe) -> None:

@@ -10,8 +10,8 @@ import soundfile
 from finished_run import CODES, RATE, UTTS, Page, finished_run
 
 from vqaudio import audio
-from vqaudio.checkpoint import load_model
 from vqaudio.errors import UserError
+from vqaudio.model_directory import load_model
 from vqaudio.report import build_report, describe
 from vqaudio.report.charts import Series, line_chart, thinned, ticks, usage_chart
 from vqaudio.report.facts import read_metrics

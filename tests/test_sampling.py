@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import vqaudio
-from vqaudio.decoder import SILENCE, WaveNet, shift
+from vqaudio.model.decoder import SILENCE, WaveNet, shift
 from vqaudio.sampling import generate, generate_reference, stream, teacher_forced_logits
 from vqaudio.sampling.packing import Weights
 

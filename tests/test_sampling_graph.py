@@ -5,7 +5,7 @@ import torch
 from test_sampling import make_net, random_conditions
 
 from vqaudio.sampling import generate
-from vqaudio.sampling.graph import BATCH, generate_batched, mix, shifted, wrapped
+from vqaudio.sampling.cuda import BATCH, generate_batched, mix, shifted, wrapped
 from vqaudio.sampling.reference import uniforms
 
 

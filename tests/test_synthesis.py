@@ -8,12 +8,12 @@ import soundfile
 from tiny_model import save_tiny_model
 
 import vqaudio
-from vqaudio import synthesis
 from vqaudio.codec import Codec, utterance_seed
 from vqaudio.errors import UserError
-from vqaudio.extraction import settings_of
-from vqaudio.synthesis import decode
-from vqaudio.unit_writer import write_units
+from vqaudio.units import synthesis
+from vqaudio.units.extraction import settings_of
+from vqaudio.units.synthesis import decode
+from vqaudio.units.writer import write_units
 
 CODES = {utt: np.array([[i, i, i, 3, 15 - i]]) for i, utt in enumerate(["a", "b", "c", "d", "e"])}
 

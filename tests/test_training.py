@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 from tiny_training import tiny_overrides, write_tones
 
-from vqaudio import checkpoint
+from vqaudio import model_directory
 from vqaudio.errors import JobError, UserError
-from vqaudio.train_app import compose
-from vqaudio.training import Run, train
+from vqaudio.training.app import compose
+from vqaudio.training.loop import Run, train
 
 COMMAND = [sys.executable, "-c", "import sys; from vqaudio.cli import main; sys.exit(main(sys.argv[1:]))", "train"]
 
@@ -29,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def states_agree(exp: Path, other: Path) -> bool:
     """Whether the newest states hold the same bits."""
-    first, second = (checkpoint.load_state(checkpoint.states(folder)[0]) for folder in (exp, other))
+    first, second = (model_directory.load_state(model_directory.states(folder)[0]) for folder in (exp, other))
 
     def same(x: object, y: object) -> bool:
         if isinstance(x, torch.Tensor):
@@ -57,11 +57,11 @@ def test_a_run_passes_through_its_phases_and_leaves_a_model(data: Path, tmp_path
     assert lines[-1]["valid/nll"] < 5.6
     trained = [line["train/mel"] for line in lines if "train/mel" in line]
     assert trained[-1] < trained[0]
-    loaded = checkpoint.load_model(tmp_path / "exp")
+    loaded = model_directory.load_model(tmp_path / "exp")
     assert loaded.speakers == ["<unknown>", "s0", "s1"]
     assert loaded.model.encode(torch.randn(1, 8000)).shape == (1, 1, 100)
     assert "head" not in " ".join(name for name in load_file(tmp_path / "exp" / "model.safetensors") if "mel" in name)
-    assert len(checkpoint.states(tmp_path / "exp")) == 2
+    assert len(model_directory.states(tmp_path / "exp")) == 2
 
 
 def test_both_phases_lower_their_losses(data: Path, tmp_path: Path) -> None:
@@ -106,11 +106,11 @@ def test_a_run_killed_at_any_moment_continues_bit_for_bit(data: Path, tmp_path: 
     overrides = tiny_overrides(data, tmp_path / "killed", steps=400)
     process = subprocess.Popen([*COMMAND, *overrides], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(checkpoint.states(tmp_path / "killed")) < 2 and time.monotonic() < deadline:
+    while len(model_directory.states(tmp_path / "killed")) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.kill()
     process.wait()
-    newest = checkpoint.states(tmp_path / "killed")[0]
+    newest = model_directory.states(tmp_path / "killed")[0]
     assert int(newest.name.removeprefix("step-")) < 400
     subprocess.run([*COMMAND, *overrides], check=True, capture_output=True)
     assert states_agree(tmp_path / "whole", tmp_path / "killed")
@@ -119,13 +119,13 @@ def test_a_run_killed_at_any_moment_continues_bit_for_bit(data: Path, tmp_path: 
 def test_a_broken_state_falls_back_to_the_one_before(data: Path, tmp_path: Path, caplog) -> None:
     cfg = compose(tiny_overrides(data, tmp_path / "exp"))
     train(cfg)
-    whole = checkpoint.load_state(checkpoint.states(tmp_path / "exp")[0])
-    newest = checkpoint.states(tmp_path / "exp")[0] / "state.pt"
+    whole = model_directory.load_state(model_directory.states(tmp_path / "exp")[0])
+    newest = model_directory.states(tmp_path / "exp")[0] / "state.pt"
     newest.write_bytes(newest.read_bytes()[:1000])
     with caplog.at_level(logging.WARNING, logger="vqaudio.training"):
         train(cfg)
     assert "not a complete training state" in caplog.text
-    again = checkpoint.load_state(checkpoint.states(tmp_path / "exp")[0])
+    again = model_directory.load_state(model_directory.states(tmp_path / "exp")[0])
     assert all(torch.equal(whole["net"][name], again["net"][name]) for name in whole["net"])
 
 
@@ -153,11 +153,11 @@ def test_a_collapsed_codebook_is_a_loud_warning(data: Path, tmp_path: Path, capl
 
 
 def test_the_temperature_follows_its_schedule(data: Path, tmp_path: Path) -> None:
-    from vqaudio import parallel
+    from vqaudio import distributed
 
     cfg = compose([*tiny_overrides(data, tmp_path / "exp", quantizer="gumbel"), "trainer.codebook_start=0.5"])
     cfg.quantizer.temperature = {"schedule": "exponential", "start": 2.0, "end": 0.5}
-    with parallel.processes() as world:
+    with distributed.processes() as world:
         run = Run(cfg, tmp_path / "exp", world)
         assert [run.temperature(p) for p in (0.0, 0.5, 0.75, 1.0)] == pytest.approx([2.0, 2.0, 1.0, 0.5])
         cfg.quantizer.temperature.schedule = "linear"
@@ -168,8 +168,8 @@ def test_two_processes_hold_the_same_weights_and_codebook(data: Path, tmp_path: 
     script = tmp_path / "rank.py"
     script.write_text(
         "import sys, torch\n"
-        "from vqaudio import training\n"
-        "from vqaudio.train_app import compose\n"
+        "from vqaudio.training import loop as training\n"
+        "from vqaudio.training.app import compose\n"
         "loop = training.Run.loop\n"
         "def kept(self, stop):\n"
         "    loop(self, stop)\n"
@@ -194,20 +194,20 @@ def test_a_run_does_not_continue_with_another_model(data: Path, tmp_path: Path) 
     train(compose(overrides))
     with pytest.raises(UserError, match=r"model\.latent_dim is 8 there and 12 here"):
         train(compose([*overrides, "model.latent_dim=12"]))
-    assert checkpoint.load_config(tmp_path / "exp").model.latent_dim == 8
+    assert model_directory.load_config(tmp_path / "exp").model.latent_dim == 8
     train(compose([*overrides, "trainer.max_steps=32"]))  # a longer run of the same model continues
-    assert checkpoint.states(tmp_path / "exp")[0].name == "step-32"
+    assert model_directory.states(tmp_path / "exp")[0].name == "step-32"
 
 
 def test_two_runs_do_not_write_to_one_folder(data: Path, tmp_path: Path) -> None:
-    from vqaudio.jobs import locked
+    from vqaudio.progress import locked
 
     with locked(tmp_path / "exp"), pytest.raises(UserError, match="another job is writing here"):
         train(compose(tiny_overrides(data, tmp_path / "exp")))
 
 
 def test_a_missing_required_value_is_named(data: Path) -> None:
-    from vqaudio.train_app import run
+    from vqaudio.training.app import run
 
     with pytest.raises(UserError, match="exp_dir is required"):
         run([f"data.train={data}", f"data.valid={data}"])

@@ -12,7 +12,7 @@ from tests import reference
 from vqaudio.datadir import Phone, write_ctm
 from vqaudio.errors import UserError
 from vqaudio.metrics.evaluation import evaluate
-from vqaudio.metrics.units import code_statistics, frame_phones, score
+from vqaudio.metrics.phone_scores import code_statistics, frame_phones, score
 from vqaudio.units import UnitsInfo
 
 RATE = 100.0

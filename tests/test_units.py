@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from reference import deduplicate_slowly
 
 from vqaudio.errors import UserError
-from vqaudio.unit_writer import UnitWriter, write_units
 from vqaudio.units import UnitsInfo, deduplicate, expand, read_units
+from vqaudio.units.writer import UnitWriter, write_units
 
 INFO = UnitsInfo(16000, 160, 100.0, 256, 1, False, "a" * 64, "0.1.0")
 

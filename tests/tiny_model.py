@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 
-from vqaudio.checkpoint import save_config, save_model
-from vqaudio.dataset import UNKNOWN_SPEAKER
 from vqaudio.model import build_model
+from vqaudio.model_directory import save_config, save_model
+from vqaudio.training.dataset import UNKNOWN_SPEAKER
 
 SPEAKERS = [UNKNOWN_SPEAKER, "p225", "p226"]
 

@@ -54,21 +54,20 @@ options=(stage stop_stage nj mini vctk_root data_dir download alignment quantize
 data=$here/data/$corpus
 exp=$here/exp/$tag
 sets=(train dev test_seen test_unseen)
-package=$root/vqaudio
 config=("model=$model" "quantizer=$quantizer" "trainer=$trainer" "${extra_overrides[@]}"
   "data.train=$(hydra_quote "$data/train")" "data.valid=$(hydra_quote "$data/dev")" "exp_dir=$(hydra_quote "$exp")")
-sample_rate=$(python "$here/local/training_config.py" "${config[@]}")
-config_sum=${sample_rate#* } sample_rate=${sample_rate% *}
+inputs=$(python "$here/local/stage_inputs.py" "${config[@]}")
+read -r sample_rate config_sum package_sum <<<"$inputs"
 say "corpus $corpus, run $tag; logs in $data/log and $exp/log"
 
 if [ "$mini" = true ] && stage -1 corpus "speak the embedded corpus" "$source_dir" \
-  "$(checksum "$package/corpora/espeak.py" "$package/corpora/sentences.txt")"; then
+  "$package_sum"; then
   job "$data/log/corpus.log" vqaudio corpus espeak "$source_dir" --speakers 8 --utterances 24
   finish
 fi
 
 if [ "$download" = true ] && stage -1 download "download VCTK 0.92" "$source_dir" \
-  "$(checksum "$package/corpora/download.py")"; then
+  "$package_sum"; then
   job "$data/log/download.log" python "$here/local/download.py" "$source_dir"
   finish
 fi
@@ -78,21 +77,21 @@ if [ ! -d "$source_dir" ]; then die "$source_dir: no such folder; it holds the c
 alignment_sum=$(if [ -n "$alignment" ]; then checksum "$alignment"; fi)
 if stage 0 data "data directory of the whole corpus" "$data/all/utt2spk" "$source_option" "$alignment_sum" \
   "$(python "$here/local/list_files.py" "$source_dir")" \
-  "$(checksum "$here/local/data_prep.py" "$package/corpora/vctk.py")"; then
+  "$package_sum" "$(checksum "$here/local/data_prep.py")"; then
   job "$data/log/data_prep.log" python "$here/local/data_prep.py" "$source_option" "$source_dir" \
     ${alignment:+--alignment "$alignment"} "$data/all"
   finish
 fi
 
 if stage 1 split "train, dev, test_seen, test_unseen" "$data/raw/train/utt2spk" "$unseen_speakers" "$cap_unseen" \
-  "$(checksum "$here/splits/unseen_speakers.txt" "$here/local/make_splits.py" "$package/corpora/splits.py")"; then
+  "$package_sum" "$(checksum "$here/splits/unseen_speakers.txt" "$here/local/make_splits.py")"; then
   job "$data/log/make_splits.log" python "$here/local/make_splits.py" --committed "$here/splits/unseen_speakers.txt" \
     --unseen-speakers "$unseen_speakers" --cap-unseen "$cap_unseen" "$data/all" "$data/raw"
   finish
 fi
 
 if stage 2 format "resample to $sample_rate Hz, trim silence" "$data/train/utt2spk" "$sample_rate" \
-  "$(checksum "$here/local/format_data.py" "$package/corpora/formatting.py" "$package/audio.py")"; then
+  "$package_sum" "$(checksum "$here/local/format_data.py")"; then
   job "$data/log/format.log" python "$here/local/format_data.py" --sample-rate "$sample_rate" --jobs "$nj" \
     "$data/raw" "$data"
   for name in "${sets[@]}"; do
@@ -108,8 +107,7 @@ if stage 3 train "train (exp/$tag/train.log)" "$exp/model.safetensors" "$config_
   finish
 fi
 
-if stage 4 extract "extract units" "$exp/units/test_unseen/units.json" "$(checksum_model)" \
-  "$(checksum "$package/extraction.py" "$package/codec.py")"; then
+if stage 4 extract "extract units" "$exp/units/test_unseen/units.json" "$(checksum_model)" "$package_sum"; then
   if [ "$changed" = true ]; then rm -rf -- "$exp/units"; fi
   begun
   for name in "${sets[@]}"; do
@@ -121,7 +119,7 @@ if stage 4 extract "extract units" "$exp/units/test_unseen/units.json" "$(checks
 fi
 
 if stage 5 reconstruct "speech from the units text" "$exp/wav/test_unseen/wav.scp" "$(checksum_model)" \
-  "$(checksum "$package/synthesis.py" "$package"/sampling/*.py)"; then
+  "$package_sum"; then
   python "$here/local/swap_speakers.py" "$data/test_seen/utt2spk" >"$exp/swap_utt2spk"
   decode=(vqaudio decode --model "$exp" --jobs "$nj")
   job "$exp/log/decode_test_seen.log" "${decode[@]}" --units "$exp/units/test_seen" --out "$exp/wav/test_seen" \
@@ -133,7 +131,7 @@ if stage 5 reconstruct "speech from the units text" "$exp/wav/test_unseen/wav.sc
   finish
 fi
 
-if stage 6 score "score" "$exp/scores.json" "$(checksum "$here/local/collect_scores.py" "$package"/metrics/*.py)"; then
+if stage 6 score "score" "$exp/scores.json" "$package_sum" "$(checksum "$here/local/collect_scores.py")"; then
   rm -rf -- "$exp/scores"
   mkdir -p -- "$exp/scores"
   for name in dev test_seen test_unseen; do
@@ -151,8 +149,7 @@ if stage 6 score "score" "$exp/scores.json" "$(checksum "$here/local/collect_sco
   finish
 fi
 
-if stage 7 report "report (exp/$tag/report.html)" "$exp/report.html" \
-  "$(checksum "$package"/report/*.py "$package/report/page.css")"; then
+if stage 7 report "report (exp/$tag/report.html)" "$exp/report.html" "$package_sum"; then
   job "$exp/log/report.log" vqaudio report "$exp"
   finish
 fi
@@ -165,7 +162,7 @@ if stage 8 results "results (exp/$tag/RESULTS.md)" "$exp/RESULTS.md" "$command" 
 fi
 
 if stage 9 listen "listening test (exp/$tag/listen)" "$exp/listen/private/key.json" "$(listening_systems)" \
-  "$(checksum "$package"/listening/{anchors,build,clips}.py)"; then
+  "$package_sum"; then
   set_test_aside
   systems=()
   while IFS=$'\t' read -r name scp _; do systems+=(--system "$name=$scp"); done < <(listening_systems)

@@ -10,7 +10,7 @@ import measure
 import torch
 from torch import Tensor, nn
 
-from vqaudio.quantizer import GumbelQuantizer, KMeansQuantizer
+from vqaudio.model.quantizer import GumbelQuantizer, KMeansQuantizer
 
 B, N, D = 8, 2000, 64
 K = 512  # codes of the k-means quantizer

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numba import njit
 
-from vqaudio.decoder import WaveNet
+from vqaudio.model.decoder import WaveNet
 from vqaudio.sampling import generate, generate_reference
 
 RATE, HOP = 16000, 160

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqaudio.audio import mu_law_encode
-from vqaudio.decoder import WaveNet, shift
-from vqaudio.likelihood import negative_log_likelihood
 from vqaudio.model import VQAutoencoder, build_model
-from vqaudio.train_app import compose
+from vqaudio.model.decoder import WaveNet, shift
+from vqaudio.model.loops.likelihood import negative_log_likelihood
+from vqaudio.training.app import compose
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
 from reference import naive_conditioner, naive_encoder

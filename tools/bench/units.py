@@ -18,9 +18,9 @@ import torch
 
 from vqaudio import files
 from vqaudio.datadir import Phone, write_ctm, write_table
-from vqaudio.kmeans_units import KMeansUnits
 from vqaudio.metrics.abx_cells import make_cells
 from vqaudio.units import UnitsInfo
+from vqaudio.units.kmeans import KMeansUnits
 
 RATE = 100  # frames per second
 K = 512

@@ -95,7 +95,7 @@ def run_evaluate_robustness(args: argparse.Namespace) -> None:
 
 def run_evaluate_audio(args: argparse.Namespace) -> None:
     """Score audio against its originals."""
-    from vqaudio.metrics.audio import evaluate
+    from vqaudio.metrics.reconstruction import evaluate
 
     _print_scores(evaluate(args.reference, args.system, jobs=args.jobs), args.json)
 

@@ -53,7 +53,7 @@ def add_kmeans(subparsers: Any) -> None:
 
 def run_kmeans_fit(args: argparse.Namespace) -> None:
     """Fit a codebook and save it."""
-    from vqaudio.kmeans_units import KMeansUnits, find_utterances
+    from vqaudio.units.kmeans import KMeansUnits, find_utterances
 
     if args.features == "npy" and not (args.sample_rate and args.hop_length):
         raise UserError(
@@ -76,7 +76,7 @@ def run_kmeans_fit(args: argparse.Namespace) -> None:
 
 def run_kmeans_apply(args: argparse.Namespace) -> None:
     """Write a unit directory."""
-    from vqaudio.kmeans_units import apply
+    from vqaudio.units.kmeans import apply
 
     apply(
         args.model,

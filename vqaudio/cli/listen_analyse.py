@@ -44,8 +44,8 @@ def run_analyse(args: argparse.Namespace) -> None:
             raise UserError(f"--{name}: plans a test; give --plan with it")
     if args.test is None:
         raise UserError("listen analyse: give a TEST folder, or --plan")
-    from vqaudio.listening.analysis import write_analysis
-    from vqaudio.listening.analysis_text import summary
+    from vqaudio.listening.analysis.figures import write_analysis
+    from vqaudio.listening.analysis.text import summary
 
     out = args.out or args.test / "private" / "analysis"
     analysis = write_analysis(args.test, out)
@@ -55,7 +55,7 @@ def run_analyse(args: argparse.Namespace) -> None:
 def _run_plan(args: argparse.Namespace) -> None:
     """Print the plan of a test, or of one of each type."""
     from vqaudio.errors import UserError
-    from vqaudio.listening.planning import plan_text, plans
+    from vqaudio.listening.analysis.planning import plan_text, plans
 
     if args.out is not None:
         raise UserError(f"--out {args.out}: a plan is printed; leave it out, or leave out --plan")

@@ -63,14 +63,14 @@ def _add_device(command: Any) -> None:
 
 def run_train(args: argparse.Namespace) -> None:
     """Train with Hydra overrides."""
-    from vqaudio.train_app import run
+    from vqaudio.training.app import run
 
     run(args.overrides)
 
 
 def run_extract(args: argparse.Namespace) -> None:
     """Write the units of a data directory or of audio files."""
-    from vqaudio import extraction
+    from vqaudio.units import extraction
 
     if bool(args.data) == bool(args.wavs):
         raise UserError("extract: give either --data DIR or audio files")
@@ -89,7 +89,7 @@ def run_extract(args: argparse.Namespace) -> None:
 
 def run_decode(args: argparse.Namespace) -> None:
     """Speak a unit directory."""
-    from vqaudio import synthesis
+    from vqaudio.units import synthesis
 
     synthesis.decode(
         args.model,

@@ -43,7 +43,7 @@ def add_units(subparsers: Any) -> None:
 
 def run_units_convert(args: argparse.Namespace) -> None:
     """Convert units."""
-    from vqaudio.conversion import convert
+    from vqaudio.units.conversion import convert
 
     info = convert(
         args.source, args.out, to=args.to, from_=args.from_, settings=_settings(args), durations=args.durations
@@ -56,7 +56,7 @@ def _settings(args: argparse.Namespace) -> "UnitsInfo | None":
     needed = (args.sample_rate, args.hop_length, args.codebook_size)
     if args.model is not None:
         from vqaudio.codec import load
-        from vqaudio.extraction import settings_of
+        from vqaudio.units.extraction import settings_of
 
         if any((*needed, args.groups)):
             raise UserError("units convert: --model says what the units are: leave the other options out")
@@ -65,6 +65,6 @@ def _settings(args: argparse.Namespace) -> "UnitsInfo | None":
         return None
     if not all(needed):
         raise UserError("units convert: give all of --sample-rate, --hop-length and --codebook-size, or --model")
-    from vqaudio.conversion import stated
+    from vqaudio.units.conversion import stated
 
     return stated(*needed, args.groups or 1)

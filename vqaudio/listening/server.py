@@ -24,12 +24,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vqaudio.errors import UserError
-from vqaudio.jobs import locked
 from vqaudio.listening.answers import parse_events, parse_page, session_for_browser
 from vqaudio.listening.key import Key, read_key
 from vqaudio.listening.limits import RateLimit
 from vqaudio.listening.links import participant_links
 from vqaudio.listening.store import SequenceTaken, Store
+from vqaudio.progress import locked
 
 MAX_BODY = 1 << 16
 HEADERS = {

@@ -9,11 +9,11 @@ import numpy as np
 from vqaudio.codec import one_thread
 from vqaudio.datadir import read_utterances
 from vqaudio.errors import UserError
-from vqaudio.kmeans_units import KMeansUnits
 from vqaudio.metrics.alignment import read_alignment
 from vqaudio.metrics.evaluation import figures
-from vqaudio.metrics.units import Alignment, Units, read_frames
+from vqaudio.metrics.phone_scores import Alignment, Units, read_frames
 from vqaudio.units import read_units
+from vqaudio.units.kmeans import KMeansUnits
 
 
 def fit(data: Path, units: Path, *, features: str = "mfcc", seed: int = 0) -> KMeansUnits:
@@ -54,7 +54,7 @@ def evaluate(
         units: unit directory that names the utterances.
         data: their data directory, which names their speakers.
         alignment: their phones, as in `vqaudio.metrics.evaluation.evaluate`.
-        mapping: codes that `encode` gave for other utterances, and their phones, as in `vqaudio.metrics.units.score`.
+        mapping: codes that `encode` gave for other utterances, and their phones, as in `phone_scores.score`.
 
     Raises:
         UserError: an input cannot be read, or whatever `vqaudio.metrics.evaluation.figures` raises.

@@ -11,7 +11,7 @@ from scipy import sparse
 from scipy.special import xlogy
 
 from vqaudio.metrics.abx import average, averages
-from vqaudio.metrics.units import LabelledFrames
+from vqaudio.metrics.phone_scores import LabelledFrames
 
 DRAWS = 1000
 LEVEL = 0.95
@@ -39,7 +39,7 @@ def interval(values: np.ndarray, figure: float) -> Interval:
 
 
 def phone_intervals(frames: LabelledFrames, speakers: list[str], *, seed: int = 0) -> dict[str, Interval]:
-    """Return the intervals of the figures of `vqaudio.metrics.units.score` that compare units with phones.
+    """Return the intervals of the figures of `vqaudio.metrics.phone_scores.score` that compare units with phones.
 
     Args:
         frames: the frames that the figures are of.

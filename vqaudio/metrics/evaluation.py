@@ -11,14 +11,14 @@ from vqaudio import files
 from vqaudio.codec import load
 from vqaudio.datadir import read_table
 from vqaudio.errors import UserError
-from vqaudio.kmeans_units import KMeansUnits
 from vqaudio.metrics.abx import Distance, average, make_cells, make_frames, speaker_errors
 from vqaudio.metrics.abx_cells import Task
 from vqaudio.metrics.alignment import default_utt2spk, read_alignment
 from vqaudio.metrics.bootstrap import Interval, abx_interval, phone_intervals
 from vqaudio.metrics.boundaries import boundary_scores, run_lengths
-from vqaudio.metrics.probe import speaker_probe
-from vqaudio.metrics.units import Alignment, Units, label_frames, read_frames, score
+from vqaudio.metrics.phone_scores import Alignment, Units, label_frames, read_frames, score
+from vqaudio.metrics.speaker_probe import speaker_probe
+from vqaudio.units.kmeans import KMeansUnits
 
 ABX_OF_CODEWORDS: dict[str, Distance] = {"abx": "angular"}
 ABX_OF_PHONES: dict[str, Distance] = {"abx_phone": "angular"}
@@ -83,8 +83,8 @@ def figures(
 ) -> dict[str, Any]:
     """Compute every figure of units; shares and errors are in [0, 1].
 
-    Always those of `vqaudio.metrics.units.score`, `boundaries.boundary_scores` and `boundaries.run_lengths`. With
-    `speakers` also those of `probe.speaker_probe`, `intervals` (name -> bounds of 95 % over speakers, when there are
+    Always those of `phone_scores.score`, `boundaries.boundary_scores` and `boundaries.run_lengths`. With
+    `speakers` also those of `speaker_probe`, `intervals` (name -> bounds of 95 % over speakers, when there are
     two or more), and ABX errors of triphones within and across speakers: `abx_within` and `abx_across` on codewords
     (with a codebook), `abx_units_…` on units that are equal or not, and `abx_edit_…`, the edit distance of merged
     units; `abx_phone_…` are on the codewords of the phone in the middle alone. `abx_comparisons_…` counts the triples
@@ -97,7 +97,7 @@ def figures(
         codebook_size: K, codes per group.
         speakers: utt -> speaker.
         codebook: (G, K, d).
-        mapping: as in `vqaudio.metrics.units.score`.
+        mapping: as in `vqaudio.metrics.phone_scores.score`.
 
     Raises:
         UserError: what `score` raises, or an utterance has no speaker.

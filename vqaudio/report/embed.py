@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from vqaudio.metrics.audio import RATE
+from vqaudio.metrics.reconstruction import RATE
 
 
 def png_uri(file: io.BytesIO) -> str:
@@ -14,7 +14,7 @@ def png_uri(file: io.BytesIO) -> str:
 
 
 def sound_uri(wav: np.ndarray) -> str:
-    """Return audio (T,) at `vqaudio.metrics.audio.RATE` as a data URI: MP3, or FLAC where libsndfile has no MP3.
+    """Return audio (T,) at `reconstruction.RATE` as a data URI: MP3, or FLAC where libsndfile has no MP3.
 
     MP3 is what every browser plays; at this quality (about 50 kbit/s of speech) it takes a third of FLAC.
     """

@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from vqaudio.checkpoint import LoadedModel, load_model
 from vqaudio.errors import UserError
+from vqaudio.model_directory import LoadedModel, load_model
 
 SHOWN_SPEAKERS = 12
 

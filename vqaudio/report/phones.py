@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from vqaudio.errors import UserError
+from vqaudio.metrics.phone_scores import Alignment, Units, frame_phones, joint_counts
 from vqaudio.metrics.symbols import SILENCE
-from vqaudio.metrics.units import Alignment, Units, frame_phones, joint_counts
 from vqaudio.report.embed import png_uri
 
 MANNERS = (  # ARPAbet with its variants, then IPA, in the order of rows; stress digits and length marks do not matter

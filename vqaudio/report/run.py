@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from vqaudio import datadir
-from vqaudio.checkpoint import LoadedModel, load_model
 from vqaudio.datadir import Phone, Utterance, read_ctm
 from vqaudio.errors import UserError
+from vqaudio.model_directory import LoadedModel, load_model
 from vqaudio.report.facts import read_metrics
 from vqaudio.report.phones import PhoneCounts, count_phones
 from vqaudio.report.samples import Sample, Version, choose, estoi

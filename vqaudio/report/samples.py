@@ -10,7 +10,7 @@ import numpy as np
 from vqaudio import audio
 from vqaudio.datadir import Phone, Utterance
 from vqaudio.errors import UserError
-from vqaudio.metrics.audio import RATE
+from vqaudio.metrics.reconstruction import RATE
 from vqaudio.report.embed import sound_uri
 from vqaudio.report.html import missing
 from vqaudio.report.tracks import Tracks

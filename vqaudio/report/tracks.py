@@ -8,8 +8,8 @@ from html import escape
 import numpy as np
 
 from vqaudio.datadir import Phone
-from vqaudio.metrics.audio import FLOOR, RATE, log_mel
 from vqaudio.metrics.boundaries import change_times
+from vqaudio.metrics.reconstruction import FLOOR, RATE, log_mel
 from vqaudio.report.embed import png_uri
 
 SCALE = 400

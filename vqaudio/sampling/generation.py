@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqaudio.decoder import SILENCE, WaveNet
-from vqaudio.sampling.graph import generate_batched
+from vqaudio.model.decoder import SILENCE, WaveNet
+from vqaudio.sampling.cuda import generate_batched
 from vqaudio.sampling.kernel import Net, State, advance
 from vqaudio.sampling.packing import Array, Weights, make_work, pack
 

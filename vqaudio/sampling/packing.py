@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vqaudio.decoder import WaveNet
+from vqaudio.model.decoder import WaveNet
 from vqaudio.sampling.kernel import Net, Work
 from vqaudio.sampling.vectors import BLOCK, LANES
 

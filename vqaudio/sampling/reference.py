@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqaudio.decoder import SILENCE, WaveNet
+from vqaudio.model.decoder import SILENCE, WaveNet
 
 _MASK = (1 << 64) - 1
 

@@ -14,7 +14,7 @@ from script import run
 from vqaudio.files import atomic_write
 from vqaudio.metrics import baseline
 from vqaudio.metrics.alignment import read_alignment
-from vqaudio.metrics.units import code_statistics, read_frames
+from vqaudio.metrics.phone_scores import code_statistics, read_frames
 
 SETS = ("dev", "test_seen", "test_unseen")
 

@@ -10,8 +10,8 @@ from typing import Any
 from script import run
 from unit_table import unit_table
 
-from vqaudio.checkpoint import load_config
 from vqaudio.files import atomic_write
+from vqaudio.model_directory import load_config
 
 HEADER = (
     "| run | commit, seed | cores, training | units on test_seen: usage, perplexity "

@@ -1,0 +1,82 @@
+"""Which listeners of a MUSHRA test count: the post-screening of ITU-R BS.1534-3."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from vqaudio.listening.analysis.ratings import Rating
+from vqaudio.listening.key import ANCHOR_7000, REFERENCE
+
+GOOD = 90.0  # the hidden reference is to be rated this high, the mid anchor no higher
+MOST_BAD_ITEMS = 0.15  # share of a listener's items
+MOST_UNFIT_LISTENERS = 0.25  # share of listeners who rate an item's mid anchor above GOOD
+NARROW_BAND = 16_000  # Hz: at this sample rate and below, 7 kHz is nearly the whole band and no anchor
+
+
+@dataclass(frozen=True)
+class Screened:
+    """What post-screening found about a listener: counts of items, and a reason for each rule that excludes them.
+
+    `reference_low` of `reference_items` have the hidden reference below 90; `anchor_high` of `anchor_items` have the
+    mid anchor above 90, not counting `anchor_exempt` items, whose anchor fooled more than a quarter of the listeners.
+    """
+
+    listener: str
+    reference_items: int
+    reference_low: int
+    anchor_items: int
+    anchor_high: int
+    anchor_exempt: int
+    reasons: tuple[str, ...]
+
+
+def has_mid_anchor(ratings: list[Rating], sample_rate: int) -> bool:
+    """Return whether a 7 kHz anchor was rated and the band (``sample_rate`` in Hz) is wide enough for it to be one."""
+    return sample_rate > NARROW_BAND and any(rating.system == ANCHOR_7000 for rating in ratings)
+
+
+def post_screen(ratings: list[Rating], sample_rate: int) -> list[Screened]:
+    """Apply the two rules of BS.1534-3 to every listener, and return what they found, sorted by listener.
+
+    A listener is excluded who (a) rates the hidden reference below 90 on more than 15 % of the items, or (b) rates the
+    mid anchor above 90 on more than 15 % of the items; an item whose mid anchor more than 25 % of all listeners rate
+    above 90 counts against nobody. Shares are of the items that the listener rated. Rule (b) needs a 7 kHz anchor and a
+    sample rate (Hz) above 16 kHz.
+    """
+    exempt = _unfit_items(ratings)
+    with_anchor = has_mid_anchor(ratings, sample_rate)
+    references, anchors = defaultdict(list), defaultdict(list)
+    for rating in ratings:
+        if rating.system == REFERENCE:
+            references[rating.listener].append(rating)
+        elif rating.system == ANCHOR_7000 and with_anchor:
+            anchors[rating.listener].append(rating)
+    found = []
+    for listener in sorted({rating.listener for rating in ratings}):
+        low = sum(rating.value < GOOD for rating in references[listener])
+        high = [rating.item for rating in anchors[listener] if rating.value > GOOD]
+        counted = sum(item not in exempt for item in high)
+        items, anchor_items = len(references[listener]), len(anchors[listener])
+        reasons = []
+        if items and low / items > MOST_BAD_ITEMS:
+            reasons.append(_reason("the hidden reference below", low, items))
+        if anchor_items and counted / anchor_items > MOST_BAD_ITEMS:
+            reasons.append(_reason("the 7 kHz anchor above", counted, anchor_items))
+        found.append(Screened(listener, items, low, anchor_items, counted, len(high) - counted, tuple(reasons)))
+    return found
+
+
+def _unfit_items(ratings: list[Rating]) -> set[str]:
+    """Return the items whose mid anchor more than a quarter of their listeners rate above 90."""
+    listeners: dict[str, set[str]] = defaultdict(set)
+    fooled: dict[str, set[str]] = defaultdict(set)
+    for rating in ratings:
+        if rating.system == ANCHOR_7000:
+            listeners[rating.item].add(rating.listener)
+            if rating.value > GOOD:
+                fooled[rating.item].add(rating.listener)
+    return {item for item, heard in listeners.items() if len(fooled[item]) / len(heard) > MOST_UNFIT_LISTENERS}
+
+
+def _reason(what: str, bad: int, items: int) -> str:
+    share, most = 100 * bad / items, 100 * MOST_BAD_ITEMS
+    return f"rated {what} {GOOD:g} on {bad} of {items} items ({share:.0f} %, more than {most:.0f} %)"

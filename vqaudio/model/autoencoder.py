@@ -1,0 +1,88 @@
+"""The autoencoder: encoder, quantizer, conditioner and WaveNet, and the one bridge from configuration to modules."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vqaudio.model.decoder import Conditioner, WaveNet
+from vqaudio.model.encoder import Encoder
+from vqaudio.model.quantizer import GumbelQuantizer, KMeansQuantizer, QuantizerOutput
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+class VQAutoencoder(nn.Module):
+    """Waveform to codes and codes to the condition of a WaveNet."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        quantizer: KMeansQuantizer | GumbelQuantizer,
+        conditioner: Conditioner,
+        decoder: WaveNet,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.quantizer = quantizer
+        self.conditioner = conditioner
+        self.decoder = decoder
+
+    def encode(self, wav: Tensor) -> Tensor:
+        """Encode ``wav`` (B, T) into codes (B, G, N)."""
+        return self.quantizer.encode(self.encoder(wav))
+
+    def condition(self, z_q: Tensor, speaker: Tensor) -> Tensor:
+        """Return the WaveNet's condition (B, C, N) for ``z_q`` (B, D, N) spoken by ``speaker`` (B,)."""
+        return self.conditioner(z_q, speaker)
+
+    def forward(
+        self,
+        padded: Tensor,
+        speaker: Tensor,
+        *,
+        temperature: float,
+        jitter: float,
+        mask: Tensor | None = None,
+    ) -> "Latents":
+        """Run everything up to the condition on training segments.
+
+        ``padded`` (B, left + N * hop_length + right) carries the encoder's context on both sides; ``mask`` (B, N) is
+        true where a frame lies inside its recording. ``jitter`` is the total probability that a frame takes the
+        codeword of its left or right neighbour (Chorowski et al. 2019, section III-C).
+        """
+        z = self.encoder.frames(padded)
+        quantized = self.quantizer(z, temperature, mask)
+        z_q = quantized.z_q
+        if jitter > 0 and self.training:
+            z_q = time_jitter(z_q, jitter)
+        return Latents(z, quantized, self.condition(z_q, speaker))
+
+
+class Latents(NamedTuple):
+    """What a segment becomes at frame rate: ``z`` (B, D, N), the quantizer's output, the condition (B, C, N)."""
+
+    z: Tensor
+    quantized: QuantizerOutput
+    condition: Tensor
+
+
+def time_jitter(z_q: Tensor, probability: float) -> Tensor:
+    """Replace each frame of ``z_q`` (B, D, N) with a neighbour: left or right with ``probability / 2`` each."""
+    B, D, N = z_q.shape
+    draw = torch.rand(B, N, device=z_q.device)
+    offset = (draw < probability / 2).long() - (draw > 1 - probability / 2).long()
+    index = (torch.arange(N, device=z_q.device) + offset).clamp(0, N - 1)
+    return z_q.gather(2, index.unsqueeze(1).expand(B, D, N))
+
+
+def build_model(cfg: "DictConfig", speakers: int) -> VQAutoencoder:
+    """Build the autoencoder that the resolved configuration describes, for a number of speakers."""
+    quantizer = {"kmeans": KMeansQuantizer, "gumbel": GumbelQuantizer}[cfg.quantizer.name]
+    return VQAutoencoder(
+        Encoder(**cfg.model.encoder, latent_dim=cfg.model.latent_dim),
+        quantizer(**cfg.quantizer.options, latent_dim=cfg.model.latent_dim),
+        Conditioner(**cfg.model.conditioner, latent_dim=cfg.model.latent_dim, speakers=speakers),
+        WaveNet(**cfg.model.decoder, condition=cfg.model.conditioner.channels),
+    )

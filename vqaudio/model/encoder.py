@@ -1,0 +1,106 @@
+"""The encoder: a strided stack of 1-D convolutions over the raw waveform."""
+
+import math
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqaudio.model.convolution import convolve_gelu
+
+INPUT_SCALE = 20.0
+"""Brings speech at -26 dBFS RMS to unit variance, which the layers' initial weights expect."""
+
+
+class Encoder(nn.Module):
+    """Strided convolutions down to the frame rate, then residual convolutions that give each frame some context.
+
+    Every convolution is valid (unpadded); the waveform alone is padded with zeros. So frame ``n`` is a function of
+    ``wav[n * hop_length - left : (n + 1) * hop_length + right]`` and of nothing else, and any way of cutting a long
+    recording into chunks gives the frames of the whole.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: Sequence[int],
+        kernels: Sequence[int],
+        strides: Sequence[int],
+        context_layers: int,
+        context_kernel: int,
+        latent_dim: int,
+    ) -> None:
+        super().__init__()
+        if not len(channels) == len(kernels) == len(strides):
+            raise ValueError(
+                f"channels, kernels and strides must be equally long, not {len(channels)}, {len(kernels)} and "
+                f"{len(strides)}"
+            )
+        self.hop_length = math.prod(strides)
+        receptive_field, step = 1, 1
+        for kernel, stride in zip(kernels, strides, strict=True):
+            receptive_field += (kernel - 1) * step
+            step *= stride
+        receptive_field += context_layers * (context_kernel - 1) * step
+        if receptive_field < self.hop_length:
+            raise ValueError(
+                f"the receptive field ({receptive_field} samples) must cover a hop ({self.hop_length} samples): "
+                "use longer kernels"
+            )
+        self.receptive_field = receptive_field
+        self.left = (receptive_field - self.hop_length) // 2
+        self.right = receptive_field - self.hop_length - self.left
+        sizes = [1, *channels]
+        strided = [nn.Conv1d(sizes[i], sizes[i + 1], kernels[i], strides[i]) for i in range(len(channels))]
+        for conv in strided:
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            assert conv.bias is not None
+            nn.init.zeros_(conv.bias)
+        self.strided = nn.ModuleList(strided)
+        self.context = nn.ModuleList(ContextLayer(channels[-1], context_kernel) for _ in range(context_layers))
+        self.project = nn.Conv1d(channels[-1], latent_dim, 1)
+
+    def num_frames(self, num_samples: int) -> int:
+        """Return the number of frames of a waveform: a started hop counts, so N = ceil(T / hop_length)."""
+        return -(-num_samples // self.hop_length)
+
+    def forward(self, wav: Tensor) -> Tensor:
+        """Encode ``wav`` (B, T) into ``z`` (B, D, N), N = ``num_frames(T)``."""
+        end = self.num_frames(wav.shape[1]) * self.hop_length - wav.shape[1]
+        return self.frames(F.pad(wav, (self.left, end + self.right)))
+
+    def frames(self, padded: Tensor) -> Tensor:
+        """Encode ``padded`` (B, left + N * hop_length + right) into ``z`` (B, D, N) without adding a sample.
+
+        Each vector of ``z`` has zero mean and unit variance over D, which fixes the scale the codebook lives on.
+        """
+        (B, T), hop = padded.shape, self.hop_length
+        N = (T - self.left - self.right) // hop
+        # Segments lie end to end as rows of channels. The rows at their ends, which mix two of them, are dropped.
+        rows = F.pad(padded, (0, -T % hop)).view(-1, 1) * INPUT_SCALE
+        for conv in self.strided:
+            assert isinstance(conv, nn.Conv1d)
+            rows = convolve_gelu(rows, conv)
+        for layer in self.context:
+            rows = layer(rows)
+        z = F.linear(rows, self.project.weight.squeeze(2), self.project.bias)
+        z = z.unflatten(0, (B, -1))[:, :N]
+        return F.layer_norm(z.float(), z.shape[-1:]).transpose(1, 2)
+
+
+class ContextLayer(nn.Module):
+    """A residual convolution at frame rate over normalised channels, centred on a frame ``crop`` rows later."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.crop = (kernel - 1) // 2
+        self.norm = nn.LayerNorm(channels)
+        self.conv = nn.Conv1d(channels, channels, kernel)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Map (rows, C) to (rows, C), each of which depends on itself and the ``kernel - 1`` rows that follow."""
+        y = convolve_gelu(self.norm(rows), self.conv)
+        return rows.roll(-self.crop, 0) + y
+
+
+__all__ = ["Encoder"]

@@ -1,0 +1,199 @@
+"""Unit directories: codes on disk, as text that other tools read.
+
+    units.txt         utt-id 71 71 12 …     one line per utterance, sorted; G > 1 joins groups: 71-3 12-40
+    utt2num_units     utt-id N
+    units.json        what the units are (`UnitsInfo`)
+    durations.txt     only when deduplicated: utt-id d1 d2 …, in frames
+    failed.txt        utt-id <tab> reason
+
+Text is UTF-8 and sorted as `LC_ALL=C sort` does: by bytes.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+from vqaudio.errors import UserError
+from vqaudio.units.sequence import UnitSequence
+from vqaudio.units.text import EXTRACT_AGAIN, parse_durations, parse_units, printable
+
+Line = tuple[int, str, bytes]
+"""Number, key and rest of a line."""
+
+
+@dataclass(frozen=True)
+class UnitsInfo:
+    """What the units of a directory are: the contents of ``units.json``."""
+
+    sample_rate: int
+    """Hz, of the audio the model works on."""
+    hop_length: int
+    """Samples per frame."""
+    frame_rate: float
+    """Frames per second (Hz)."""
+    codebook_size: int
+    """K: units run from 0 to K - 1."""
+    groups: int
+    """G: units per frame."""
+    deduplicated: bool
+    """Whether runs of equal frames are one unit; their lengths stand in ``durations.txt``."""
+    model_hash: str
+    """SHA-256 of the weights that made the units; empty where that is not known: such units are not decoded."""
+    vqaudio_version: str
+    num_utterances: int = 0
+    num_frames: int = 0
+    """Frames before deduplication."""
+
+    def difference(self, other: "UnitsInfo") -> str | None:
+        """Name the first property, counts and version aside, in which ``other`` differs; None when there is none."""
+        for name in _SETTINGS:
+            ours, theirs = getattr(self, name), getattr(other, name)
+            if ours != theirs:
+                return f"{name} is {_short(theirs)}, not {_short(ours)}"
+        return None
+
+
+_FIELDS = {field.name: field.type for field in dataclasses.fields(UnitsInfo)}
+_SETTINGS = [name for name in _FIELDS if name not in ("vqaudio_version", "num_utterances", "num_frames")]
+
+
+class Units:
+    """A unit directory; iterating streams its `UnitSequence`s in order and checks every line on the way."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.info = read_info(directory / "units.json")
+
+    def __len__(self) -> int:
+        return self.info.num_utterances
+
+    def __iter__(self) -> Iterator[UnitSequence]:
+        info, path = self.info, self.directory / "units.txt"
+        names = ["units.txt", "utt2num_units"] + (["durations.txt"] if info.deduplicated else [])
+        utterances = frames = 0
+        for rows in zip_longest(*(_lines(self.directory / name) for name in names)):
+            (line, utt, body), *others = self._aligned(names, rows)
+            where = f"{path}:{line}: {utt}"
+            units = parse_units(body, info.groups, info.codebook_size, where)
+            self._check_count(line, others[0][2], units.shape[1])
+            durations = None
+            if info.deduplicated:
+                durations = parse_durations(others[1][2], units.shape[1], f"{self.directory / 'durations.txt'}:{line}")
+            sequence = UnitSequence(utt, units, durations)
+            utterances += 1
+            frames += sequence.num_frames
+            yield sequence
+        counts = {"num_utterances": utterances, "num_frames": frames}
+        for name, found in counts.items():
+            if getattr(info, name) != found:
+                raise UserError(
+                    f"{self.directory / 'units.json'}: {name} is {getattr(info, name)}, but units.txt holds {found}; "
+                    f"{EXTRACT_AGAIN}"
+                )
+
+    def _aligned(self, names: list[str], rows: tuple[Line | None, ...]) -> list[Line]:
+        """Return a line of each file; refuse when one has none, or one of another utterance."""
+        line, utt, _ = next(row for row in rows if row is not None)
+        for name, row in zip(names, rows, strict=True):
+            if row is None or row[1] != utt:
+                found = "ends" if row is None else f"has {row[1]}"
+                raise UserError(
+                    f"{self.directory / name}:{line}: {found} where another file has {utt}; {EXTRACT_AGAIN}"
+                )
+        return [row for row in rows if row is not None]
+
+    def _check_count(self, line: int, body: bytes, units: int) -> None:
+        if body.strip() != str(units).encode():
+            raise UserError(
+                f"{self.directory / 'utt2num_units'}:{line}: {printable(body)!r} units, but units.txt holds {units}; "
+                f"{EXTRACT_AGAIN}"
+            )
+
+
+def read_units(directory: Path, *, expected_hash: str | None = None) -> Units:
+    """Open a unit directory and check all of it before anything is done with it; memory does not grow with its size.
+
+    Args:
+        directory: what ``vqaudio extract`` wrote.
+        expected_hash: hash of the model that is going to read the units.
+
+    Raises:
+        UserError: a file is missing or malformed; a unit lies outside the codebook; a line has no units; keys are
+            unsorted or repeated; counts disagree; no utterance at all; the units belong to another model.
+
+    """
+    units = Units(directory)
+    if expected_hash is not None and units.info.model_hash != expected_hash:
+        made_by = _short(units.info.model_hash) or "unknown (did this one make them? convert them again with --model)"
+        raise UserError(
+            f"{directory / 'units.json'}: the units belong to model {made_by}, not {_short(expected_hash)}; use the "
+            f"model that made them, or {EXTRACT_AGAIN}"
+        )
+    for _ in units:
+        pass
+    if len(units) == 0:
+        raise UserError(f"{directory / 'units.txt'}: no utterances; see failed.txt there, then {EXTRACT_AGAIN}")
+    return units
+
+
+def read_failed(directory: Path) -> Iterator[tuple[str, str]]:
+    """Yield (utt, reason) of ``failed.txt``."""
+    with (directory / "failed.txt").open("rb") as file:
+        for line in file:
+            utt, _, reason = line.decode().rstrip("\n").partition("\t")
+            yield utt, reason
+
+
+def read_info(path: Path) -> UnitsInfo:
+    """Read a ``units.json``.
+
+    Raises:
+        UserError: it is missing or not such a file.
+
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; not a (complete) unit directory: run `vqaudio extract`") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({error}); {EXTRACT_AGAIN}") from None
+    if not isinstance(values, dict) or values.keys() != _FIELDS.keys():
+        raise UserError(f"{path}: must be an object with the keys {', '.join(_FIELDS)}; {EXTRACT_AGAIN}")
+    for name, kind in _FIELDS.items():
+        accepted = (int, float) if kind is float else kind
+        value = values[name]
+        good = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)  # type: ignore[arg-type]
+        least = 0 if name.startswith("num_") else 1
+        if not good or (kind in (int, float) and value < least):
+            raise UserError(f"{path}: {name} is {value!r}; {EXTRACT_AGAIN}")
+    return UnitsInfo(**values)
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    """Yield line number, key and the rest; keys must be UTF-8, sorted by bytes and unique."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {EXTRACT_AGAIN}") from None
+    previous = b""
+    with file:
+        for number, line in enumerate(file, start=1):
+            key, _, body = line.rstrip(b"\n").partition(b" ")
+            where = f"{path}:{number}"
+            if not line.endswith(b"\n") or not key:
+                raise UserError(f"{where}: the line is cut off; {EXTRACT_AGAIN}")
+            if key <= previous:
+                wrong = "occurs twice" if key == previous else f"stands after {printable(previous)}; sort with LC_ALL=C"
+                raise UserError(f"{where}: {printable(key)} {wrong}; {EXTRACT_AGAIN}")
+            try:
+                yield number, key.decode(), body
+            except UnicodeDecodeError:
+                raise UserError(f"{where}: the key is not UTF-8; {EXTRACT_AGAIN}") from None
+            previous = key
+
+
+def _short(value: object) -> object:
+    return value[:12] if isinstance(value, str) else value

@@ -1,0 +1,201 @@
+"""Units in the files of other tools, read and written line by line; UTF-8, LF.
+
+In all of them a frame of G > 1 groups is one token, its codes joined by "-" (as vq-wav2vec's), but for JSON lists.
+
+fairseq  <name>.tsv: the folder of the audio, then "path <tab> samples" a line (wav2vec_manifest.py);
+         <name>.km: "71 71 12", line n the units of the n-th path (simple_kmeans).
+gslm     "name|71 71 12" a line (GSLM's quantize_with_kmeans.py); a tab in place of "|" is read too (textlesslib's
+         transcribe.py --preserve_name).
+jsonl    {"audio": "path", "units": [71, 71, 12]} a line (fastabx's from_item_and_units), units [[71, 3], [12, 40]] with
+         groups, and "durations": [1, 2, …] in frames where units were deduplicated.
+espnet   "utt 71 71 12" a line, sorted (Kaldi's text; ESPnet's text.km and token files).
+
+A path names the utterance by its last part without the suffix of its audio format, removed as a whole: `alpha.flac` is
+`alpha`, where GSLM's own `rstrip(".flac")` says `alph`. Names in gslm and espnet files are taken as they stand. What is
+written has the utterance id and ".wav" for a path, and frames times hop length for samples.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vqaudio import files
+from vqaudio.errors import UserError
+from vqaudio.units.directory import Units
+from vqaudio.units.sequence import UnitSequence
+from vqaudio.units.text import format_frames, parse_durations, parse_units
+
+AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff", ".sph"}
+BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+"""What would end a name, or a line, in one tool or another."""
+CURE = "correct the line"
+
+
+class Reading(NamedTuple):
+    """How to read a file: ``groups`` and ``codebook_size``; ``whole_paths``: the id is the path, less its ".wav"."""
+
+    groups: int
+    codebook_size: int
+    whole_paths: bool
+
+
+def part(path: Path, suffix: str) -> Path:
+    """Return the file beside ``path`` that has ``suffix`` added to its name."""
+    return path.with_name(path.name + suffix)
+
+
+def fairseq_stem(path: Path) -> Path:
+    """Return <name> of <name>, <name>.tsv or <name>.km."""
+    return path.with_suffix("") if path.suffix in (".tsv", ".km") else path
+
+
+def read_fairseq(path: Path, reading: Reading) -> Iterator[UnitSequence]:
+    """Yield the utterances of <name>.tsv and <name>.km, in their order."""
+    manifest, labels = (part(fairseq_stem(path), suffix) for suffix in (".tsv", ".km"))
+    rows, bodies = read_lines(manifest), read_lines(labels)
+    if next(rows, None) is None:
+        raise UserError(f"{manifest}: empty; its first line must name the folder of the audio")
+    for number, row in rows:
+        utt = path_to_utt(row.partition(b"\t")[0], reading, f"{manifest}:{number}")
+        _, body = next(bodies, (0, None))
+        if body is None:
+            raise UserError(f"{labels}:{number - 1}: ends where {manifest} has {utt}; give the .km of this .tsv")
+        yield UnitSequence(utt, units_of(body, reading, f"{labels}:{number - 1}: {utt}"), None)
+    for number, _ in bodies:
+        raise UserError(f"{labels}:{number}: has no path in {manifest}; give the .km of this .tsv")
+
+
+def read_gslm(path: Path, reading: Reading) -> Iterator[UnitSequence]:
+    """Yield the utterances of "name|71 71 12" or "name<tab>71 71 12", in their order."""
+    for number, line in read_lines(path):
+        name, separator, body = line.rpartition(b"\t" if b"\t" in line else b"|")
+        if not separator:
+            raise UserError(f"{path}:{number}: no '|' between name and units; {CURE}, or give another --from")
+        utt = text_of(name, f"{path}:{number}")
+        yield UnitSequence(utt, units_of(body, reading, f"{path}:{number}: {utt}"), None)
+
+
+def read_espnet(path: Path, reading: Reading) -> Iterator[UnitSequence]:
+    """Yield the utterances of "utt 71 71 12", in their order."""
+    for number, line in read_lines(path):
+        name, _, body = line.replace(b"\t", b" ", 1).partition(b" ")
+        utt = text_of(name, f"{path}:{number}")
+        yield UnitSequence(utt, units_of(body, reading, f"{path}:{number}: {utt}"), None)
+
+
+def read_jsonl(path: Path, reading: Reading) -> Iterator[UnitSequence]:
+    """Yield the utterances of JSON lines, in their order."""
+    for number, line in read_lines(path):
+        where = f"{path}:{number}"
+        try:
+            values = json.loads(line)
+            audio, frames, durations = values["audio"], values["units"], values.get("durations")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise UserError(f'{where}: not an object with "audio" and "units"; {CURE}') from None
+        if not isinstance(audio, str):
+            raise UserError(f'{where}: "audio" is not a string; {CURE}')
+        utt = path_to_utt(audio.encode(errors="surrogatepass"), reading, where)
+        units = units_of(json_tokens(frames, f'{where}: {utt}: "units"'), reading, f"{where}: {utt}")
+        if durations is None:
+            yield UnitSequence(utt, units, None)
+        else:
+            tokens = json_tokens(durations, f'{where}: {utt}: "durations"')
+            yield UnitSequence(utt, units, parse_durations(tokens, units.shape[1], where, CURE))
+
+
+def json_tokens(values: object, where: str) -> bytes:
+    """Return a list of numbers, or of lists of numbers, as the tokens of a line."""
+    items = values if isinstance(values, list) else [values]
+    rows = [item if isinstance(item, list) else [item] for item in items]
+    if not isinstance(values, list) or any(type(code) is not int for row in rows for code in row):
+        raise UserError(f"{where} is not a list of whole numbers, or of such lists; {CURE}")
+    return " ".join("-".join(map(str, row)) for row in rows).encode()
+
+
+READERS: dict[str, Callable[[Path, Reading], Iterator[UnitSequence]]] = {
+    "fairseq": read_fairseq,
+    "gslm": read_gslm,
+    "jsonl": read_jsonl,
+    "espnet": read_espnet,
+}
+
+
+def write(units: Units, path: Path, kind: str) -> None:
+    """Write a unit directory as a file of another tool, deduplicated if it is; each file replaces the old one at once.
+
+    Raises:
+        UserError: an utterance id holds white space or a control character, which would break the line.
+
+    """
+    path = fairseq_stem(path) if kind == "fairseq" else path
+    hop_length = units.info.hop_length
+    with ExitStack() as stack:
+        out = stack.enter_context(files.atomic_writer(part(path, ".km") if kind == "fairseq" else path))
+        if kind == "fairseq":
+            manifest = stack.enter_context(files.atomic_writer(part(path, ".tsv")))
+            manifest.write(".\n")
+        for sequence in units:
+            utt = sequence.utt
+            if BREAKS.search(utt):
+                raise UserError(f"{units.directory / 'units.txt'}: {utt!r} does not fit into {kind}; rename it")
+            body = format_frames(sequence.units)
+            if kind == "fairseq":
+                manifest.write(f"{utt}.wav\t{sequence.num_frames * hop_length}\n")
+                out.write(f"{body}\n")
+            elif kind == "jsonl":
+                out.write(json_line(sequence))
+            else:
+                out.write(f"{utt}{'|' if kind == 'gslm' else ' '}{body}\n")
+
+
+def json_line(sequence: UnitSequence) -> str:
+    """Return an utterance as a line of JSON."""
+    units = sequence.units[0] if len(sequence.units) == 1 else sequence.units.T
+    line = {"audio": f"{sequence.utt}.wav", "units": units.tolist()}
+    if sequence.durations is not None:
+        line["durations"] = sequence.durations.tolist()
+    return json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield number, from 1, and content of each line; a carriage return before the LF is dropped."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    with file:
+        try:
+            for number, line in enumerate(file, start=1):
+                yield number, line.rstrip(b"\r\n")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+
+
+def units_of(body: bytes, reading: Reading, where: str) -> np.ndarray:
+    """Return the units (G, U) of a line."""
+    return parse_units(body, reading.groups, reading.codebook_size, where, CURE)
+
+
+def text_of(name: bytes, where: str) -> str:
+    """Return an utterance id; refuse what a unit directory cannot hold."""
+    try:
+        utt = name.decode()
+    except UnicodeDecodeError:
+        raise UserError(f"{where}: the name is not UTF-8; convert the file (iconv -t UTF-8)") from None
+    if not utt or BREAKS.search(utt):
+        raise UserError(f"{where}: {utt!r} cannot be an utterance id (empty, or white space in it); {CURE}")
+    return utt
+
+
+def path_to_utt(path: bytes, reading: Reading, where: str) -> str:
+    """Return the utterance id that the path of an audio file stands for."""
+    if reading.whole_paths:
+        return text_of(path.removesuffix(b".wav"), where)
+    name = text_of(path.rpartition(b"/")[2], where)
+    stem, dot, suffix = name.rpartition(".")
+    return stem if stem and (dot + suffix).lower() in AUDIO_SUFFIXES else name

@@ -1,0 +1,251 @@
+"""Units by k-means on features that do not change: MFCC, log-mel, or what another tool (HuBERT, …) saved as .npy.
+
+A model is one safetensors file: `mean` and `std` (D,), `codebook` (K, D), and what they apply to as text in its header.
+"""
+
+import json
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+import vqaudio
+from vqaudio import files
+from vqaudio.datadir import Utterance, read_table, read_utterances
+from vqaudio.errors import UserError
+from vqaudio.features import KINDS, read_features
+from vqaudio.model.clustering import kmeans, nearest_label
+from vqaudio.progress import Progress
+from vqaudio.units.directory import UnitsInfo
+from vqaudio.units.extraction import check_shard, from_files, write_all
+
+FRAMES = 300_000
+SEEN = 4
+"""Times `frames` that are looked at, at most."""
+FIT_AGAIN = "fit it again with vqaudio kmeans fit"
+
+
+@dataclass(frozen=True)
+class KMeansUnits:
+    """A codebook of features; make one with `fit` or `load`."""
+
+    features: str
+    """One of `vqaudio.features.KINDS`."""
+    sample_rate: int
+    """Hz."""
+    hop_length: int
+    """Samples per frame."""
+    mean: Tensor
+    """(D,) of the frames of the fit; 0 for npy."""
+    std: Tensor
+    """(D,) of the frames of the fit; 1 for npy."""
+    codebook: Tensor
+    """(K, D), standardised."""
+
+    @classmethod
+    def fit(
+        cls,
+        utterances: Iterable[Utterance],
+        codebook_size: int,
+        *,
+        features: str,
+        sample_rate: int,
+        hop_length: int,
+        frames: int = FRAMES,
+        seed: int = 0,
+    ) -> "KMeansUnits":
+        """Fit a codebook on features, streamed: neither memory nor time grows with the corpus.
+
+        Utterances come in random order until 4 · ``frames`` frames were seen; a uniform sample of those, at most
+        ``frames``, is what k-means++ and Lloyd's iterations work on. With what these need it takes 12 · ``frames`` · D
+        bytes (140 MB for MFCC, 2.8 GB for D = 768), beside one utterance. MFCC and log-mel are standardised, dimension
+        by dimension; features from files are clustered as they are, as HuBERT's are.
+
+        Args:
+            utterances: whose features are read; files that cannot be read are passed over.
+            codebook_size: K.
+            features: one of `vqaudio.features.KINDS`.
+            sample_rate: Hz, of the audio, or of that from which the .npy were made.
+            hop_length: samples per frame.
+            frames: size of the sample.
+            seed: of the order, the sample and the seeding of the clusters.
+
+        Raises:
+            UserError: no file can be read, or the features of two differ in size.
+
+        Source: Vitter 1985 (reservoir sampling, algorithm R).
+
+        """
+        sample = _sample(utterances, features, sample_rate, hop_length, frames, seed)
+        mean, std = torch.zeros(sample.shape[1]), torch.ones(sample.shape[1])
+        if features != "npy":
+            mean, std = sample.mean(dim=0), sample.std(dim=0, correction=0).clamp_min(1e-5)
+            sample.sub_(mean).div_(std)
+        codebook = kmeans(sample, codebook_size, generator=torch.Generator().manual_seed(seed))
+        return cls(features, sample_rate, hop_length, mean, std, codebook)
+
+    @classmethod
+    def load(cls, path: Path) -> "KMeansUnits":
+        """Read what `save` wrote; nothing is unpickled.
+
+        Raises:
+            UserError: the file is missing, or is not such a model.
+
+        """
+        try:
+            with safe_open(path, "pt") as file:
+                header = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in ("mean", "std", "codebook")}
+            about = json.loads(header["vqaudio_kmeans"])
+            model = cls(**about, **tensors)
+            features, rates = model.features, (model.sample_rate, model.hop_length)
+            K, D = model.codebook.shape
+            good = features in KINDS and all(type(rate) is int and rate > 0 for rate in rates) and K > 0
+            if not good or model.mean.shape != (D,) or model.std.shape != (D,):
+                raise ValueError("wrong settings or shapes")
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such k-means model: make one with vqaudio kmeans fit") from None
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: not a k-means model ({error}); {FIT_AGAIN}") from None
+        return model
+
+    def save(self, path: Path) -> None:
+        """Write the model as one safetensors file, atomically."""
+        about = {"features": self.features, "sample_rate": self.sample_rate, "hop_length": self.hop_length}
+        tensors = {"mean": self.mean, "std": self.std, "codebook": self.codebook}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.atomic_write(path, safetensors.torch.save(tensors, {"vqaudio_kmeans": json.dumps(about)}))
+
+    def encode(self, utterance: Utterance) -> np.ndarray:
+        """Turn an utterance into codes (1, N), int64: for audio, N = ceil(T / hop_length).
+
+        Raises:
+            UserError: it cannot be read, or its features are not of the model's size.
+
+        """
+        rows = read_features(utterance, self.features, sample_rate=self.sample_rate, hop_length=self.hop_length)
+        _check_size(utterance, rows, len(self.mean))
+        return nearest_label((rows - self.mean) / self.std, self.codebook)[None].numpy()
+
+
+def apply(
+    model_file: Path,
+    *,
+    source: Path,
+    out: Path,
+    deduplicate: bool,
+    shard: tuple[int, int],
+    allow_failures: bool,
+    jobs: int,
+) -> None:
+    """Write the units of a model to a unit directory, with all that `vqaudio.units.extraction.extract` promises.
+
+    Args:
+        model_file: what `KMeansUnits.save` wrote; its SHA-256 is the model hash of the units.
+        source: see `find_utterances`.
+        out: unit directory to write, or to complete.
+        deduplicate: as in `extract`, like all that follow.
+        shard: (i, N).
+        allow_failures: failed utterances are no error.
+        jobs: utterances to work on at a time, one thread each.
+
+    Raises:
+        UserError: bad input as a whole.
+        JobError: some utterances failed, or all.
+
+    """
+    model = KMeansUnits.load(model_file)
+    utterances = find_utterances(source, model.features)
+    check_shard(shard, len(utterances))
+    settings = UnitsInfo(
+        sample_rate=model.sample_rate,
+        hop_length=model.hop_length,
+        frame_rate=model.sample_rate / model.hop_length,
+        codebook_size=len(model.codebook),
+        groups=1,
+        deduplicated=deduplicate,
+        model_hash=files.sha256(model_file),
+        vqaudio_version=vqaudio.__version__,
+    )
+    write_all(utterances, model.encode, settings, out=out, shard=shard, allow_failures=allow_failures, jobs=jobs)
+
+
+def find_utterances(source: Path, features: str) -> list[Utterance]:
+    """List the utterances of a data directory or, for ``npy``, of a folder of <utt>.npy or a list of "utt path".
+
+    Raises:
+        UserError: the source is missing, malformed or empty, or a file name cannot be an utterance id.
+
+    """
+    if features != "npy":
+        utterances = read_utterances(source)
+    elif source.is_dir():
+        utterances = from_files(source.glob("*.npy"))
+    else:
+        paths = read_table(source, what="the path of its .npy file")
+        utterances = [Utterance(utt, Path(path), utt) for utt, path in paths.items()]
+    if not utterances:
+        raise UserError(f"{source}: no utterances; give {'a folder of .npy files' if features == 'npy' else 'speech'}")
+    return utterances
+
+
+class Reservoir:
+    """A uniform sample of at most ``size`` of the rows that were added, in memory for those alone."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seen = size, 0
+        self.kept: np.ndarray | None = None
+        self.generator = np.random.default_rng(seed)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Give each of ``rows`` (n, D) its chance: the i-th ever takes a random place of i, if that is one of ours."""
+        if self.kept is None:
+            self.kept = np.empty((self.size, rows.shape[1]), dtype=np.float32)  # pages are taken when written to
+        order = np.arange(self.seen, self.seen + len(rows))
+        places = np.where(order < self.size, order, self.generator.integers(0, order + 1))
+        ours = places < self.size
+        self.kept[places[ours]] = rows[ours]  # of two rows for one place the later stays, as one by one
+        self.seen += len(rows)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The sample (min(size, seen), D)."""
+        assert self.kept is not None
+        return self.kept[: self.seen]
+
+
+def _sample(
+    utterances: Iterable[Utterance], features: str, sample_rate: int, hop_length: int, frames: int, seed: int
+) -> Tensor:
+    """Return the frames (n, D) that a codebook is fitted on."""
+    ordered = sorted(utterances, key=lambda utterance: utterance.utt)
+    random.Random(seed).shuffle(ordered)
+    reservoir = Reservoir(frames, seed)
+    error = "no utterances"
+    with Progress("read features", len(ordered), "utterances") as progress:
+        for utterance in ordered:
+            if reservoir.seen >= SEEN * frames:
+                break
+            progress.update()
+            try:
+                rows = read_features(utterance, features, sample_rate=sample_rate, hop_length=hop_length)
+            except UserError as reason:
+                error = str(reason)
+                continue
+            if reservoir.kept is not None:
+                _check_size(utterance, rows, reservoir.kept.shape[1])
+            reservoir.add(rows.numpy())
+    if reservoir.seen == 0:
+        raise UserError(f"no {features} features to fit k-means on: {error}")
+    return torch.from_numpy(reservoir.rows)
+
+
+def _check_size(utterance: Utterance, rows: Tensor, size: int) -> None:
+    if rows.shape[1] != size:
+        raise UserError(f"{utterance.path}: {rows.shape[1]} features a frame, not {size}: use those of one model")

@@ -1,0 +1,145 @@
+"""Writing unit directories: whole from a sorted stream, or bit by bit through a journal that survives a killed job."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from vqaudio import files
+from vqaudio.errors import UserError
+from vqaudio.units.directory import Units, UnitsInfo
+from vqaudio.units.sequence import deduplicate
+from vqaudio.units.text import format_units, parse_units
+
+START_AFRESH = "remove it or choose another --out"
+
+
+def write_units(
+    directory: Path, settings: UnitsInfo, records: Iterable[tuple[str, np.ndarray]], failed: Iterable[tuple[str, str]]
+) -> UnitsInfo:
+    """Write a unit directory from a sorted stream of (utt, codes (G, N)) and of (utt, reason).
+
+    Each file replaces the old one at once, ``units.json`` last: where it stands, the directory is complete.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "units.json").unlink(missing_ok=True)
+    utterances = frames = 0
+    with ExitStack() as stack:
+        units_file = stack.enter_context(files.atomic_writer(directory / "units.txt", "wb"))
+        count_file = stack.enter_context(files.atomic_writer(directory / "utt2num_units", "wb"))
+        if settings.deduplicated:
+            durations_file = stack.enter_context(files.atomic_writer(directory / "durations.txt", "wb"))
+        for utt, codes in records:
+            utterances += 1
+            frames += codes.shape[1]
+            units = codes
+            if settings.deduplicated:
+                units, durations = deduplicate(codes)
+                durations_file.write(f"{utt} {' '.join(map(str, durations.tolist()))}\n".encode())
+            units_file.write(format_units(utt, units))
+            count_file.write(f"{utt} {units.shape[1]}\n".encode())
+    with files.atomic_writer(directory / "failed.txt", "wb") as failed_file:
+        for utt, reason in failed:
+            failed_file.write(f"{utt}\t{' '.join(reason.split())}\n".encode())
+    info = dataclasses.replace(settings, num_utterances=utterances, num_frames=frames)
+    files.atomic_write(directory / "units.json", json.dumps(dataclasses.asdict(info), indent=2) + "\n")
+    return info
+
+
+def check_settings(directory: Path, settings: UnitsInfo) -> None:
+    """Refuse a folder that holds other units, or ``units.txt`` of unknown origin."""
+    if (directory / "units.json").exists():
+        difference = settings.difference(Units(directory).info)
+        if difference:
+            raise UserError(f"{directory}: holds units whose {difference}; {START_AFRESH}")
+    elif (directory / "units.txt").exists() and not (directory / UnitWriter.JOURNAL).exists():
+        raise UserError(f"{directory}: holds a units.txt without units.json; {START_AFRESH}")
+
+
+class UnitWriter:
+    """Collects the units of a directory in a journal, in any order, and writes the directory from it at the end.
+
+    A line of the journal, once complete, is kept: what a killed job has done stays done. Memory holds an id and an
+    offset for each utterance, never units.
+    """
+
+    JOURNAL = "journal.txt"
+
+    def __init__(self, directory: Path, settings: UnitsInfo) -> None:
+        self.directory, self.settings = directory, settings
+        self.path = directory / self.JOURNAL
+        self.offsets: dict[str, int] = {}
+        self.file: BinaryIO | None = None
+        check_settings(directory, settings)
+        if self.path.exists():
+            self._reopen()
+        elif (directory / "units.json").exists():
+            self.offsets = dict.fromkeys((sequence.utt for sequence in Units(directory)), 0)
+
+    def _header(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self.settings)).encode() + b"\n"
+
+    def _reopen(self) -> None:
+        """Continue a journal after its last complete line."""
+        self.offsets = {}
+        with self.path.open("rb") as file:
+            try:
+                difference = self.settings.difference(UnitsInfo(**json.loads(file.readline())))
+            except (ValueError, TypeError):
+                difference = "journal is broken"
+            if difference:
+                raise UserError(f"{self.path}: belongs to units whose {difference}; remove {self.directory}")
+            end = file.tell()
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self.offsets[line.partition(b" ")[0].decode()] = end
+                end += len(line)
+        self.file = self.path.open("r+b")
+        self.file.truncate(end)
+        self.file.seek(end)
+
+    def _begin(self) -> None:
+        """Start a journal with what the finished directory holds, if there is one."""
+        present = iter(Units(self.directory)) if (self.directory / "units.json").exists() else iter(())
+        with files.atomic_writer(self.path, "wb") as file:
+            file.write(self._header())
+            for sequence in present:
+                file.write(format_units(sequence.utt, sequence.codes))
+        self._reopen()
+
+    def write(self, utt: str, codes: np.ndarray) -> None:
+        """Add the codes (G, N) of an utterance."""
+        if self.file is None:
+            self._begin()
+        assert self.file is not None
+        self.offsets[utt] = self.file.tell()
+        self.file.write(format_units(utt, codes))
+        self.file.flush()
+
+    def finish(self, failed: Mapping[str, str]) -> UnitsInfo:
+        """Write the unit directory, with ``failed`` (utt to reason), and drop the journal."""
+        if self.file is None:
+            self._begin()
+        info = write_units(self.directory, self.settings, self._sorted(), failed.items())
+        self.path.unlink()
+        return info
+
+    def _sorted(self) -> Iterator[tuple[str, np.ndarray]]:
+        with self.path.open("rb") as file:
+            for utt in sorted(self.offsets, key=str.encode):
+                file.seek(self.offsets[utt])
+                body = file.readline().partition(b" ")[2]
+                where = f"{self.path}: {utt}"
+                yield utt, parse_units(body, self.settings.groups, self.settings.codebook_size, where)
+
+    def __enter__(self) -> "UnitWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.file is not None:
+            self.file.close()
