@@ -10,7 +10,8 @@ import torch
 from vqaudio import audio
 from vqaudio.errors import UserError
 from vqaudio.features import mfcc
-from vqaudio.training.dataset import UNKNOWN_SPEAKER, SegmentDataset, prefetch, speaker_list
+from vqaudio.model_directory import UNKNOWN_SPEAKER
+from vqaudio.training.dataset import SegmentDataset, prefetch, speaker_list
 
 RATE, HOP, LEFT, RIGHT = 8000, 80, 200, 120
 

@@ -11,7 +11,7 @@ from tiny_model import save_tiny_model
 import vqaudio
 from vqaudio.codec import Codec
 from vqaudio.errors import JobError, UserError
-from vqaudio.progress import locked
+from vqaudio.files import locked
 from vqaudio.units import extraction, read_units
 from vqaudio.units.extraction import extract
 

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from vqaudio import audio, datadir
-from vqaudio.corpora.formatting import copy_subset, format_data, shift_phones, sound_span
-from vqaudio.datadir import Phone, Utterance
+from vqaudio.corpora.formatting import format_data, shift_phones, sound_span
+from vqaudio.datadir import Phone, Utterance, copy_subset
 from vqaudio.errors import UserError
 
 RATE = 16000

@@ -14,9 +14,9 @@ from vqaudio import audio, files
 from vqaudio.cli import main
 from vqaudio.datadir import Utterance, write_utterances
 from vqaudio.errors import UserError
-from vqaudio.features import log_mel, mfcc, read_features
+from vqaudio.features import log_mel, mfcc
 from vqaudio.units import read_units
-from vqaudio.units.kmeans import KMeansUnits, Reservoir
+from vqaudio.units.kmeans import KMeansUnits, Reservoir, read_features
 
 RATE, HOP = 16000, 320
 

@@ -14,7 +14,7 @@ from vqaudio.cli import main
 from vqaudio.listening.analysis.ratings import Rating, read_results
 from vqaudio.listening.answers import rated_stimuli
 from vqaudio.listening.key import read_key
-from vqaudio.listening.limits import RateLimit
+from vqaudio.listening.server import RateLimit
 from vqaudio.listening.static import FORMAT
 from vqaudio.listening.store import Event, Store
 
@@ -322,7 +322,7 @@ def test_an_address_that_is_taken_is_one_line(tmp_path, capsys) -> None:
 
 
 def test_a_second_server_for_the_same_test_is_refused(tmp_path, capsys) -> None:
-    from vqaudio.progress import locked
+    from vqaudio.files import locked
 
     test = make_test(tmp_path, "acr")
     with locked(test / "private"):

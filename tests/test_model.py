@@ -6,9 +6,9 @@ import pytest
 import torch
 from conftest import ROOT
 
-from vqaudio.mel import log_mel
 from vqaudio.model.autoencoder import build_model, time_jitter
 from vqaudio.training.app import compose
+from vqaudio.training.heads import log_mel
 
 REQUIRED = ["data.train=train", "data.valid=valid", "exp_dir=exp"]
 CHOICES = sorted(

@@ -18,6 +18,7 @@ from vqaudio import model_directory
 from vqaudio.errors import JobError, UserError
 from vqaudio.training.app import compose
 from vqaudio.training.loop import Run, train
+from vqaudio.training.state import load_state, states
 
 COMMAND = [sys.executable, "-c", "import sys; from vqaudio.cli import main; sys.exit(main(sys.argv[1:]))", "train"]
 
@@ -29,7 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def states_agree(exp: Path, other: Path) -> bool:
     """Whether the newest states hold the same bits."""
-    first, second = (model_directory.load_state(model_directory.states(folder)[0]) for folder in (exp, other))
+    first, second = (load_state(states(folder)[0]) for folder in (exp, other))
 
     def same(x: object, y: object) -> bool:
         if isinstance(x, torch.Tensor):
@@ -61,7 +62,7 @@ def test_a_run_passes_through_its_phases_and_leaves_a_model(data: Path, tmp_path
     assert loaded.speakers == ["<unknown>", "s0", "s1"]
     assert loaded.model.encode(torch.randn(1, 8000)).shape == (1, 1, 100)
     assert "head" not in " ".join(name for name in load_file(tmp_path / "exp" / "model.safetensors") if "mel" in name)
-    assert len(model_directory.states(tmp_path / "exp")) == 2
+    assert len(states(tmp_path / "exp")) == 2
 
 
 def test_both_phases_lower_their_losses(data: Path, tmp_path: Path) -> None:
@@ -106,11 +107,11 @@ def test_a_run_killed_at_any_moment_continues_bit_for_bit(data: Path, tmp_path: 
     overrides = tiny_overrides(data, tmp_path / "killed", steps=400)
     process = subprocess.Popen([*COMMAND, *overrides], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(model_directory.states(tmp_path / "killed")) < 2 and time.monotonic() < deadline:
+    while len(states(tmp_path / "killed")) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.kill()
     process.wait()
-    newest = model_directory.states(tmp_path / "killed")[0]
+    newest = states(tmp_path / "killed")[0]
     assert int(newest.name.removeprefix("step-")) < 400
     subprocess.run([*COMMAND, *overrides], check=True, capture_output=True)
     assert states_agree(tmp_path / "whole", tmp_path / "killed")
@@ -119,13 +120,13 @@ def test_a_run_killed_at_any_moment_continues_bit_for_bit(data: Path, tmp_path: 
 def test_a_broken_state_falls_back_to_the_one_before(data: Path, tmp_path: Path, caplog) -> None:
     cfg = compose(tiny_overrides(data, tmp_path / "exp"))
     train(cfg)
-    whole = model_directory.load_state(model_directory.states(tmp_path / "exp")[0])
-    newest = model_directory.states(tmp_path / "exp")[0] / "state.pt"
+    whole = load_state(states(tmp_path / "exp")[0])
+    newest = states(tmp_path / "exp")[0] / "state.pt"
     newest.write_bytes(newest.read_bytes()[:1000])
     with caplog.at_level(logging.WARNING, logger="vqaudio.training"):
         train(cfg)
     assert "not a complete training state" in caplog.text
-    again = model_directory.load_state(model_directory.states(tmp_path / "exp")[0])
+    again = load_state(states(tmp_path / "exp")[0])
     assert all(torch.equal(whole["net"][name], again["net"][name]) for name in whole["net"])
 
 
@@ -196,11 +197,11 @@ def test_a_run_does_not_continue_with_another_model(data: Path, tmp_path: Path) 
         train(compose([*overrides, "model.latent_dim=12"]))
     assert model_directory.load_config(tmp_path / "exp").model.latent_dim == 8
     train(compose([*overrides, "trainer.max_steps=32"]))  # a longer run of the same model continues
-    assert model_directory.states(tmp_path / "exp")[0].name == "step-32"
+    assert states(tmp_path / "exp")[0].name == "step-32"
 
 
 def test_two_runs_do_not_write_to_one_folder(data: Path, tmp_path: Path) -> None:
-    from vqaudio.progress import locked
+    from vqaudio.files import locked
 
     with locked(tmp_path / "exp"), pytest.raises(UserError, match="another job is writing here"):
         train(compose(tiny_overrides(data, tmp_path / "exp")))

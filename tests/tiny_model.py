@@ -6,8 +6,7 @@ import torch
 from omegaconf import OmegaConf
 
 from vqaudio.model import build_model
-from vqaudio.model_directory import save_config, save_model
-from vqaudio.training.dataset import UNKNOWN_SPEAKER
+from vqaudio.model_directory import UNKNOWN_SPEAKER, save_config, save_model
 
 SPEAKERS = [UNKNOWN_SPEAKER, "p225", "p226"]
 

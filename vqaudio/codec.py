@@ -13,9 +13,8 @@ from torch import Tensor
 
 from vqaudio import audio
 from vqaudio.errors import UserError
-from vqaudio.model_directory import LoadedModel, load_model
+from vqaudio.model_directory import UNKNOWN_SPEAKER, LoadedModel, load_model
 from vqaudio.sampling import generate, stream
-from vqaudio.training.dataset import UNKNOWN_SPEAKER
 
 CHUNK_SECONDS = 2.0
 """Audio that goes through the encoder at once; every chunk has this length, whatever the recording's."""

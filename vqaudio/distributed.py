@@ -67,6 +67,13 @@ def wrap(net: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(net, find_unused_parameters=True, broadcast_buffers=False)
 
 
+def all_reduce(tensors: Iterable[Tensor]) -> None:
+    """Sum tensors over processes in place, so that every process goes on with the same numbers."""
+    if dist.is_initialized():
+        for tensor in tensors:
+            dist.all_reduce(tensor)
+
+
 def broadcast(tensors: Iterable[Tensor]) -> None:
     """Copy tensors from the first process to the others."""
     if dist.is_initialized():

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all: whoever reads a name never sees half of what was written."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import secrets
@@ -63,3 +64,28 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Make the folder and hold it, so that a second job that writes to it is refused.
+
+    Raises:
+        UserError: another process holds it, or it cannot be made.
+
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = os.open(directory, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be made ({error.strerror}); choose another folder") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{directory}: another job is writing here; wait for it or choose another folder") from None
+        except OSError:
+            pass  # some network file systems cannot lock a folder: there it is up to the user
+        yield
+    finally:
+        os.close(handle)

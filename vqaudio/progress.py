@@ -1,42 +1,10 @@
-"""What the long commands share: one writer to a folder at a time, and progress that suits a terminal or a log."""
+"""Progress of long commands: a bar on a terminal, plain lines in a log."""
 
-import contextlib
-import fcntl
-import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
-
-from vqaudio.errors import UserError
 
 SECONDS_BETWEEN_LINES = 30.0
-
-
-@contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Make the folder and hold it, so that a second job that writes to it is refused.
-
-    Raises:
-        UserError: another process holds it, or it cannot be made.
-
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        handle = os.open(directory, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"{directory}: cannot be made ({error.strerror}); choose another folder") from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{directory}: another job is writing here; wait for it or choose another folder") from None
-        except OSError:
-            pass  # some network file systems cannot lock a folder: there it is up to the user
-        yield
-    finally:
-        os.close(handle)
 
 
 class Progress:
@@ -76,6 +44,3 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()
-
-
-__all__ = ["Progress", "locked"]

@@ -20,8 +20,7 @@ from omegaconf import OmegaConf
 from vqaudio import audio, load
 from vqaudio.codec import Codec
 from vqaudio.model import build_model
-from vqaudio.model_directory import save_config, save_model
-from vqaudio.training.dataset import UNKNOWN_SPEAKER
+from vqaudio.model_directory import UNKNOWN_SPEAKER, save_config, save_model
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEECH = ROOT.parent / "shared" / "speech" / "librispeech"  # used where it is present

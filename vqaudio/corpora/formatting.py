@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vqaudio import audio, datadir
-from vqaudio.datadir import Phone, Utterance
+from vqaudio.datadir import Phone, Utterance, copy_subset
 from vqaudio.errors import UserError
 from vqaudio.files import atomic_write
 
@@ -96,37 +96,6 @@ def format_data(source: Path, out: Path, *, sample_rate: int, jobs: int) -> tupl
 def write_drops(path: Path, drops: Iterable[tuple[str, str]]) -> None:
     """Write the utterances left out, a line of utterance <tab> reason each, sorted."""
     atomic_write(path, "".join(f"{utt}\t{reason}\n" for utt, reason in sorted(drops)))
-
-
-def read_optional(path: Path, keys: Iterable[str]) -> dict[str, str]:
-    """Return the rows of a Kaldi table that belong to ``keys``; nothing when there is no such file."""
-    if not path.is_file():
-        return {}
-    table = datadir.read_table(path)
-    return {key: table[key] for key in sorted(keys) if key in table}
-
-
-def copy_subset(source: Path, out: Path, utterances: list[Utterance]) -> None:
-    """Write the Kaldi tables of some utterances of ``source`` into ``out``, with their text, genders and phones.
-
-    Kaldi wants ``text`` and ``spk2gender`` to be complete: one that is not complete for these utterances is left out.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    utts = [utterance.utt for utterance in utterances]
-    speakers = {utterance.speaker for utterance in utterances}
-    text = read_optional(source / "text", utts)
-    gender = read_optional(source / "spk2gender", speakers)
-    datadir.write_utterances(
-        out,
-        utterances,
-        text=text if len(text) == len(utts) else None,
-        spk2gender=gender if len(gender) == len(speakers) else None,
-    )
-    (out / "phones.ctm").unlink(missing_ok=True)
-    phones = datadir.read_ctm(source / "phones.ctm") if (source / "phones.ctm").is_file() else {}
-    phones = {utt: phones[utt] for utt in utts if utt in phones}
-    if phones:
-        datadir.write_ctm(out / "phones.ctm", phones)
 
 
 def _write_tables(

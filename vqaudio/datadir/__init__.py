@@ -6,18 +6,22 @@ text, utt2dur, spk2gender, reco2dur and phones.ctm (https://kaldi-asr.org/doc/da
 
 from vqaudio.datadir.repair import fix
 from vqaudio.datadir.splitting import split
+from vqaudio.datadir.subset import copy_subset, read_optional
 from vqaudio.datadir.tables import Phone, Utterance, read_ctm, read_table, write_ctm, write_table
-from vqaudio.datadir.utterances import read_utterances, write_utterances
+from vqaudio.datadir.utterances import read_utterances, read_wav_scp, write_utterances
 from vqaudio.datadir.validation import Problems, validate
 
 __all__ = [
     "Phone",
     "Problems",
     "Utterance",
+    "copy_subset",
     "fix",
     "read_ctm",
+    "read_optional",
     "read_table",
     "read_utterances",
+    "read_wav_scp",
     "split",
     "validate",
     "write_ctm",

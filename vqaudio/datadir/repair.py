@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vqaudio.datadir.layout import Kind, tables_of
+from vqaudio.datadir.subset import select
 from vqaudio.datadir.tables import (
     ODD_SPACE,
     PIPE_CURE,
@@ -16,7 +17,7 @@ from vqaudio.datadir.tables import (
     write_ctm,
     write_table,
 )
-from vqaudio.datadir.utterances import invert, parse_segment
+from vqaudio.datadir.utterances import parse_segment
 from vqaudio.datadir.validation import FRAME, Recording, Span, examine, span_problem
 from vqaudio.errors import UserError
 
@@ -53,19 +54,6 @@ def fix(data: str | Path, frame: float = FRAME) -> list[str]:
     if (data / "phones.ctm").exists():
         done += _fix_phones(data / "phones.ctm", set(keep))
     return done
-
-
-def select(
-    tables: Mapping[str, Table], kinds: Mapping[str, Kind], spans: Mapping[str, Span], keep: list[str]
-) -> dict[str, dict[str, str]]:
-    """Return the lines of every table that belong to the utterances ``keep``, and their spk2utt."""
-    utt2spk = {utt: tables["utt2spk"].values[utt] for utt in keep}
-    keys = {"utterance": set(keep), "recording": {spans[utt][0] for utt in keep}, "speaker": set(utt2spk.values())}
-    chosen = {
-        name: {key: value for key, value in table.values.items() if key in keys[kinds[name].key]}
-        for name, table in tables.items()
-    }
-    return chosen | {"spk2utt": invert(utt2spk)}
 
 
 def _content(path: Path) -> bytes:

@@ -45,6 +45,20 @@ def read_utterances(data: str | Path) -> list[Utterance]:
     ]
 
 
+def read_wav_scp(path: Path) -> dict[str, Path]:
+    """Read the paths of a wav.scp by utterance.
+
+    Raises:
+        UserError: it is missing or malformed, or an entry is a command.
+
+    """
+    table = read_table(path, what="the path of its audio")
+    for utt, value in table.items():
+        if is_pipe(value):
+            raise UserError(f"{path}: '{utt}' is '{value}': {PIPE_CURE}")
+    return {utt: Path(value) for utt, value in table.items()}
+
+
 def read_spans(data: Path, wavs: Mapping[str, str]) -> dict[str, tuple[str, float, float | None]]:
     """Return recording, start and end (seconds) of each utterance; without segments all of the file named like it."""
     path = data / "segments"

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from vqaudio import audio, files
+from vqaudio.datadir import read_wav_scp
 from vqaudio.errors import UserError
 from vqaudio.listening.anchors import MIN_RATE_7000, make_anchor
-from vqaudio.listening.clips import clipped_run, match_gains, read_item, read_wav_scp
+from vqaudio.listening.clips import clipped_run, match_gains, read_item
 from vqaudio.listening.key import ANCHOR_3500, ANCHOR_7000, REFERENCE, RESERVED, Key, Stimulus, Trial, write_key
 from vqaudio.listening.links import add_listeners
 

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from vqaudio import audio
-from vqaudio.datadir import read_table
-from vqaudio.datadir.tables import PIPE_CURE, is_pipe
 from vqaudio.errors import UserError
 from vqaudio.listening.anchors import loudness
 from vqaudio.listening.key import REFERENCE, RESERVED
@@ -22,20 +20,6 @@ MIN_SECONDS, MAX_SECONDS = 0.5, 12.0
 FULL_SCALE = 32766 / 32768
 CLIPPED_RUN = 3
 """So many samples in a row at full scale are clipping; one or two are a loud sample."""
-
-
-def read_wav_scp(path: Path) -> dict[str, Path]:
-    """Read the paths of a wav.scp by utterance.
-
-    Raises:
-        UserError: it is missing or malformed, or an entry is a command.
-
-    """
-    table = read_table(path, what="the path of its audio")
-    for utt, value in table.items():
-        if is_pipe(value):
-            raise UserError(f"{path}: '{utt}' is '{value}': {PIPE_CURE}")
-    return {utt: Path(value) for utt, value in table.items()}
 
 
 def read_item(reference: Path, systems: Mapping[str, Path]) -> tuple[dict[str, np.ndarray], int]:

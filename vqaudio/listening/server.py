@@ -24,14 +24,14 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vqaudio.errors import UserError
+from vqaudio.files import locked
 from vqaudio.listening.answers import parse_events, parse_page, session_for_browser
 from vqaudio.listening.key import Key, read_key
-from vqaudio.listening.limits import RateLimit
 from vqaudio.listening.links import participant_links
 from vqaudio.listening.store import SequenceTaken, Store
-from vqaudio.progress import locked
 
 MAX_BODY = 1 << 16
+MOST_KEYS = 10_000
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -197,3 +197,22 @@ def listening_socket(host: str, port: int) -> socket.socket:
             f"--host {host} --port {port}: {error.strerror}; choose another, or 0 for a free port"
         ) from None
     return listening
+
+
+class RateLimit:
+    """Allows ``burst`` requests at once and ``per_second`` on average, to each key."""
+
+    def __init__(self, per_second: float, burst: float) -> None:
+        self.per_second, self.burst = per_second, burst
+        self.buckets: dict[str, tuple[float, float]] = {}
+
+    def allow(self, key: str) -> bool:
+        """Count a request of ``key``; False when it is one too many."""
+        now = time.monotonic()
+        tokens, before = self.buckets.pop(key, (self.burst, now))
+        tokens = min(self.burst, tokens + (now - before) * self.per_second)
+        allowed = tokens >= 1
+        self.buckets[key] = (tokens - allowed, now)  # goes to the end, so the first is the one unseen for longest
+        if len(self.buckets) > MOST_KEYS:
+            del self.buckets[next(iter(self.buckets))]
+        return allowed

@@ -8,10 +8,10 @@ outputs does not collapse, one that starts at random often does.
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqaudio import distributed
 from vqaudio.model.clustering import kmeans, nearest_label
 from vqaudio.model.gumbel_softmax import gumbel_draw
 
@@ -170,8 +170,7 @@ class KMeansQuantizer(_Quantizer):
             sums[g].index_add_(0, codes[g], z[g])
         counts = counts.view(-1, self.groups // self.books, self.codebook_size).sum(1)
         sums = sums.view(-1, self.groups // self.books, *sums.shape[1:]).sum(1)
-        _all_reduce(counts)
-        _all_reduce(sums)
+        distributed.all_reduce([counts, sums])
         self.cluster_size.lerp_(counts, 1 - self.decay)
         self.cluster_sum.lerp_(sums, 1 - self.decay)
         self._restart_dead(z)
@@ -192,7 +191,7 @@ class KMeansQuantizer(_Quantizer):
             if len(rows) == 0 or candidates.shape[1] == 0:
                 continue
             chosen = candidates[book, torch.randint(candidates.shape[1], (len(rows),), device=z.device)]
-            _broadcast(chosen)
+            distributed.broadcast([chosen])
             self.codebook[book, rows] = chosen
             # Without these two lines the next average would pull the code straight back to where it died.
             self.cluster_size[book, rows] = share[book]
@@ -285,14 +284,3 @@ def usage_stats(counts: Tensor) -> dict[str, float]:
         "perplexity": entropy.exp().mean().item(),
         "entropy": (entropy / torch.log(torch.tensor(2.0))).mean().item(),
     }
-
-
-def _all_reduce(x: Tensor) -> None:
-    """Sum over processes, so that every rank updates its codebook with the same numbers."""
-    if dist.is_initialized():
-        dist.all_reduce(x)
-
-
-def _broadcast(x: Tensor) -> None:
-    if dist.is_initialized():
-        dist.broadcast(x, src=0)

@@ -16,9 +16,7 @@ from vqaudio import audio, datadir
 from vqaudio.datadir import Utterance
 from vqaudio.errors import UserError
 from vqaudio.features import mfcc
-
-UNKNOWN_SPEAKER = "<unknown>"
-"""Index 0 of every speaker list: the voice for speakers the model has not seen, trained by speaker dropout."""
+from vqaudio.model_directory import UNKNOWN_SPEAKER
 
 
 class Batch(NamedTuple):

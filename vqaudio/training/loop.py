@@ -19,11 +19,13 @@ from torch import Tensor, nn
 
 from vqaudio import distributed, model_directory
 from vqaudio.errors import JobError
+from vqaudio.files import locked
 from vqaudio.model import build_model
-from vqaudio.progress import locked
 from vqaudio.training.dataset import Batch, SegmentDataset, prefetch, speaker_list
 from vqaudio.training.objective import Objective
-from vqaudio.training.tracking import Tracker, WeightAverage
+from vqaudio.training.state import load_state, require_same_model, save_state, states
+from vqaudio.training.tracking import Tracker
+from vqaudio.training.weight_average import WeightAverage
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -69,7 +71,7 @@ class Run:
         self.step, self.elapsed, self.best, self.phase = 0, 0.0, math.inf, ""
         self.tracker = Tracker(exp_dir, world.main)
         if world.main:
-            model_directory.require_same_model(exp_dir, cfg, speakers)
+            require_same_model(exp_dir, cfg, speakers)
             model_directory.save_config(exp_dir, cfg, speakers)
         torch.manual_seed(cfg.seed + world.rank)  # processes draw different noise
 
@@ -234,7 +236,7 @@ class Run:
     def save_state(self) -> None:
         """Save all that the rest of the run depends on."""
         if self.world.main:
-            model_directory.save_state(self.exp_dir, self.step, self.state())
+            save_state(self.exp_dir, self.step, self.state())
         self.world.barrier()
 
     def state(self) -> dict[str, Any]:
@@ -253,9 +255,9 @@ class Run:
 
     def resume(self) -> None:
         """Continue from the newest state that is whole."""
-        for folder in model_directory.states(self.exp_dir):
+        for folder in states(self.exp_dir):
             try:
-                state = model_directory.load_state(folder)
+                state = load_state(folder)
             except ValueError as error:
                 logger.warning("%s; trying the one before", error)
                 continue

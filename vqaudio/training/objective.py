@@ -6,13 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from vqaudio.audio import de_emphasis, mu_law_decode, mu_law_encode, pre_emphasis
-from vqaudio.mel import log_mel
 from vqaudio.model import Latents, VQAutoencoder
 from vqaudio.model.decoder import shift
 from vqaudio.model.loops.likelihood import negative_log_likelihood
 from vqaudio.sampling import generate
 from vqaudio.training.dataset import Batch
-from vqaudio.training.heads import MelHead, MfccHead
+from vqaudio.training.heads import MelHead, MfccHead, log_mel
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -12,7 +12,8 @@ import vqaudio
 from vqaudio.codec import Codec, load
 from vqaudio.datadir import Utterance, read_utterances
 from vqaudio.errors import JobError, UserError
-from vqaudio.progress import Progress, locked
+from vqaudio.files import locked
+from vqaudio.progress import Progress
 from vqaudio.units.directory import Units, UnitsInfo, read_failed
 from vqaudio.units.writer import START_AFRESH, UnitWriter, check_settings, write_units
 

@@ -16,15 +16,17 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 import vqaudio
-from vqaudio import files
+from vqaudio import audio, files
 from vqaudio.datadir import Utterance, read_table, read_utterances
 from vqaudio.errors import UserError
-from vqaudio.features import KINDS, read_features
+from vqaudio.features import log_mel, mfcc
 from vqaudio.model.clustering import kmeans, nearest_label
 from vqaudio.progress import Progress
 from vqaudio.units.directory import UnitsInfo
 from vqaudio.units.extraction import check_shard, from_files, write_all
 
+KINDS = ("mfcc", "log-mel", "npy")
+LEVEL = -25.0  # dBFS that utterances are scaled to: the level then tells loud phones, not loud recordings
 FRAMES = 300_000
 SEEN = 4
 """Times `frames` that are looked at, at most."""
@@ -36,7 +38,7 @@ class KMeansUnits:
     """A codebook of features; make one with `fit` or `load`."""
 
     features: str
-    """One of `vqaudio.features.KINDS`."""
+    """One of `KINDS`."""
     sample_rate: int
     """Hz."""
     hop_length: int
@@ -70,7 +72,7 @@ class KMeansUnits:
         Args:
             utterances: whose features are read; files that cannot be read are passed over.
             codebook_size: K.
-            features: one of `vqaudio.features.KINDS`.
+            features: one of `KINDS`.
             sample_rate: Hz, of the audio, or of that from which the .npy were made.
             hop_length: samples per frame.
             frames: size of the sample.
@@ -249,3 +251,38 @@ def _sample(
 def _check_size(utterance: Utterance, rows: Tensor, size: int) -> None:
     if rows.shape[1] != size:
         raise UserError(f"{utterance.path}: {rows.shape[1]} features a frame, not {size}: use those of one model")
+
+
+def read_features(utterance: Utterance, kind: str, *, sample_rate: int, hop_length: int) -> Tensor:
+    """Read an utterance as features (N, D), float32: its audio as `mfcc` or `log_mel`, or its .npy file as it is.
+
+    Audio is resampled to ``sample_rate`` (Hz) and scaled to -25 dBFS first. A .npy file holds (N, D) real numbers;
+    it is never unpickled.
+
+    Raises:
+        UserError: the file cannot be read, or does not hold finite features.
+
+    """
+    if kind == "npy":
+        return _read_npy(utterance.path)
+    wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end)
+    samples = torch.from_numpy(wav * audio.level_gain(wav, LEVEL))
+    return (mfcc if kind == "mfcc" else log_mel)(samples, sample_rate=sample_rate, hop_length=hop_length)
+
+
+def _read_npy(path: Path) -> Tensor:
+    cure = "save one array of frames (N, D) a file with numpy.save"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: correct the list") from None
+    except Exception as error:  # a broken header raises what Python's own parser does
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: not a .npy file of numbers ({reason}); {cure}") from None
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "fiu":
+        found = f"{array.shape} of {array.dtype}" if isinstance(array, np.ndarray) else "an archive"
+        raise UserError(f"{path}: holds {found}; {cure}")
+    features = torch.from_numpy(np.array(array, dtype=np.float32))
+    if not features.isfinite().all():
+        raise UserError(f"{path}: {int((~features.isfinite()).sum())} values are NaN or infinite; compute it again")
+    return features

@@ -11,7 +11,8 @@ from vqaudio import audio, files
 from vqaudio.codec import Codec, load, utterance_seed
 from vqaudio.datadir import read_table
 from vqaudio.errors import UserError
-from vqaudio.progress import Progress, locked
+from vqaudio.files import locked
+from vqaudio.progress import Progress
 from vqaudio.units.directory import Units, read_units
 
 STAMPS = "utt2stamp"

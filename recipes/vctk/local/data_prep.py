@@ -7,7 +7,8 @@ from script import run
 
 from vqaudio import audio, datadir
 from vqaudio.corpora import vctk
-from vqaudio.corpora.formatting import read_optional, write_drops
+from vqaudio.corpora.formatting import write_drops
+from vqaudio.datadir import read_optional
 from vqaudio.errors import UserError
 
 

@@ -7,7 +7,8 @@ from script import run
 
 from vqaudio import datadir
 from vqaudio.corpora import splits
-from vqaudio.corpora.formatting import copy_subset, read_optional, write_drops
+from vqaudio.corpora.formatting import write_drops
+from vqaudio.datadir import copy_subset, read_optional
 
 SHARED_PARAGRAPHS = 24
 

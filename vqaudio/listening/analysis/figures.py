@@ -9,13 +9,13 @@ from typing import Any
 
 from vqaudio import __version__, files
 from vqaudio.errors import UserError
+from vqaudio.files import locked
 from vqaudio.listening.analysis.comparisons import analyse_discrimination, analyse_preference
 from vqaudio.listening.analysis.ratings import Rating, Results, read_results
 from vqaudio.listening.analysis.scales import analyse_scale
 from vqaudio.listening.analysis.screening import Screened, has_mid_anchor, post_screen
 from vqaudio.listening.analysis.statistics import LEVEL, RESAMPLES
 from vqaudio.listening.key import ANCHOR_3500
-from vqaudio.progress import locked
 
 TITLES = {
     "mushra": "MUSHRA",

@@ -1,0 +1,57 @@
+"""The averaged weights that are validated and saved."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class WeightAverage:
+    """Exponential moving average of a model's floating-point state, codebook included.
+
+    The decay grows from 0 with the age n of the average, min(decay, (1 + n) / (10 + n)), so that a new phase is not
+    held back by the weights it began with.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model, self.decay = model, decay
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again from the model's present weights."""
+        self.age = 0
+        self.values = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take a step towards the model's weights."""
+        decay = min(self.decay, (1 + self.age) / (10 + self.age))
+        self.age += 1
+        current = self.model.state_dict()
+        names = [name for name, value in self.values.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.values[n] for n in names], [current[n] for n in names], 1 - decay)
+        for name, value in self.values.items():
+            if not value.is_floating_point():
+                value.copy_(current[name])
+
+    @contextlib.contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        """Give the model the averaged weights for a while."""
+        own = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(self.values)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(own)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average and its age."""
+        return {"age": self.age, "values": self.values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        self.age = state["age"]
+        for name, value in state["values"].items():
+            self.values[name].copy_(value)
