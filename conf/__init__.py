@@ -1,1 +1,1 @@
-"""The Hydra configuration tree, installed as the package ``vqaudio.conf``."""
+"""The Hydra configuration tree, installed as the package `vqaudio.conf`."""

@@ -35,7 +35,7 @@ def write_scps(folder: Path, items: int, seconds: float = 0.6, rate: int = RATE)
 
 
 def make_test(folder: Path, test_type: str, items: int = 2, listeners: int = 3, **options: Any) -> Path:
-    """Build a test of noise; ``options`` are those of `write_scps`."""
+    """Build a test of noise; `options` are those of `write_scps`."""
     paths = write_scps(folder, items + 1, **options)
     test = folder / f"test_{test_type}"
     build(

@@ -18,7 +18,7 @@ CONTENT = np.random.default_rng(0).bytes(100_000)
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT; ``cut_after`` bytes of each of the first ``cuts`` answers the connection breaks."""
+    """Serves CONTENT; `cut_after` bytes of each of the first `cuts` answers the connection breaks."""
 
     knows_range, cut_after, cuts = True, 0, 0
 

@@ -148,7 +148,7 @@ def test_a_shard_that_cannot_be_is_refused(model_dir, data, tmp_path, shard):
 
 
 def kill_after(monkeypatch, count: int) -> list[Path]:
-    """Make the codec die, as by Ctrl-C, after ``count`` files; return the list of those it was asked for."""
+    """Make the codec die, as by Ctrl-C, after `count` files; return the list of those it was asked for."""
     encode_file, asked = Codec.encode_file, []
 
     def dying(self, path, *arguments):

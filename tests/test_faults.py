@@ -53,7 +53,7 @@ def vqaudio_command(capfd, model_dir):
 
 
 def refused(result: tuple[int, list[str]], message: str, code: int = 2) -> None:
-    """Check that a command ended with ``code`` and one line that says ``message``."""
+    """Check that a command ended with `code` and one line that says `message`."""
     found, lines = result
     assert found == code
     assert len(lines) == 1, lines

@@ -145,7 +145,7 @@ def test_a_rate_limit_fills_up_again_and_forgets_the_oldest(monkeypatch) -> None
 
     now = 0.0
     monkeypatch.setattr(limits.time, "monotonic", lambda: now)
-    monkeypatch.setattr(limits, "MOST_KEYS", 3)
+    monkeypatch.setattr(limits, "MAX_KEYS", 3)
     limit = RateLimit(per_second=2, burst=3)
     assert [limit.allow("a") for _ in range(4)] == [True, True, True, False]
     now = 1.0

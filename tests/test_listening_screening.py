@@ -22,7 +22,7 @@ def ratings(table: dict[str, dict[str, tuple[float, float]]]) -> list[Rating]:
 
 
 def panel(bad: dict[str, dict[int, tuple[float, float]]], listeners: int = 12, items: int = 10):
-    """Good listeners, but for those of ``bad``: listener -> number of the item -> hidden reference, mid anchor."""
+    """Good listeners, but for those of `bad`: listener -> number of the item -> hidden reference, mid anchor."""
     names = [f"L{number:02d}" for number in range(listeners)]
     return {name: {f"i{i}": bad.get(name, {}).get(i, GOOD) for i in range(items)} for name in names}
 

@@ -16,7 +16,7 @@ from vqaudio.report import build_report, describe
 from vqaudio.report.charts import Series, line_chart, thinned, ticks, usage_chart
 from vqaudio.report.facts import read_metrics
 from vqaudio.report.run import Run
-from vqaudio.report.samples import SHOWN, choose
+from vqaudio.report.samples import NUM_SAMPLES, choose
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_names_and_texts_are_escaped(exp):
 def test_players_hold_the_audio_of_original_reconstruction_and_swap_at_one_level(exp):
     _, page = report(exp)
     clips = [source for source in page.sources if source.startswith("data:audio/")]
-    assert len(clips) == 3 * SHOWN
+    assert len(clips) == 3 * NUM_SAMPLES
     wavs = [soundfile.read(io.BytesIO(base64.b64decode(clip.partition(",")[2])), dtype="float32") for clip in clips]
     assert {rate for _, rate in wavs} == {16000}
     assert [len(wav) / rate for wav, rate in wavs] == pytest.approx(
@@ -108,7 +108,7 @@ def test_a_broken_part_is_named_and_the_rest_is_shown(exp, part):
     (exp / part).write_bytes(b"\xff\n" + b"broken\n" * 3)
     _, page = report(exp)
     assert str(exp / part) in page.text
-    assert len([source for source in page.sources if source.startswith("data:audio")]) >= 2 * SHOWN
+    assert len([source for source in page.sources if source.startswith("data:audio")]) >= 2 * NUM_SAMPLES
 
 
 @pytest.mark.parametrize("part", ["metrics.jsonl", "scores.json", "swap_utt2spk", "model.safetensors"])
@@ -160,7 +160,7 @@ def test_utterances_are_chosen_from_the_best_to_the_worst():
     scores = {utt: {"estoi": i / 10} for i, utt in enumerate(utts)}
     assert choose(utts, scores) == ["u9", "u6", "u3", "u0"]
     assert choose(utts[:2], {}) == ["u0", "u1"]
-    assert len(choose(utts, {utt: {"estoi": None} for utt in utts})) == SHOWN
+    assert len(choose(utts, {utt: {"estoi": None} for utt in utts})) == NUM_SAMPLES
 
 
 def test_usage_is_the_share_of_the_frames(exp):

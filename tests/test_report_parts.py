@@ -13,7 +13,7 @@ from vqaudio.datadir import Phone
 from vqaudio.errors import UserError
 from vqaudio.report import build_comparison, build_report
 from vqaudio.report.phones import count_phones, heat_map, in_order, manner
-from vqaudio.report.samples import SHOWN
+from vqaudio.report.samples import NUM_SAMPLES
 from vqaudio.report.tables import UNIT_SCORES, Column, score_table, unit_columns
 from vqaudio.report.tracks import SCALE, Tracks, code_colour
 
@@ -113,8 +113,8 @@ def test_a_comparison_holds_scores_curves_and_players_of_every_run(tmp_path):
     assert "<strong>0.777</strong>" in text
     assert page.text.count("0.420") == 1
     clips = [source for source in page.sources if source.startswith("data:audio")]
-    assert len(clips) == (1 + len(exps)) * SHOWN
-    assert len(set(clips)) > SHOWN
+    assert len(clips) == (1 + len(exps)) * NUM_SAMPLES
+    assert len(set(clips)) > NUM_SAMPLES
     assert page.classes.count("line") == 2 * text.count("training step")
     assert "data.train" in page.text  # where the configurations differ
     assert "missing" not in page.classes

@@ -28,7 +28,7 @@ def write_tones(folder: Path, *, speakers: int = 2, utterances: int = 3, seconds
 
 
 def tiny_overrides(data: Path, exp: Path, *, quantizer: str = "kmeans", steps: int = 30) -> list[str]:
-    """Return the overrides of a run of ``steps`` steps that passes through all phases."""
+    """Return the overrides of a run of `steps` steps that passes through all phases."""
     return [
         "model=tiny",
         f"quantizer={quantizer}",

@@ -20,14 +20,14 @@ __all__ = ["decode", "encode", "load"]
 
 
 def load(model_dir: "str | Path", device: str = "cpu") -> "Codec":
-    """Load a model directory to ``cpu`` or ``cuda``; the model encodes and decodes as often as you like."""
+    """Load a model directory to `cpu` or `cuda`; the model encodes and decodes as often as you like."""
     from vqaudio import codec  # torch comes with it: `import vqaudio` alone stays quick
 
     return codec.load(model_dir, device)
 
 
 def encode(model_dir: "str | Path", wav: "np.ndarray", sample_rate: int) -> "np.ndarray":
-    """Return the codes (G, N) int64 of one ``wav`` (T,): ``load(model_dir).encode(wav, sample_rate)``."""
+    """Return the codes (G, N) int64 of one `wav` (T,): `load(model_dir).encode(wav, sample_rate)`."""
     return load(model_dir).encode(wav, sample_rate)
 
 
@@ -38,5 +38,5 @@ def decode(
     seed: int = 0,
     temperature: float = 1.0,
 ) -> "np.ndarray":
-    """Return speech (T,) float32 for ``codes`` (G, N): ``load(model_dir).decode(codes, …)``."""
+    """Return speech (T,) float32 for `codes` (G, N): `load(model_dir).decode(codes, …)`."""
     return load(model_dir).decode(codes, speaker, seed, temperature)

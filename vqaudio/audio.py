@@ -28,7 +28,7 @@ _UNKNOWN_SIZE = 0x7FFF0000  # programs that write to a pipe declare a size from 
 
 
 class AudioInfo(NamedTuple):
-    """What the header of an audio file declares: ``sample_rate`` (Hz), ``num_samples`` per channel, ``channels``."""
+    """What the header of an audio file declares: `sample_rate` (Hz), `num_samples` per channel, `channels`."""
 
     sample_rate: int
     num_samples: int
@@ -53,9 +53,9 @@ def info(path: str | Path) -> AudioInfo:
 def read(
     path: str | Path, sample_rate: int | None = None, start: float = 0.0, end: float | None = None
 ) -> tuple[np.ndarray, int]:
-    """Read an audio file, or its part from ``start`` to ``end`` (seconds), as one channel.
+    """Read an audio file, or its part from `start` to `end` (seconds), as one channel.
 
-    Returns the wav, float32 (T,), the average of the channels, and its rate in Hz: ``sample_rate``, or the file's
+    Returns the wav, float32 (T,), the average of the channels, and its rate in Hz: `sample_rate`, or the file's
     own where that is None. It is all of `blocks` in one piece.
 
     Raises:
@@ -68,11 +68,11 @@ def read(
 def blocks(
     path: str | Path, sample_rate: int, block: int, start: float = 0.0, end: float | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield an audio file as arrays of ``block`` samples at ``sample_rate`` (the last one shorter), float32.
+    """Yield an audio file as arrays of `block` samples at `sample_rate` (the last one shorter), float32.
 
     Channels are averaged; another rate is resampled (soxr, HQ). Memory does not grow with the file. The samples do
-    not depend on ``block``, bit for bit. ``start`` and ``end`` are seconds: the samples from ``round(start * rate)`` to
-    before ``round(end * rate)`` of the file; an ``end`` up to `OVERSHOOT` after the audio means its end. A file that is
+    not depend on `block`, bit for bit. `start` and `end` are seconds: the samples from `round(start * rate)` to
+    before `round(end * rate)` of the file; an `end` up to `OVERSHOOT` after the audio means its end. A file that is
     truncated is refused if its format declares a length (Ogg does not).
 
     Raises:
@@ -98,7 +98,7 @@ def blocks(
 def write(path: str | Path, wav: np.ndarray, sample_rate: int) -> None:
     """Write a wav (T,) in −1..1 as 16-bit WAV or FLAC, by the suffix; louder samples are clipped; atomic.
 
-    A sample is stored as ``round(32768 x)``, what decoders divide by: 16-bit audio survives a round trip unchanged.
+    A sample is stored as `round(32768 x)`, what decoders divide by: 16-bit audio survives a round trip unchanged.
 
     Raises:
         UserError: the suffix is neither .wav nor .flac, or the folder cannot be written to.
@@ -127,9 +127,9 @@ def resample(wav: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def level_gain(wav: np.ndarray | Iterable[np.ndarray], level_db: float | None) -> float:
-    """Return the factor that brings the RMS of a wav, or of its blocks together, to ``level_db`` dBFS.
+    """Return the factor that brings the RMS of a wav, or of its blocks together, to `level_db` dBFS.
 
-    0 dBFS is an RMS of 1. Silence and ``level_db`` None give 1; the factor is at most `MAX_GAIN`. It does not depend
+    0 dBFS is an RMS of 1. Silence and `level_db` None give 1; the factor is at most `MAX_GAIN`. It does not depend
     on how the wav is cut into blocks, bit for bit.
     """
     if level_db is None:
@@ -183,7 +183,7 @@ def de_emphasis_pieces(pieces: Iterable[np.ndarray], coefficient: float) -> Iter
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    """Open an audio file that holds samples, and name it in whatever goes wrong inside the ``with``."""
+    """Open an audio file that holds samples, and name it in whatever goes wrong inside the `with`."""
     import soundfile
 
     try:
@@ -230,7 +230,7 @@ def _span(path: Path, file: Any, start: float, end: float | None) -> tuple[int, 
 
 
 def _decode(path: Path, file: Any, first: int, last: int) -> Iterator[np.ndarray]:
-    """Yield the samples from ``first`` to before ``last``, channels averaged."""
+    """Yield the samples from `first` to before `last`, channels averaged."""
     if first:
         file.seek(first)
     done = first
@@ -256,7 +256,7 @@ def _resample_stream(samples: Iterable[np.ndarray], from_rate: int, to_rate: int
 
 
 def _regroup(pieces: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Yield the samples of ``pieces`` in arrays of ``size``; the last is shorter, none is empty."""
+    """Yield the samples of `pieces` in arrays of `size`; the last is shorter, none is empty."""
     kept: list[np.ndarray] = []
     count = 0
     for piece in pieces:

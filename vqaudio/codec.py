@@ -21,7 +21,7 @@ CHUNK_SECONDS = 2.0
 
 
 class Codec:
-    """A loaded model. ``encode`` gives codes (G, N) int64, ``decode`` float32 audio (T,) at ``sample_rate``.
+    """A loaded model. `encode` gives codes (G, N) int64, `decode` float32 audio (T,) at `sample_rate`.
 
     Codes do not depend on how a recording reaches the model: chunks of one fixed shape, one at a time, on one thread,
     each with the encoder's receptive field as context, give the same bits whatever the length, order or number of jobs.
@@ -41,11 +41,10 @@ class Codec:
         self.step = max(1, round(CHUNK_SECONDS * self.frame_rate)) * self.hop_length
 
     def encode(self, wav: np.ndarray | Tensor, sample_rate: int) -> np.ndarray:
-        """Return the codes (G, N) int64 of ``wav`` (T,) at ``sample_rate`` Hz; N = ceil(T' / hop_length), T' resampled.
+        """Return the codes (G, N) int64 of `wav` (T,) at `sample_rate` Hz; N = ceil(T' / hop_length), T' resampled.
 
         Raises:
             UserError: no samples, a sample that is not finite, or more than one dimension.
-
         """
         x = np.asarray(wav, dtype=np.float32)
         if x.ndim != 1 or len(x) == 0:
@@ -56,11 +55,10 @@ class Codec:
         return self._encode(lambda: (x[i : i + self.step] for i in range(0, len(x), self.step)))[0]
 
     def encode_file(self, path: Path, start: float = 0.0, end: float | None = None) -> np.ndarray:
-        """Return the codes (G, N) int64 of a file from ``start`` to ``end`` seconds; memory does not grow with it.
+        """Return the codes (G, N) int64 of a file from `start` to `end` seconds; memory does not grow with it.
 
         Raises:
             UserError: the file is missing, broken, not finite, or shorter than a frame.
-
         """
 
         def blocks() -> Iterator[np.ndarray]:
@@ -90,11 +88,10 @@ class Codec:
     def decode(
         self, codes: np.ndarray | Tensor, speaker: str | None = None, seed: int = 0, temperature: float = 1.0
     ) -> np.ndarray:
-        """Return speech (T,) float32 for ``codes`` (G, N), T = N * hop_length; None is the voice of no known speaker.
+        """Return speech (T,) float32 for `codes` (G, N), T = N * hop_length; None is the voice of no known speaker.
 
         Raises:
             UserError: codes that do not fit the codebook, or a speaker that the model was not trained on.
-
         """
         return self.decode_all([codes], [speaker], [seed], temperature)[0]
 
@@ -107,9 +104,9 @@ class Codec:
         threads: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> list[np.ndarray]:
-        """Decode several utterances at once, which is faster; each is what ``decode`` gives for it alone.
+        """Decode several utterances at once, which is faster; each is what `decode` gives for it alone.
 
-        ``threads`` (all cores by default) share the work; ``progress`` is told of each further number of samples.
+        `threads` (all cores by default) share the work; `progress` is told of each further number of samples.
         """
         if not (math.isfinite(temperature) and temperature >= 0):
             raise UserError(f"temperature {temperature} must be 0 (always the likeliest sample) or more; 1 is usual")
@@ -128,7 +125,7 @@ class Codec:
     def stream(
         self, codes: np.ndarray | Tensor, speaker: str | None = None, seed: int = 0, temperature: float = 1.0
     ) -> Iterator[np.ndarray]:
-        """Yield the speech of ``decode`` in pieces (T,) while it is sampled, on the CPU and in constant memory."""
+        """Yield the speech of `decode` in pieces (T,) while it is sampled, on the CPU and in constant memory."""
         levels = stream(
             self.model.decoder,
             self._condition_pieces(codes, speaker),
@@ -140,11 +137,11 @@ class Codec:
         yield from audio.de_emphasis_pieces(pieces, self.config.data.pre_emphasis)
 
     def _condition(self, codes: np.ndarray | Tensor, speaker: str | None) -> Tensor:
-        """Return the WaveNet's condition (C, N) for ``codes`` (G, N)."""
+        """Return the WaveNet's condition (C, N) for `codes` (G, N)."""
         return torch.cat(list(self._condition_pieces(codes, speaker)), dim=1)
 
     def _condition_pieces(self, codes: np.ndarray | Tensor, speaker: str | None) -> Iterator[Tensor]:
-        """Yield the condition (C, n) for ``codes`` (G, N) in pieces of up to two seconds, each with its context."""
+        """Yield the condition (C, n) for `codes` (G, N) in pieces of up to two seconds, each with its context."""
         codes = torch.as_tensor(codes)
         if codes.ndim != 2 or codes.shape[0] != self.groups or codes.shape[1] == 0:
             raise UserError(
@@ -168,11 +165,10 @@ class Codec:
         return np.asarray(audio.de_emphasis(wav, self.config.data.pre_emphasis), dtype=np.float32)
 
     def speaker_index(self, speaker: str | None) -> int:
-        """Return the index of a speaker's embedding; None is ``<unknown>``.
+        """Return the index of a speaker's embedding; None is `<unknown>`.
 
         Raises:
             UserError: the model was not trained on that speaker.
-
         """
         try:
             return self.speakers.index(UNKNOWN_SPEAKER if speaker is None else speaker)
@@ -186,7 +182,7 @@ class Codec:
 
 
 def load(model_dir: str | Path, device: str = "cpu") -> Codec:
-    """Load a model directory, what ``vqaudio train`` wrote, for encoding and decoding on ``cpu`` or ``cuda``.
+    """Load a model directory, what `vqaudio train` wrote, for encoding and decoding on `cpu` or `cuda`.
 
     On a GPU sums have another order: a code or a sample may differ from the CPU's where two were as good as equal.
     """
@@ -199,9 +195,9 @@ def utterance_seed(seed: int, utt: str) -> int:
 
 
 def windows(blocks: Iterable[np.ndarray], left: int, step: int, right: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Cut a stream into windows of ``left + step + right`` samples, ``step`` apart, with zeros outside the stream.
+    """Cut a stream into windows of `left + step + right` samples, `step` apart, with zeros outside the stream.
 
-    Yields each window with the number of its ``step`` samples that lie inside the stream: all but in the last.
+    Yields each window with the number of its `step` samples that lie inside the stream: all but in the last.
     """
     size = left + step + right
     buffer = np.zeros(left, dtype=np.float32)
@@ -218,7 +214,7 @@ def windows(blocks: Iterable[np.ndarray], left: int, step: int, right: int) -> I
 
 
 def ahead(items: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield ``items``, with a thread that makes the next one while this one is used."""
+    """Yield `items`, with a thread that makes the next one while this one is used."""
     source = iter(items)
     with ThreadPoolExecutor(1) as reader:
         item = reader.submit(next, source, None)

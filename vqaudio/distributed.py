@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class World(NamedTuple):
-    """The processes of a run: this one's ``rank`` among ``size``, ``local_rank`` on its machine."""
+    """The processes of a run: this one's `rank` among `size`, `local_rank` on its machine."""
 
     rank: int
     size: int
@@ -23,7 +23,7 @@ class World(NamedTuple):
         return self.rank == 0
 
     def device(self, choice: str) -> torch.device:
-        """Return the device of this process: ``auto`` is a GPU of its own where there is one."""
+        """Return the device of this process: `auto` is a GPU of its own where there is one."""
         if choice == "auto":
             choice = "cuda" if torch.cuda.is_available() else "cpu"
         return torch.device(choice, self.local_rank) if choice == "cuda" else torch.device(choice)

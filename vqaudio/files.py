@@ -14,9 +14,9 @@ from vqaudio.errors import UserError
 
 @contextlib.contextmanager
 def atomic_writer(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file beside ``path`` for writing, and rename it to ``path`` once all of it is on the disk.
+    """Open a file beside `path` for writing, and rename it to `path` once all of it is on the disk.
 
-    ``mode`` is ``"w"`` (UTF-8, lines end in LF) or ``"wb"``. An exception inside the ``with`` leaves ``path`` as it
+    `mode` is `"w"` (UTF-8, lines end in LF) or `"wb"`. An exception inside the `with` leaves `path` as it
     was and nothing beside it.
 
     Raises:
@@ -72,7 +72,6 @@ def locked(directory: Path) -> Iterator[None]:
 
     Raises:
         UserError: another process holds it, or it cannot be made.
-
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ UNKNOWN_SPEAKER = "<unknown>"
 
 
 class LoadedModel(NamedTuple):
-    """A model directory in memory: ``speakers[i]`` is the name of index i; ``hash`` names the weights."""
+    """A model directory in memory: `speakers[i]` is the name of index i; `hash` names the weights."""
 
     model: VQAutoencoder
     config: "DictConfig"
@@ -26,7 +26,7 @@ class LoadedModel(NamedTuple):
 
 
 def save_config(model_dir: Path, config: "DictConfig", speakers: list[str]) -> None:
-    """Write ``config.yaml`` (resolved) and ``speakers.txt``."""
+    """Write `config.yaml` (resolved) and `speakers.txt`."""
     from omegaconf import OmegaConf
 
     model_dir.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def save_config(model_dir: Path, config: "DictConfig", speakers: list[str]) -> N
 
 
 def save_model(model_dir: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write a state dict of the autoencoder to ``model.safetensors``."""
+    """Write a state dict of the autoencoder to `model.safetensors`."""
     from safetensors.torch import save
 
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -43,7 +43,7 @@ def save_model(model_dir: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def load_config(model_dir: Path) -> "DictConfig":
-    """Read ``config.yaml`` as plain data."""
+    """Read `config.yaml` as plain data."""
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -61,7 +61,7 @@ def load_config(model_dir: Path) -> "DictConfig":
 
 
 def load_speakers(model_dir: Path) -> list[str]:
-    """Read ``speakers.txt``: the name of each index, ``<unknown>`` first."""
+    """Read `speakers.txt`: the name of each index, `<unknown>` first."""
     path = model_dir / "speakers.txt"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -79,7 +79,6 @@ def load_model(model_dir: Path, device: str = "cpu") -> LoadedModel:
 
     Raises:
         UserError: a file is missing, broken, or does not belong to the others, or there is no such device.
-
     """
     from omegaconf.errors import OmegaConfBaseException
     from safetensors import SafetensorError

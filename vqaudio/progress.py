@@ -11,10 +11,9 @@ class Progress:
     """A bar on a terminal; elsewhere a plain line on stderr now and then.
 
     Args:
-        what: what is done, for people: ``extract``.
-        total: number of ``unit`` that make the whole.
-        unit: what is counted: ``utterances``.
-
+        what: what is done, for people: `extract`.
+        total: number of `unit` that make the whole.
+        unit: what is counted: `utterances`.
     """
 
     def __init__(self, what: str, total: float, unit: str) -> None:
@@ -29,7 +28,7 @@ class Progress:
             self.bar = tqdm(desc=what, total=round(total), unit=f" {unit}")
 
     def update(self, count: float = 1) -> None:
-        """Count ``count`` more; any thread may."""
+        """Count `count` more; any thread may."""
         with self.lock:
             self.done += count
             if self.bar is not None:

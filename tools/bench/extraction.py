@@ -57,7 +57,7 @@ def recordings(folder: Path, count: int) -> tuple[list[Path], str]:
 
 
 def each(encode: Callable[[torch.Tensor], object], wavs: list[np.ndarray], rate: int) -> Encode:
-    """Return the call that encodes every recording at ``rate``, as (1, 1, T)."""
+    """Return the call that encodes every recording at `rate`, as (1, 1, T)."""
     inputs = [torch.from_numpy(audio.resample(wav, RATE, rate))[None, None] for wav in wavs]
 
     def run() -> list[object]:
@@ -152,7 +152,7 @@ def speed_range(time: measure.Times, seconds: float) -> str:
 
 
 def long_recording(path: Path, wav: np.ndarray, minutes: int) -> None:
-    """Write ``wav`` over and over as one FLAC."""
+    """Write `wav` over and over as one FLAC."""
     import soundfile
 
     with soundfile.SoundFile(path, "w", RATE, 1) as file:

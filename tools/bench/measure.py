@@ -38,7 +38,7 @@ class Times(NamedTuple):
         return statistics.median(self.seconds)
 
     def over(self, other: "Times") -> float:
-        """Return the median over the rounds of how many times longer this took than ``other`` in the same round."""
+        """Return the median over the rounds of how many times longer this took than `other` in the same round."""
         return statistics.median(a / b for a, b in zip(self.seconds, other.seconds, strict=True))
 
     def __str__(self) -> str:

@@ -21,7 +21,7 @@ Step = Callable[[], object]
 
 
 def step(module: nn.Module, z: Tensor, total: Callable[[Tensor], Tensor]) -> Step:
-    """Return forward and backward of ``total(z)`` to latents and parameters, as a training step has them."""
+    """Return forward and backward of `total(z)` to latents and parameters, as a training step has them."""
     z = z.requires_grad_()
 
     def run() -> None:

@@ -45,7 +45,7 @@ def multiply_adds(net: WaveNet) -> int:
 
 
 def per_second(times: measure.Times) -> tuple[float, float, float]:
-    """Return median, lowest and highest rate of what took ``times``."""
+    """Return median, lowest and highest rate of what took `times`."""
     return 1 / times.median, 1 / max(times.seconds), 1 / min(times.seconds)
 
 

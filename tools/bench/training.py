@@ -32,7 +32,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 def plain_error(net: WaveNet, previous: Tensor, condition: Tensor, codes: Tensor) -> Tensor:
-    """Return the mean negative log likelihood of ``codes`` (B, T) in the plain formulation of a WaveNet."""
+    """Return the mean negative log likelihood of `codes` (B, T) in the plain formulation of a WaveNet."""
     samples, R, past = previous.shape[1] // condition.shape[2], net.residual, net.kernel - 1
     x, skips = F.embedding(previous, net.embedding.weight).transpose(1, 2), 0
     conditions = F.conv1d(condition, net.condition.weight.unsqueeze(2), net.condition.bias).chunk(len(net.out), 1)

@@ -1,4 +1,4 @@
-"""The console script ``vqaudio``: one sub-command a job; heavy imports wait until one is chosen."""
+"""The console script `vqaudio`: one sub-command a job; heavy imports wait until one is chosen."""
 
 import logging
 import sys

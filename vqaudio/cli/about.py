@@ -1,4 +1,4 @@
-"""``vqaudio report``, ``info`` and ``doctor``: what a run, a model and an installation are like."""
+"""`vqaudio report`, `info` and `doctor`: what a run, a model and an installation are like."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ from vqaudio.cli.parser import command
 
 
 def add_about(subparsers: Any) -> None:
-    """Add ``report``, ``info`` and ``doctor``."""
+    """Add `report`, `info` and `doctor`."""
     report = command(
         subparsers,
         "report",

@@ -1,4 +1,4 @@
-"""``vqaudio corpus`` and ``vqaudio data``: where speech comes from, and whether it is in order."""
+"""`vqaudio corpus` and `vqaudio data`: where speech comes from, and whether it is in order."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from vqaudio.cli.parser import command, command_group, count
 
 
 def add_corpus(subparsers: Any) -> None:
-    """Add ``corpus``."""
+    """Add `corpus`."""
     group = command_group(subparsers, "corpus", "make a corpus", "vqaudio corpus espeak downloads/mini")
     espeak = command(
         group,
@@ -25,7 +25,7 @@ def add_corpus(subparsers: Any) -> None:
 
 
 def add_data(subparsers: Any) -> None:
-    """Add ``data``."""
+    """Add `data`."""
     group = command_group(
         subparsers, "data", "check and mend Kaldi data directories", "vqaudio data validate data/train"
     )

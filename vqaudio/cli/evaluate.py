@@ -1,4 +1,4 @@
-"""``vqaudio evaluate``: scores of units and of audio."""
+"""`vqaudio evaluate`: scores of units and of audio."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from vqaudio.cli.parser import command, command_group, count
 
 
 def add_evaluate(subparsers: Any) -> None:
-    """Add ``evaluate``."""
+    """Add `evaluate`."""
     group = command_group(
         subparsers,
         "evaluate",

@@ -1,4 +1,4 @@
-"""``vqaudio kmeans``: units by k-means on features."""
+"""`vqaudio kmeans`: units by k-means on features."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ AUDIO_RATE, AUDIO_HOP = 16000, 160
 
 
 def add_kmeans(subparsers: Any) -> None:
-    """Add ``kmeans``."""
+    """Add `kmeans`."""
     group = command_group(
         subparsers,
         "kmeans",

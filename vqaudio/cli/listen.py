@@ -1,4 +1,4 @@
-"""``vqaudio listen``: listening tests, from audio files to the answers of listeners."""
+"""`vqaudio listen`: listening tests, from audio files to the answers of listeners."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,7 @@ from vqaudio.listening.key import SCALES
 
 
 def add_listen(subparsers: Any) -> None:
-    """Add ``listen``."""
+    """Add `listen`."""
     group = command_group(
         subparsers, "listen", "run listening tests in browsers (extra: listen)", "vqaudio listen serve my_test"
     )

@@ -1,4 +1,4 @@
-"""``vqaudio listen analyse``: figures and a page out of a listening test, and how many listeners one needs."""
+"""`vqaudio listen analyse`: figures and a page out of a listening test, and how many listeners one needs."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from vqaudio.listening.key import SCALES
 
 
 def add_analyse(group: Any) -> None:
-    """Add ``listen analyse``."""
+    """Add `listen analyse`."""
     analyse = command(
         group,
         "analyse",

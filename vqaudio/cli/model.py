@@ -1,4 +1,4 @@
-"""``vqaudio train``, ``extract`` and ``decode``: speech to units to speech."""
+"""`vqaudio train`, `extract` and `decode`: speech to units to speech."""
 
 import argparse
 import os
@@ -10,14 +10,14 @@ from vqaudio.errors import UserError
 
 
 def add_train(subparsers: Any) -> None:
-    """Add ``train``, whose arguments Hydra reads."""
+    """Add `train`, whose arguments Hydra reads."""
     train = subparsers.add_parser("train", help="train a model; takes Hydra overrides", add_help=False)
     train.add_argument("overrides", nargs=argparse.REMAINDER)
     train.set_defaults(run=run_train)
 
 
 def add_extract(subparsers: Any) -> None:
-    """Add ``extract``."""
+    """Add `extract`."""
     extract = command(
         subparsers,
         "extract",
@@ -37,7 +37,7 @@ def add_extract(subparsers: Any) -> None:
 
 
 def add_decode(subparsers: Any) -> None:
-    """Add ``decode``."""
+    """Add `decode`."""
     decode = command(
         subparsers,
         "decode",

@@ -1,4 +1,4 @@
-"""``vqaudio units``: units to and from other tools."""
+"""`vqaudio units`: units to and from other tools."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ KINDS = ["vqaudio", "fairseq", "gslm", "jsonl", "espnet"]
 
 
 def add_units(subparsers: Any) -> None:
-    """Add ``units``."""
+    """Add `units`."""
     group = command_group(
         subparsers, "units", "convert units", "vqaudio units convert units/test test.jsonl --to jsonl"
     )

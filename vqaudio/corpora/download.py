@@ -43,10 +43,10 @@ VCTK_092 = Archive(
 
 
 def download(archive: Archive, path: Path, *, attempts: int = 10, pause: float = 5.0) -> None:
-    """Download ``archive`` to ``path``, going on from ``path.part`` after an interruption.
+    """Download `archive` to `path`, going on from `path.part` after an interruption.
 
-    A broken connection is tried again, ``attempts`` times in all with ``pause`` seconds between. Raises JobError when
-    the server stays away, the disk is too small, or size or SHA-256 are wrong (the file is then ``path.bad``).
+    A broken connection is tried again, `attempts` times in all with `pause` seconds between. Raises JobError when
+    the server stays away, the disk is too small, or size or SHA-256 are wrong (the file is then `path.bad`).
     """
     if path.is_file() and path.stat().st_size == archive.size:
         if sha256(path) == archive.sha256:
@@ -72,7 +72,7 @@ def download(archive: Archive, path: Path, *, attempts: int = 10, pause: float =
 
 
 def _fetch(url: str, part: Path, size: int) -> None:
-    """Append to ``part`` what is missing of it, or start anew when the server knows no Range."""
+    """Append to `part` what is missing of it, or start anew when the server knows no Range."""
     have = part.stat().st_size if part.is_file() else 0
     if have == size:
         return
@@ -113,10 +113,10 @@ def _reject(file: Path, path: Path, why: str) -> None:
 
 
 def unzip(archive: Path, out: Path, wanted: Callable[[str], bool] = lambda _: True) -> int:
-    """Unpack the members of ``archive`` whose name is ``wanted`` into ``out``; return how many.
+    """Unpack the members of `archive` whose name is `wanted` into `out`; return how many.
 
     What an earlier, interrupted call unpacked in full is kept. Raises JobError for a member that would land outside of
-    ``out`` (an absolute name, "..", a drive, a link), before anything is written, and for a damaged archive.
+    `out` (an absolute name, "..", a drive, a link), before anything is written, and for a damaged archive.
     """
     try:
         with zipfile.ZipFile(archive) as file:

@@ -2,7 +2,7 @@
 
 The trimming rule: the signal's first difference (which takes away rumble) is measured in windows of 20 ms every 10 ms;
 a window is sound when its RMS is within 35 dB of the loudest window's. What is kept runs from 0.1 s before the first
-window of sound to 0.1 s after the last. The times of ``phones.ctm`` follow.
+window of sound to 0.1 s after the last. The times of `phones.ctm` follow.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,11 +19,11 @@ from vqaudio.files import atomic_write
 
 RANGE_DB = 35.0
 MARGIN = 0.1
-SHORTEST = 0.1
+MIN_SECONDS = 0.1
 
 
 def sound_span(wav: np.ndarray, sample_rate: int) -> tuple[int, int]:
-    """Return the first and the last sample (exclusive) to keep of ``wav`` (T,) by the rule of this module.
+    """Return the first and the last sample (exclusive) to keep of `wav` (T,) by the rule of this module.
 
     Silence from end to end gives (0, 0).
     """
@@ -40,7 +40,7 @@ def sound_span(wav: np.ndarray, sample_rate: int) -> tuple[int, int]:
 
 
 def shift_phones(phones: Iterable[Phone], start: float, duration: float) -> list[Phone]:
-    """Return the phones in the time of a cut from ``start`` that lasts ``duration`` (seconds), clipped to it."""
+    """Return the phones in the time of a cut from `start` that lasts `duration` (seconds), clipped to it."""
     shifted = []
     for phone in phones:
         begin = max(0.0, phone.start - start)
@@ -51,7 +51,7 @@ def shift_phones(phones: Iterable[Phone], start: float, duration: float) -> list
 
 
 def format_utterance(utterance: Utterance, folder: Path, sample_rate: int) -> tuple[str, float, float, str]:
-    """Write ``folder/<utt>.wav`` and return the utterance's id, the start and duration (s) of the cut, and a reason.
+    """Write `folder/<utt>.wav` and return the utterance's id, the start and duration (s) of the cut, and a reason.
 
     The reason is empty, or says why nothing was written.
     """
@@ -62,14 +62,14 @@ def format_utterance(utterance: Utterance, folder: Path, sample_rate: int) -> tu
     first, last = sound_span(wav, sample_rate)
     if last == 0:
         return utterance.utt, 0.0, 0.0, "silent from end to end"
-    if last - first < SHORTEST * sample_rate:
-        return utterance.utt, 0.0, 0.0, f"{len(wav) / sample_rate:.3f} s long, the least is {SHORTEST} s"
+    if last - first < MIN_SECONDS * sample_rate:
+        return utterance.utt, 0.0, 0.0, f"{len(wav) / sample_rate:.3f} s long, the least is {MIN_SECONDS} s"
     audio.write(folder / f"{utterance.utt}.wav", wav[first:last], sample_rate)
     return utterance.utt, first / sample_rate, (last - first) / sample_rate, ""
 
 
 def format_data(source: Path, out: Path, *, sample_rate: int, jobs: int) -> tuple[int, int]:
-    """Format the data directory ``source`` into ``out``: wav/, the Kaldi tables, phones.ctm and drops.tsv.
+    """Format the data directory `source` into `out`: wav/, the Kaldi tables, phones.ctm and drops.tsv.
 
     Returns the numbers of utterances written and dropped. Raises UserError when nothing is left.
     """

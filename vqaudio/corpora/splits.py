@@ -5,10 +5,10 @@
    turn from each gender.
 2. *Test and development sentences.* A sentence is the text in lower case with its white space collapsed, or the
    utterance's id where there is no text. Each other speaker with five sentences or more offers its first tenth
-   (rounded up) in the order of the sentences' SHA-256 for ``test_seen`` and the next twentieth for ``dev``. Of all
-   these offers the first ``cap`` in the order of their SHA-256 are taken; the others stay in ``train``.
-3. *Unseen test.* The utterances of the unseen speakers whose sentence is not in ``train`` or ``dev``; the first
-   ``cap_unseen`` in the order of their SHA-256.
+   (rounded up) in the order of the sentences' SHA-256 for `test_seen` and the next twentieth for `dev`. Of all
+   these offers the first `cap` in the order of their SHA-256 are taken; the others stay in `train`.
+3. *Unseen test.* The utterances of the unseen speakers whose sentence is not in `train` or `dev`; the first
+   `cap_unseen` in the order of their SHA-256.
 4. A recording of a test or development sentence that is not itself in that set is in no set: no sentence of a test set
    is heard in training. A speaker whose every sentence went that way is in no set either.
 """
@@ -29,7 +29,7 @@ UNSEEN_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Splits:
-    """``sets`` maps each of SETS to its sorted utterances; ``drops`` are the (utterance, reason) in no set."""
+    """`sets` maps each of SETS to its sorted utterances; `drops` are the (utterance, reason) in no set."""
 
     sets: dict[str, list[str]]
     unseen: list[str]
@@ -46,14 +46,14 @@ def normalise(text: str) -> str:
 
 
 def order(key: str) -> str:
-    """Return the key by which everything is ordered: the SHA-256 of ``key``."""
+    """Return the key by which everything is ordered: the SHA-256 of `key`."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def choose_unseen(
     speakers: Collection[str], gender: Mapping[str, str], committed: Collection[str] = (), named: Collection[str] = ()
 ) -> list[str]:
-    """Return the unseen speakers: those ``named`` by the user, else the ``committed`` ones, else by rule 1.
+    """Return the unseen speakers: those `named` by the user, else the `committed` ones, else by rule 1.
 
     Raises UserError when a named speaker is not in the corpus or nobody is left for training.
     """
@@ -80,9 +80,9 @@ def make_splits(
     cap: int = 200,
     cap_unseen: int = 200,
 ) -> Splits:
-    """Split the utterances of ``speaker_of`` by rules 2 to 4 of this module.
+    """Split the utterances of `speaker_of` by rules 2 to 4 of this module.
 
-    ``train_only`` are utterances never taken for a test or development set (VCTK's shared paragraphs). Raises
+    `train_only` are utterances never taken for a test or development set (VCTK's shared paragraphs). Raises
     UserError when a set would be empty.
     """
     sentence = {utt: normalise(text.get(utt, "")) or utt for utt in speaker_of}

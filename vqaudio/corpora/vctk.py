@@ -15,7 +15,7 @@ AUDIO_FILE = re.compile(r"(?P<utt>(?P<speaker>[^_]+)_[^_]+?)(_(?P<mic>mic\d))?\.
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a copy of VCTK keeps things: ``top``, the folder of ``recordings`` and the folder of ``texts``."""
+    """Where a copy of VCTK keeps things: `top`, the folder of `recordings` and the folder of `texts`."""
 
     top: Path
     recordings: Path
@@ -24,7 +24,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Speaker:
-    """A row of speaker-info.txt; ``gender`` is "m" or "f", and None (or "") stands for what the row leaves out."""
+    """A row of speaker-info.txt; `gender` is "m" or "f", and None (or "") stands for what the row leaves out."""
 
     age: int | None
     gender: str | None
@@ -34,7 +34,7 @@ class Speaker:
 
 @dataclass
 class Corpus:
-    """What ``read`` found: ``utterances`` sorted by id, ``text`` by utterance, ``gender`` by speaker, ``drops``."""
+    """What `read` found: `utterances` sorted by id, `text` by utterance, `gender` by speaker, `drops`."""
 
     utterances: list[Utterance] = field(default_factory=list)
     text: dict[str, str] = field(default_factory=dict)
@@ -43,10 +43,10 @@ class Corpus:
 
 
 def find_layout(root: Path) -> Layout:
-    """Find VCTK in ``root`` or in a folder directly inside it: release 0.80 or 0.92, foldered or flat.
+    """Find VCTK in `root` or in a folder directly inside it: release 0.80 or 0.92, foldered or flat.
 
-    The recordings are in ``wav48`` (0.80) or ``wav48_silence_trimmed`` (0.92), or in a resampled copy such as
-    ``wav16``; the texts in ``txt``. Raises UserError when nothing of the kind is there.
+    The recordings are in `wav48` (0.80) or `wav48_silence_trimmed` (0.92), or in a resampled copy such as
+    `wav16`; the texts in `txt`. Raises UserError when nothing of the kind is there.
     """
     if not root.is_dir():
         raise UserError(
@@ -64,9 +64,9 @@ def find_layout(root: Path) -> Layout:
 
 
 def read(root: Path) -> Corpus:
-    """Read a copy of VCTK under ``root`` with microphone 1; what it leaves out is in ``drops`` with the reason.
+    """Read a copy of VCTK under `root` with microphone 1; what it leaves out is in `drops` with the reason.
 
-    Left out: recordings without text (all of p315), the stray ``p376_295.raw``, recordings by microphone 2 alone, and
+    Left out: recordings without text (all of p315), the stray `p376_295.raw`, recordings by microphone 2 alone, and
     files that are empty or whose header does not read. Raises UserError when no recording is found.
     """
     layout = find_layout(root)
@@ -159,7 +159,7 @@ def _recordings(layout: Layout, drops: list[tuple[str, str]]) -> dict[str, Path]
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files of ``folder`` and of the folders directly inside it, sorted, without hidden ones."""
+    """Yield the files of `folder` and of the folders directly inside it, sorted, without hidden ones."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue

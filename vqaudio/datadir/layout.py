@@ -9,7 +9,7 @@ from vqaudio.datadir.tables import parse_seconds
 
 
 class Kind(NamedTuple):
-    """A table: ``key`` is "utterance", "recording" or "speaker"; ``what`` is its value; ``fits`` tests a value."""
+    """A table: `key` is "utterance", "recording" or "speaker"; `what` is its value; `fits` tests a value."""
 
     key: str
     what: str

@@ -28,8 +28,8 @@ def fix(data: str | Path, frame: float = FRAME) -> list[str]:
     """Mend a data directory, and return what was done, one line each; an empty list when nothing was.
 
     Sorts; drops malformed and repeated lines (of two that contradict each other the first stays), carriage returns and
-    odd white space; keeps the utterances that every table has and whose audio is sound and lasts a ``frame`` (seconds);
-    rebuilds spk2utt. Originals of the files that change are kept in ``.backup/``, where nothing is overwritten.
+    odd white space; keeps the utterances that every table has and whose audio is sound and lasts a `frame` (seconds);
+    rebuilds spk2utt. Originals of the files that change are kept in `.backup/`, where nothing is overwritten.
 
     Raises:
         UserError: wav.scp holds commands, a file needed is missing, or no utterance would remain; nothing is changed.
@@ -149,7 +149,7 @@ def _fix_phones(path: Path, keep: set[str]) -> list[str]:
 
 
 def back_up(path: Path) -> None:
-    """Copy a file, if it exists, into ``.backup/`` beside it under a name that is free."""
+    """Copy a file, if it exists, into `.backup/` beside it under a name that is free."""
     if not path.exists():
         return
     folder = path.parent / ".backup"

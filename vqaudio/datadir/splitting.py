@@ -10,14 +10,14 @@ from vqaudio.errors import UserError
 
 
 def split(data: str | Path, out: str | Path, jobs: int) -> list[Path]:
-    """Write the utterances of a data directory as ``out/1`` … ``out/N``, and return these N folders.
+    """Write the utterances of a data directory as `out/1` … `out/N`, and return these N folders.
 
-    In order, by utterance, and as even as can be: sizes differ by one at most. N is ``jobs``, or the number of
+    In order, by utterance, and as even as can be: sizes differ by one at most. N is `jobs`, or the number of
     utterances where that is less. Every table is split, and phones.ctm. A second run, with any number of jobs,
     replaces what an earlier one wrote.
 
     Raises:
-        UserError: ``jobs`` is less than 1, or `read_utterances` or another table is refused.
+        UserError: `jobs` is less than 1, or `read_utterances` or another table is refused.
     """
     data, out = Path(data), Path(out)
     if jobs < 1:

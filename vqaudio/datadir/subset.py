@@ -12,7 +12,7 @@ from vqaudio.datadir.validation import Span
 def select(
     tables: Mapping[str, Table], kinds: Mapping[str, Kind], spans: Mapping[str, Span], keep: list[str]
 ) -> dict[str, dict[str, str]]:
-    """Return the lines of every table that belong to the utterances ``keep``, and their spk2utt."""
+    """Return the lines of every table that belong to the utterances `keep`, and their spk2utt."""
     utt2spk = {utt: tables["utt2spk"].values[utt] for utt in keep}
     keys = {"utterance": set(keep), "recording": {spans[utt][0] for utt in keep}, "speaker": set(utt2spk.values())}
     chosen = {
@@ -23,7 +23,7 @@ def select(
 
 
 def read_optional(path: Path, keys: Iterable[str]) -> dict[str, str]:
-    """Return the rows of a Kaldi table that belong to ``keys``; nothing when there is no such file."""
+    """Return the rows of a Kaldi table that belong to `keys`; nothing when there is no such file."""
     if not path.is_file():
         return {}
     table = read_table(path)
@@ -31,9 +31,9 @@ def read_optional(path: Path, keys: Iterable[str]) -> dict[str, str]:
 
 
 def copy_subset(source: Path, out: Path, utterances: list[Utterance]) -> None:
-    """Write the Kaldi tables of some utterances of ``source`` into ``out``, with their text, genders and phones.
+    """Write the Kaldi tables of some utterances of `source` into `out`, with their text, genders and phones.
 
-    Kaldi wants ``text`` and ``spk2gender`` to be complete: one that is not complete for these utterances is left out.
+    Kaldi wants `text` and `spk2gender` to be complete: one that is not complete for these utterances is left out.
     """
     out.mkdir(parents=True, exist_ok=True)
     utts = [utterance.utt for utterance in utterances]

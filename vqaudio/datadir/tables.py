@@ -22,7 +22,7 @@ PIPE_CURE = "a command would be run by a shell: write its output to a file (sox,
 
 @dataclass(frozen=True)
 class Utterance:
-    """One utterance: ``path`` from ``start`` to ``end`` in seconds (None: the end of the file), said by ``speaker``."""
+    """One utterance: `path` from `start` to `end` in seconds (None: the end of the file), said by `speaker`."""
 
     utt: str
     path: Path
@@ -32,7 +32,7 @@ class Utterance:
 
 
 class Phone(NamedTuple):
-    """A phone of an alignment; ``start`` and ``duration`` are seconds."""
+    """A phone of an alignment; `start` and `duration` are seconds."""
 
     start: float
     duration: float
@@ -41,7 +41,7 @@ class Phone(NamedTuple):
 
 @dataclass
 class Table:
-    """What a table file holds: ``values`` by key, the ``lines`` (from 1) they stand on, and what is wrong with it."""
+    """What a table file holds: `values` by key, the `lines` (from 1) they stand on, and what is wrong with it."""
 
     path: Path
     values: dict[str, str] = field(default_factory=dict)
@@ -64,8 +64,8 @@ class Table:
 def scan_table(path: Path, what: str, content: bytes | None = None) -> Table:
     """Read what can be read of a table, and note everything that is wrong with it; raises nothing.
 
-    Of lines with the same key the first counts. ``what`` names the value that each key needs; "" lets it be absent.
-    ``content`` stands for the bytes of the file where they are known.
+    Of lines with the same key the first counts. `what` names the value that each key needs; "" lets it be absent.
+    `content` stands for the bytes of the file where they are known.
     """
     table = Table(path)
     previous = ""
@@ -94,8 +94,8 @@ def scan_table(path: Path, what: str, content: bytes | None = None) -> Table:
 def read_table(path: str | Path, *, what: str = "a value") -> dict[str, str]:
     """Read a table of "key value…" lines: UTF-8, sorted as under LC_ALL=C, every key once.
 
-    Spaces inside the value are kept, those around it are not. ``what`` names in errors the value that each key needs;
-    ``what=""`` lets it be absent.
+    Spaces inside the value are kept, those around it are not. `what` names in errors the value that each key needs;
+    `what=""` lets it be absent.
 
     Raises:
         UserError: the file is missing, or a line is malformed, unsorted, a duplicate or not UTF-8; names the line.
@@ -163,7 +163,7 @@ def write_ctm(path: str | Path, mapping: Mapping[str, Iterable[Phone]]) -> None:
 
 
 def scan_lines(path: Path, problems: list[str], content: bytes | None = None) -> list[tuple[int, str]]:
-    """Return the numbered lines of a UTF-8 file that have text in them, and add what is wrong to ``problems``."""
+    """Return the numbered lines of a UTF-8 file that have text in them, and add what is wrong to `problems`."""
     try:
         content = path.read_bytes() if content is None else content
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -207,7 +207,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def refuse(problems: list[str]) -> None:
-    """Raise the first of ``problems`` as a `UserError`, with the number of those behind it."""
+    """Raise the first of `problems` as a `UserError`, with the number of those behind it."""
     if problems:
         more = f" (and {len(problems) - 1} more problems: vqaudio data validate lists them)"
         raise UserError(problems[0] + (more if len(problems) > 1 else ""))

@@ -50,7 +50,6 @@ def read_wav_scp(path: Path) -> dict[str, Path]:
 
     Raises:
         UserError: it is missing or malformed, or an entry is a command.
-
     """
     table = read_table(path, what="the path of its audio")
     for utt, value in table.items():

@@ -33,7 +33,7 @@ class Problems:
 
 
 class Recording(NamedTuple):
-    """What is known of a file once all of it was decoded; ``duration`` in seconds."""
+    """What is known of a file once all of it was decoded; `duration` in seconds."""
 
     sample_rate: int
     channels: int
@@ -45,7 +45,7 @@ def validate(data: str | Path, frame: float = FRAME) -> Problems:
     """Check a data directory: what Kaldi's validate_data_dir.sh checks, and all of its audio.
 
     Errors are malformed, unsorted, duplicate or non-UTF-8 lines, files that disagree about keys or speakers, and audio
-    that is missing, undecodable, truncated, non-finite, shorter than ``frame`` (seconds) or ends before its segments
+    that is missing, undecodable, truncated, non-finite, shorter than `frame` (seconds) or ends before its segments
     or phones. Warnings are silent recordings, several channels and mixed sample rates: every reader averages channels
     and resamples. Whatever bytes the files hold, the answer is a list, never an exception. Memory does not grow with
     the length of recordings. Relative paths are relative to the current directory.
@@ -121,7 +121,7 @@ def _line_ends(table: Table) -> list[str]:
 
 
 def _spans(data: Path, values: Mapping[str, Mapping[str, str]], found: Problems) -> dict[str, Span]:
-    """Return where each utterance lies; malformed segments go to ``found``."""
+    """Return where each utterance lies; malformed segments go to `found`."""
     if "segments" not in values:
         return {utt: (utt, 0.0, None) for utt in values.get("wav.scp", {})}
     spans: dict[str, Span] = {}

@@ -12,10 +12,10 @@ MIN_RATE_7000 = 20000
 
 
 def anchor_filter(edge: float, sample_rate: int) -> np.ndarray:
-    """Return the taps (odd, symmetric) of a low-pass that passes up to ``edge`` Hz, flat to 0.1 dB.
+    """Return the taps (odd, symmetric) of a low-pass that passes up to `edge` Hz, flat to 0.1 dB.
 
-    A Kaiser design of 60 dB: from ``edge`` + 500 Hz on it attenuates by more than 50 dB. The mask of BS.1534-3 for
-    ``edge`` 3500 asks for ripple of at most 0.1 dB, 25 dB at 4 kHz and 50 dB at 4.5 kHz.
+    A Kaiser design of 60 dB: from `edge` + 500 Hz on it attenuates by more than 50 dB. The mask of BS.1534-3 for
+    `edge` 3500 asks for ripple of at most 0.1 dB, 25 dB at 4 kHz and 50 dB at 4.5 kHz.
     """
     from scipy.signal import firwin, kaiserord
 
@@ -24,7 +24,7 @@ def anchor_filter(edge: float, sample_rate: int) -> np.ndarray:
 
 
 def make_anchor(wav: np.ndarray, edge: float, sample_rate: int) -> np.ndarray:
-    """Return a wav (T,) low-passed at ``edge`` Hz, as long and not delayed; float32."""
+    """Return a wav (T,) low-passed at `edge` Hz, as long and not delayed; float32."""
     from scipy.signal import fftconvolve
 
     taps = anchor_filter(edge, sample_rate)

@@ -38,7 +38,6 @@ def parse_events(data: Any, key: Key, session: list[dict[str, Any]]) -> list[Eve
 
     Raises:
         ValueError: it is anything but a list of answers within their ranges; says what is wrong.
-
     """
     if not isinstance(data, list) or not data:
         raise ValueError("events must be a list with something in it")
@@ -51,7 +50,6 @@ def parse_page(data: Any, session: list[dict[str, Any]]) -> int:
 
     Raises:
         ValueError: there is no such page.
-
     """
     return _integer("page", data, 0, len(session) + 2)
 

@@ -1,4 +1,4 @@
-"""``vqaudio listen build``: from wav.scp files to a folder with a test that is ready to be served."""
+"""`vqaudio listen build`: from wav.scp files to a folder with a test that is ready to be served."""
 
 import contextlib
 import itertools
@@ -42,14 +42,13 @@ def build(
 ) -> None:
     """Make the folder of a listening test.
 
-    ``reference`` and ``systems`` (by name) are wav.scp files. One utterance, drawn by ``seed``, is for training; the
-    test itself takes ``items`` more, or all. Without a seed one is drawn; it stands in the key. An utterance that
-    cannot be used is left out, and ``private/skipped.tsv`` says why. No label can be found in ``public/``; who
+    `reference` and `systems` (by name) are wav.scp files. One utterance, drawn by `seed`, is for training; the
+    test itself takes `items` more, or all. Without a seed one is drawn; it stands in the key. An utterance that
+    cannot be used is left out, and `private/skipped.tsv` says why. No label can be found in `public/`; who
     compares bytes of audio can find which file equals the reference.
 
     Raises:
         UserError: the folder exists, a name is not allowed, or too few utterances can be used.
-
     """
     _check_names(test_type, systems)
     if test.exists():
@@ -141,7 +140,7 @@ def _fill(
 def _usable(
     reference: Mapping[str, Path], systems: Mapping[str, Mapping[str, Path]], seed: int, skipped: dict[str, str]
 ) -> Iterator[tuple[str, dict[str, np.ndarray], int]]:
-    """Yield the items whose clips can be used, in an order drawn by the seed; note the others in ``skipped``."""
+    """Yield the items whose clips can be used, in an order drawn by the seed; note the others in `skipped`."""
     order = sorted(reference)
     random.Random(f"{seed} draw").shuffle(order)
     for item in order:

@@ -23,14 +23,13 @@ CLIPPED_RUN = 3
 
 
 def read_item(reference: Path, systems: Mapping[str, Path]) -> tuple[dict[str, np.ndarray], int]:
-    """Return the wavs (T,) of an item by system, the reference under ``reference``, and their rate in Hz.
+    """Return the wavs (T,) of an item by system, the reference under `reference`, and their rate in Hz.
 
     Clips are cut or filled with zeros to the length of the reference. A reference must not be clipped; a system may be,
     for that is part of how it sounds: leaving such items out would favour it.
 
     Raises:
         UserError: a clip cannot be used; says which and why.
-
     """
     wav, rate = read_clip(reference)
     if run := clipped_run(wav):
@@ -57,7 +56,6 @@ def read_clip(path: Path) -> tuple[np.ndarray, int]:
 
     Raises:
         UserError: it is, or cannot be read.
-
     """
     channels = audio.info(path).channels
     if channels != 1:

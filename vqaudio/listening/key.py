@@ -1,4 +1,4 @@
-"""What the random names of a listening test stand for: ``private/key.json``, which no browser ever sees."""
+"""What the random names of a listening test stand for: `private/key.json`, which no browser ever sees."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -16,8 +16,8 @@ RESERVED = (REFERENCE, ANCHOR_3500, ANCHOR_7000)
 SCALES = {"mushra": (0, 100), "acr": (1, 5), "dcr": (1, 5), "ccr": (-3, 3), "ab": (-1, 1), "abx": (-1, 1)}
 """Lowest and highest answer of each type of test, as whole numbers, as they travel and are stored.
 
-In ``ccr`` and ``ab`` the answer compares the second clip with the first as they were presented (positive: the second
-is better); in ``abx`` −1 says that X is the first and 1 that X is the second.
+In `ccr` and `ab` the answer compares the second clip with the first as they were presented (positive: the second
+is better); in `abx` −1 says that X is the first and 1 that X is the second.
 """
 
 
@@ -25,7 +25,7 @@ is better); in ``abx`` −1 says that X is the first and 1 that X is the second.
 class Stimulus:
     """One audio file under a random name: what it is, and the gain (dB) that was applied to its samples.
 
-    ``clipped`` is the longest run of samples at full scale, 0 where the clip is not clipped.
+    `clipped` is the longest run of samples at full scale, 0 where the clip is not clipped.
     """
 
     item: str
@@ -39,7 +39,7 @@ class Stimulus:
 class Trial:
     """One page of a test: the stimuli to choose from or to rate, in no particular order.
 
-    ``reference`` is the open reference, where the type has one. In ABX, ``hidden`` holds copies of both stimuli, of
+    `reference` is the open reference, where the type has one. In ABX, `hidden` holds copies of both stimuli, of
     which a listener gets one as X.
     """
 
@@ -52,7 +52,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Key:
-    """A whole test: ``sample_rate`` in Hz, trials and stimuli by their random names."""
+    """A whole test: `sample_rate` in Hz, trials and stimuli by their random names."""
 
     type: str
     seed: int
@@ -77,7 +77,6 @@ def read_key(test: Path) -> Key:
 
     Raises:
         UserError: the folder holds no test, or its key is damaged.
-
     """
     path = key_path(test)
     try:

@@ -9,11 +9,10 @@ from vqaudio.listening.store import Store
 
 
 def add_listeners(test: Path, count: int) -> None:
-    """Add ``count`` listeners, each with a token and an order of trials; they are named L001, L002 and so on.
+    """Add `count` listeners, each with a token and an order of trials; they are named L001, L002 and so on.
 
     Raises:
         UserError: the folder holds no test.
-
     """
     key = read_key(test)
     with Store(test) as store:
@@ -25,13 +24,12 @@ def add_listeners(test: Path, count: int) -> None:
 
 
 def participant_links(test: Path, url: str) -> list[tuple[str, str]]:
-    """Return pseudonym and link of every listener; ``url`` is where the page is reached.
+    """Return pseudonym and link of every listener; `url` is where the page is reached.
 
     The token stands behind the #, so that it is in no log of a server and in no Referer header.
 
     Raises:
         UserError: the folder holds no test.
-
     """
     read_key(test)
     with Store(test) as store:

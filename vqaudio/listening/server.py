@@ -1,7 +1,7 @@
-"""``vqaudio listen serve``: the page, the audio, and a store that has every answer on the disk before it says so.
+"""`vqaudio listen serve`: the page, the audio, and a store that has every answer on the disk before it says so.
 
 One process and one thread: SQLite's single writer is the event loop itself, so nothing needs a lock. The browser gets
-``public/`` and three addresses under ``/api``; there are no pages for administrators.
+`public/` and three addresses under `/api`; there are no pages for administrators.
 """
 
 import json
@@ -31,7 +31,7 @@ from vqaudio.listening.links import participant_links
 from vqaudio.listening.store import SequenceTaken, Store
 
 MAX_BODY = 1 << 16
-MOST_KEYS = 10_000
+MAX_KEYS = 10_000
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -45,12 +45,11 @@ HEADERS = {
 def serve(test: Path, *, host: str, port: int, url: str | None) -> None:
     """Serve a test until interrupted, and print the link of every listener; port 0 takes a free one.
 
-    ``url`` is the address under which listeners reach the page, where it is another than ``http://host:port``: that of
-    a proxy, or of this machine when ``host`` is 0.0.0.0.
+    `url` is the address under which listeners reach the page, where it is another than `http://host:port`: that of
+    a proxy, or of this machine when `host` is 0.0.0.0.
 
     Raises:
         UserError: the folder holds no test or is served already, or the address cannot be used.
-
     """
     read_key(test)
     if host == "0.0.0.0" and url is None:  # noqa: S104
@@ -74,7 +73,7 @@ def make_server(app: Starlette) -> uvicorn.Server:
 
 
 def make_app(test: Path, hosts: set[str]) -> Starlette:
-    """Return the application of a test, which answers under the names of ``hosts`` only."""
+    """Return the application of a test, which answers under the names of `hosts` only."""
     api = _Api(read_key(test), Store(test))
     routes = [
         Route("/api/session", api.session),
@@ -200,19 +199,19 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 class RateLimit:
-    """Allows ``burst`` requests at once and ``per_second`` on average, to each key."""
+    """Allows `burst` requests at once and `per_second` on average, to each key."""
 
     def __init__(self, per_second: float, burst: float) -> None:
         self.per_second, self.burst = per_second, burst
         self.buckets: dict[str, tuple[float, float]] = {}
 
     def allow(self, key: str) -> bool:
-        """Count a request of ``key``; False when it is one too many."""
+        """Count a request of `key`; False when it is one too many."""
         now = time.monotonic()
         tokens, before = self.buckets.pop(key, (self.burst, now))
         tokens = min(self.burst, tokens + (now - before) * self.per_second)
         allowed = tokens >= 1
         self.buckets[key] = (tokens - allowed, now)  # goes to the end, so the first is the one unseen for longest
-        if len(self.buckets) > MOST_KEYS:
+        if len(self.buckets) > MAX_KEYS:
             del self.buckets[next(iter(self.buckets))]
         return allowed

@@ -11,9 +11,9 @@ from vqaudio.listening.key import Key, Trial
 
 
 def make_session(key: Key, number: int) -> list[dict[str, Any]]:
-    """Return the trials of listener ``number`` (from 0) in order, training first.
+    """Return the trials of listener `number` (from 0) in order, training first.
 
-    Each is ``{"id": trial, "stimuli": [as presented]}``, in ABX with ``"x"``, the one to be told.
+    Each is `{"id": trial, "stimuli": [as presented]}`, in ABX with `"x"`, the one to be told.
     """
     flips = _coins(key, number, "first")
     hidden = _coins(key, number, "x")
@@ -29,7 +29,7 @@ def make_session(key: Key, number: int) -> list[dict[str, Any]]:
 
 
 def balanced_order(n: int, row: int) -> list[int]:
-    """Return row ``row`` of the Williams design of ``n``: 0 to n − 1, each once.
+    """Return row `row` of the Williams design of `n`: 0 to n − 1, each once.
 
     >>> [balanced_order(4, row) for row in range(4)]
     [[0, 1, 3, 2], [1, 2, 0, 3], [2, 3, 1, 0], [3, 0, 2, 1]]

@@ -1,4 +1,4 @@
-"""``vqaudio listen static`` and ``import``: a test as plain files for any web server, and its results back."""
+"""`vqaudio listen static` and `import`: a test as plain files for any web server, and its results back."""
 
 import json
 import secrets
@@ -24,8 +24,7 @@ def write_static(test: Path, out: Path) -> None:
     browser and ends with a result file to download, which `import_results` takes in.
 
     Raises:
-        UserError: the folder exists or cannot be written, or ``test`` holds no test.
-
+        UserError: the folder exists or cannot be written, or `test` holds no test.
     """
     key = read_key(test)
     if out.exists():
@@ -51,9 +50,8 @@ def import_results(test: Path, results: list[Path]) -> int:
     A file may come twice, or again with more answers. One that is refused leaves the others to be taken in.
 
     Raises:
-        UserError: ``test`` holds no test.
+        UserError: `test` holds no test.
         JobError: a file was refused; says which and why.
-
     """
     key = read_key(test)
     count = 0

@@ -1,4 +1,4 @@
-"""Listeners and what they answered: ``private/results.sqlite``, in which nothing is ever overwritten."""
+"""Listeners and what they answered: `private/results.sqlite`, in which nothing is ever overwritten."""
 
 import json
 import sqlite3
@@ -40,7 +40,7 @@ class SequenceTaken(Exception):  # noqa: N818 (it is an answer, not an error of 
 
 @dataclass(frozen=True)
 class Event:
-    """One answer: the value given to a stimulus of a trial; ``seq`` orders the answers of a listener."""
+    """One answer: the value given to a stimulus of a trial; `seq` orders the answers of a listener."""
 
     trial: str
     stimulus: str
@@ -54,7 +54,6 @@ class Store:
 
     Raises:
         UserError: the file cannot be opened, or is no data base.
-
     """
 
     def __init__(self, test: Path) -> None:
@@ -104,7 +103,6 @@ class Store:
 
         Raises:
             SequenceTaken: a sequence number belongs to another answer.
-
         """
         with self.connection:
             for event in events:

@@ -67,7 +67,6 @@ def abx(
 
     Raises:
         UserError: no utterance has both features and phones, or one has no speaker.
-
     """
     lengths = {utt: x.shape[1] if np.issubdtype(x.dtype, np.integer) else len(x) for utt, x in features.items()}
     cells = make_cells(lengths, alignment, speakers, frame_rate=frame_rate, task=task, seed=seed)
@@ -86,7 +85,6 @@ def make_frames(features: list[np.ndarray], distance: Distance, codebook: np.nda
         features: features (N, D) or codes (G, N) of each utterance.
         distance: as in `abx`.
         codebook: as in `abx`.
-
     """
     no_symbols = np.zeros(0, np.int64)
     no_table = no_vectors = np.zeros((0, 0), np.float32)

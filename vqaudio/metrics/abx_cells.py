@@ -65,7 +65,6 @@ def make_cells(
 
     Raises:
         UserError: as in `abx`.
-
     """
     utts = sorted(lengths.keys() & alignment.keys())
     if not utts:

@@ -113,7 +113,6 @@ def score_jobs(
         table: (S, S) distances of symbols; used by TABLE.
         vectors: (M, D) unit vectors; used by FEATURES.
         errors: filled with 1 − the share of right comparisons, for each group of A's block; 0 for A itself.
-
     """
     longest, largest = 1, 1
     for token in range(len(tokens)):

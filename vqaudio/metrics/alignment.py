@@ -19,7 +19,6 @@ def read_alignment(path: Path) -> dict[str, list[Phone]]:
     Raises:
         UserError: a file is missing or malformed, has no such tier, or two are of the same utterance; praatio, which
             reads TextGrids (extra `eval`), is missing.
-
     """
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if is_text_grid(file))
@@ -52,7 +51,6 @@ def read_text_grid(path: Path) -> list[Phone]:
 
     Raises:
         UserError: as `read_alignment`.
-
     """
     try:
         from praatio import textgrid

@@ -23,7 +23,6 @@ def fit(data: Path, units: Path, *, features: str = "mfcc", seed: int = 0) -> KM
 
     Raises:
         UserError: an input cannot be read, or no audio of `data` can.
-
     """
     info = read_units(units).info
     try:
@@ -58,7 +57,6 @@ def evaluate(
 
     Raises:
         UserError: an input cannot be read, or whatever `vqaudio.metrics.evaluation.figures` raises.
-
     """
     return figures(
         encode(model, data, read_frames(units)[1]),
@@ -76,7 +74,6 @@ def encode(model: KMeansUnits, data: Path, utts: Collection[str]) -> dict[str, n
 
     Raises:
         UserError: the data directory lacks one of them, or its audio cannot be read.
-
     """
     utterances = {utterance.utt: utterance for utterance in read_utterances(data)}
     if missing := sorted(set(utts) - utterances.keys()):

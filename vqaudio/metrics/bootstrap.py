@@ -45,7 +45,6 @@ def phone_intervals(frames: LabelledFrames, speakers: list[str], *, seed: int = 
         frames: the frames that the figures are of.
         speakers: the speaker of each of its utterances.
         seed: of the draws.
-
     """
     names, of_utterance = np.unique(speakers, return_inverse=True)
     speaker = of_utterance[frames.utterance]

@@ -36,7 +36,6 @@ def boundary_scores(
         UserError: no utterance has both.
 
     Source: R-value: Räsänen, Laine and Altosaar 2009, "An improved speech segmentation quality measure".
-
     """
     utts = sorted(units.keys() & alignment.keys())
     if not utts:
@@ -77,7 +76,6 @@ def run_lengths(units: Iterable[np.ndarray], *, frame_rate: float) -> dict[str, 
     Args:
         units: codes (G, N) of each utterance; runs end with the utterance.
         frame_rate: frames per second (Hz).
-
     """
     frames = runs = 0
     for codes in units:

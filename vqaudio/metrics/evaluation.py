@@ -47,7 +47,6 @@ def evaluate(
 
     Raises:
         UserError: input that cannot be read, units of another model, and whatever `figures` raises.
-
     """
     expected_hash, codebook = None, None
     if model is not None:
@@ -101,7 +100,6 @@ def figures(
 
     Raises:
         UserError: what `score` raises, or an utterance has no speaker.
-
     """
     scores: dict[str, Any] = {
         **score(units, alignment, frame_rate=frame_rate, codebook_size=codebook_size, mapping=mapping),
@@ -157,7 +155,6 @@ def read_codebook(model: Path) -> tuple[str, np.ndarray]:
 
     Raises:
         UserError: there is no such model.
-
     """
     if model.is_file():
         return files.sha256(model), KMeansUnits.load(model).codebook[None].numpy()

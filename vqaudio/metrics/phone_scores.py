@@ -36,7 +36,6 @@ def read_frames(units: Path, *, expected_hash: str | None = None) -> tuple[Units
 
     Raises:
         UserError: as `vqaudio.units.directory.read_units`.
-
     """
     directory = read_units(units, expected_hash=expected_hash)
     return directory.info, {utterance.utt: utterance.codes for utterance in directory}
@@ -72,7 +71,6 @@ def score(
     Raises:
         UserError: no utterance has both units and phones, no frame has a phone other than silence, or the
             mapping's utterances are among those scored, which then are not held out.
-
     """
     statistics = code_statistics(units.values(), frame_rate=frame_rate, codebook_size=codebook_size)
     frames = label_frames(units, alignment, frame_rate=frame_rate, mapping=mapping)
@@ -127,7 +125,6 @@ def label_frames(
 
     Raises:
         UserError: as `score`.
-
     """
     held_out = _paired(units, alignment)
     train = _paired(*mapping) if mapping else {}
@@ -166,7 +163,6 @@ def named_right(
 
     Returns:
         Right by the mapping and right by the most frequent phone; all NaN when no frame teaches or none is tested.
-
     """
     if not (train.any() and held_out.any()):
         return np.full(len(phones), np.nan), np.full(len(phones), np.nan)
@@ -193,7 +189,6 @@ def code_statistics(units: Iterable[np.ndarray], *, frame_rate: float, codebook_
         UserError: there is no frame.
 
     Source: bitrate of the ZeroSpeech challenge 2019: unigram entropy of whole frame vectors.
-
     """
     utterances = [codes for codes in units if codes.size]
     if not utterances:

@@ -45,7 +45,6 @@ def pitch_errors(x: np.ndarray, y: np.ndarray, path: np.ndarray) -> tuple[float,
     Returns:
         The root mean square difference of ln F0 over the pairs that are voiced in both, NaN when there is none; and
         the share of pairs of which one is voiced and the other is not.
-
     """
     a, b = x[path[:, 0]], y[path[:, 1]]
     both = ~(np.isnan(a) | np.isnan(b))

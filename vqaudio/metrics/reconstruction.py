@@ -34,7 +34,7 @@ RMS = 0.1
 FLOOR = 1e-3  # mel magnitude, about 60 dB under speech of that RMS: below it all is silence
 BAND = 50  # frames that the warping of mcd may leave the diagonal: 0.5 s
 LENGTH_TOLERANCE = 0.1  # seconds
-SHORTEST_STOI = 0.4  # seconds: 30 frames of STOI
+MIN_STOI_SECONDS = 0.4  # seconds: 30 frames of STOI
 RECIPE = 1  # to be raised when the same audio would get other figures
 METRICS = ("estoi", "stoi", "log_mel_l1", "mcd", "log_f0_rmse", "vuv_error", "mr_stft", "loudness_difference")
 
@@ -60,7 +60,6 @@ def evaluate(reference: Path, system: Path, *, jobs: int = 1) -> dict[str, Any]:
 
     Raises:
         UserError: pystoi is missing, a list cannot be read, or no utterance is in both.
-
     """
     stoi, pesq = _pystoi(), _pesq()
     metrics = (*METRICS, "pesq") if pesq else METRICS
@@ -97,7 +96,6 @@ def score_pair(
     Returns:
         Each of `METRICS`, and `pesq` where there is one, NaN when it cannot be computed, with the reason as `error`;
         `length_difference` in seconds when both files can be read.
-
     """
     scores: dict[str, Any] = dict.fromkeys((*METRICS, "pesq") if pesq else METRICS, math.nan)
     try:
@@ -179,7 +177,7 @@ def _mel_filters() -> np.ndarray:
 
 def _stoi_or_nan(stoi: Callable[..., float], x: np.ndarray, y: np.ndarray, rate: int, *, extended: bool) -> float:
     """Return STOI, or NaN where there is too little speech for it: pystoi would say 1e-5 or fail."""
-    if len(x) < SHORTEST_STOI * rate:
+    if len(x) < MIN_STOI_SECONDS * rate:
         return math.nan
     value = float(stoi(x, y, rate, extended=extended))
     return math.nan if value == 1e-5 else value

@@ -58,7 +58,6 @@ def evaluate(model: Path, data: Path, *, changes: Changes, jobs: int = 1, seed: 
         UserError: model or data cannot be read, an amount is out of its range, or no utterance can be scored.
 
     Source: Gat et al. 2022, "On the robustness of self-supervised representations for spoken language modeling".
-
     """
     transforms = make_transforms(changes)
     codec = load(model)
@@ -87,7 +86,6 @@ def make_transforms(changes: Changes) -> dict[str, Transform]:
 
     Raises:
         UserError: an amount is out of its range.
-
     """
     ranges = {
         "gain": (-60, 60),

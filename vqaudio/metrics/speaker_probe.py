@@ -29,7 +29,6 @@ def speaker_probe(
         `speaker_probe`, the accuracy over held-out utterances; `speaker_probe_chance`, that of always saying the
         speaker with most utterances; `speaker_probe_speakers`, how many there are. Accuracies are NaN with fewer
         than two.
-
     """
     rng = np.random.default_rng(seed)
     utts = sorted(units.keys() & speakers.keys())

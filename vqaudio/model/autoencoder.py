@@ -30,11 +30,11 @@ class VQAutoencoder(nn.Module):
         self.decoder = decoder
 
     def encode(self, wav: Tensor) -> Tensor:
-        """Encode ``wav`` (B, T) into codes (B, G, N)."""
+        """Encode `wav` (B, T) into codes (B, G, N)."""
         return self.quantizer.encode(self.encoder(wav))
 
     def condition(self, z_q: Tensor, speaker: Tensor) -> Tensor:
-        """Return the WaveNet's condition (B, C, N) for ``z_q`` (B, D, N) spoken by ``speaker`` (B,)."""
+        """Return the WaveNet's condition (B, C, N) for `z_q` (B, D, N) spoken by `speaker` (B,)."""
         return self.conditioner(z_q, speaker)
 
     def forward(
@@ -48,8 +48,8 @@ class VQAutoencoder(nn.Module):
     ) -> "Latents":
         """Run everything up to the condition on training segments.
 
-        ``padded`` (B, left + N * hop_length + right) carries the encoder's context on both sides; ``mask`` (B, N) is
-        true where a frame lies inside its recording. ``jitter`` is the total probability that a frame takes the
+        `padded` (B, left + N * hop_length + right) carries the encoder's context on both sides; `mask` (B, N) is
+        true where a frame lies inside its recording. `jitter` is the total probability that a frame takes the
         codeword of its left or right neighbour (Chorowski et al. 2019, section III-C).
         """
         z = self.encoder.frames(padded)
@@ -61,7 +61,7 @@ class VQAutoencoder(nn.Module):
 
 
 class Latents(NamedTuple):
-    """What a segment becomes at frame rate: ``z`` (B, D, N), the quantizer's output, the condition (B, C, N)."""
+    """What a segment becomes at frame rate: `z` (B, D, N), the quantizer's output, the condition (B, C, N)."""
 
     z: Tensor
     quantized: QuantizerOutput
@@ -69,7 +69,7 @@ class Latents(NamedTuple):
 
 
 def time_jitter(z_q: Tensor, probability: float) -> Tensor:
-    """Replace each frame of ``z_q`` (B, D, N) with a neighbour: left or right with ``probability / 2`` each."""
+    """Replace each frame of `z_q` (B, D, N) with a neighbour: left or right with `probability / 2` each."""
     B, D, N = z_q.shape
     draw = torch.rand(B, N, device=z_q.device)
     offset = (draw < probability / 2).long() - (draw > 1 - probability / 2).long()

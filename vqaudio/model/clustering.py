@@ -23,7 +23,6 @@ def nearest(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Indices (n,) int64 and squared distances (n,), never negative.
-
     """
     labels, distances = [], []
     for rows, score, label in _search(x, centroids):
@@ -33,7 +32,7 @@ def nearest(x: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nearest_label(x: Tensor, centroids: Tensor) -> Tensor:
-    """Return the indices (n,) of ``nearest`` alone, without the distances."""
+    """Return the indices (n,) of `nearest` alone, without the distances."""
     return torch.cat([label for _, _, label in _search(x, centroids)])
 
 
@@ -67,7 +66,6 @@ def kmeans(x: Tensor, k: int, *, generator: torch.Generator, iterations: int = 2
         ValueError: x has no rows, is not a matrix or has non-finite values, or k < 1.
 
     Source: Arthur and Vassilvitskii 2007 (seeding), Lloyd 1982.
-
     """
     if x.ndim != 2 or len(x) == 0 or k < 1:
         raise ValueError(f"kmeans needs points (n ≥ 1, d) and k ≥ 1, got {tuple(x.shape)} and k = {k}")

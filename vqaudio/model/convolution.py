@@ -1,6 +1,6 @@
 """Strided convolutions over rows of channels as plain matrix products, with GELU, and with a backward of their own.
 
-``stride`` rows that lie side by side in memory are one long row. A convolution whose kernel is twice its stride is then
+`stride` rows that lie side by side in memory are one long row. A convolution whose kernel is twice its stride is then
 the sum of two matrix products, the second one over rows that begin one later: nothing is unfolded or padded.
 """
 
@@ -14,7 +14,7 @@ from vqaudio.model.loops.gelu import gelu_backward, gelu_forward
 
 
 def convolve_gelu(rows: Tensor, conv: nn.Conv1d) -> Tensor:
-    """Return gelu(``conv``) of a sequence of ``rows`` (L, C), into (L / stride, C'); L is a multiple of the stride.
+    """Return gelu(`conv`) of a sequence of `rows` (L, C), into (L / stride, C'); L is a multiple of the stride.
 
     Row n of the result is that of a kernel which begins at row n * stride. Kernels that reach past the end give rows of
     no meaning. GELU is the tanh approximation (Hendrycks and Gimpel, "Gaussian Error Linear Units", section 2).
@@ -35,7 +35,7 @@ def convolve_gelu(rows: Tensor, conv: nn.Conv1d) -> Tensor:
 
 
 class _ConvolveGelu(torch.autograd.Function):
-    """``rows`` (L, C), ``taps`` (taps, C', C) and ``bias`` (C',) to (L, C'): tap k reads the row k later."""
+    """`rows` (L, C), `taps` (taps, C', C) and `bias` (C',) to (L, C'): tap k reads the row k later."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, taps: Tensor, bias: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ SILENCE = 128
 
 
 class Conditioner(nn.Module):
-    """Turns ``z_q`` and a speaker into the condition that the WaveNet and the mel head read, at frame rate."""
+    """Turns `z_q` and a speaker into the condition that the WaveNet and the mel head read, at frame rate."""
 
     def __init__(self, *, latent_dim: int, channels: int, layers: int, kernel: int, speakers: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Conditioner(nn.Module):
         self.convs = nn.ModuleList(nn.Conv1d(channels, channels, kernel) for _ in range(layers))
 
     def forward(self, z_q: Tensor, speaker: Tensor) -> Tensor:
-        """Map ``z_q`` (B, D, N) and ``speaker`` (B,) to the condition (B, C, N)."""
+        """Map `z_q` (B, D, N) and `speaker` (B,) to the condition (B, C, N)."""
         x = (self.project(z_q) + self.speaker(speaker).unsqueeze(2)).transpose(1, 2)
         B, N, _ = x.shape
         for norm, conv in zip(self.norms, self.convs, strict=True):
@@ -47,7 +47,7 @@ class Conditioner(nn.Module):
 class WaveNet(nn.Module):
     """Causal dilated gated convolutions with residual and skip paths and a categorical output over mu-law levels.
 
-    Layer ``i`` has dilation ``2 ** (i % cycle)``. With ``x`` the residual stream, ``c`` the condition of the frame:
+    Layer `i` has dilation `2 ** (i % cycle)`. With `x` the residual stream, `c` the condition of the frame:
 
         a, b = split(sum_j W_j x[t - (kernel - 1 - j) * dilation] + V c + v);  h = tanh(a) * sigmoid(b)
         residual, skip = split(U h + u);  x <- x + residual
@@ -84,7 +84,7 @@ class WaveNet(nn.Module):
     def forward(self, previous: Tensor, condition: Tensor) -> Tensor:
         """Return logits (B, T, Q) of each sample given those before it (teacher forcing).
 
-        ``previous`` (B, T) holds mu-law levels, the sample before each predicted one: ``shift(codes)``. ``condition``
+        `previous` (B, T) holds mu-law levels, the sample before each predicted one: `shift(codes)`. `condition`
         (B, C, N) holds at each frame for T / N samples. Samples before the first count as zero activations.
         """
         B, T = previous.shape
@@ -120,8 +120,8 @@ class _Layers(torch.autograd.Function):
     ) -> Tensor:
         """Return the sum of the layers' skips (T * B, S).
 
-        ``x`` (T * B, R); ``conditions`` (layers, N, B, gate); ``delays`` are the dilations in rows; ``training`` keeps
-        what backward needs. ``parameters`` are each layer's dilated weight (gate, kernel * R), oldest tap first; then
+        `x` (T * B, R); `conditions` (layers, N, B, gate); `delays` are the dilations in rows; `training` keeps
+        what backward needs. `parameters` are each layer's dilated weight (gate, kernel * R), oldest tap first; then
         each layer's output weight (R + S, gate / 2); then each layer's output bias (R + S,).
         """
         layers, R = len(delays), x.shape[1]
@@ -146,7 +146,7 @@ class _Layers(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_skips: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of ``forward``'s tensors; autograd brings them to the parameters' type."""
+        """Return the gradients of `forward`'s tensors; autograd brings them to the parameters' type."""
         saved, layers = ctx.saved_tensors, len(ctx.delays)
         dilated, out = saved[2 * layers : 3 * layers], saved[3 * layers :]
         R, sum_type = saved[0].shape[1], torch.promote_types(grad_skips.dtype, torch.float32)
@@ -179,7 +179,7 @@ def _taps(dilated: Tensor, delay: int, x: Tensor) -> list[tuple[int, slice]]:
 
 @torch.no_grad()
 def smooth_rows(weight: Tensor, std: float, waves: int = 16) -> None:
-    """Fill ``weight`` (Q, channels) at random, with rows that change slowly from level to level.
+    """Fill `weight` (Q, channels) at random, with rows that change slowly from level to level.
 
     Neighbouring levels are neighbouring amplitudes; a network that starts out knowing so needs far fewer steps.
     """
@@ -191,5 +191,5 @@ def smooth_rows(weight: Tensor, std: float, waves: int = 16) -> None:
 
 
 def shift(codes: Tensor) -> Tensor:
-    """Return the sample before each of ``codes`` (B, T); silence stands before the first."""
+    """Return the sample before each of `codes` (B, T); silence stands before the first."""
     return F.pad(codes[:, :-1], (1, 0), value=SILENCE)

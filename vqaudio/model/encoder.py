@@ -15,8 +15,8 @@ INPUT_SCALE = 20.0
 class Encoder(nn.Module):
     """Strided convolutions down to the frame rate, then residual convolutions that give each frame some context.
 
-    Every convolution is valid (unpadded); the waveform alone is padded with zeros. So frame ``n`` is a function of
-    ``wav[n * hop_length - left : (n + 1) * hop_length + right]`` and of nothing else, and any way of cutting a long
+    Every convolution is valid (unpadded); the waveform alone is padded with zeros. So frame `n` is a function of
+    `wav[n * hop_length - left : (n + 1) * hop_length + right]` and of nothing else, and any way of cutting a long
     recording into chunks gives the frames of the whole.
     """
 
@@ -65,14 +65,14 @@ class Encoder(nn.Module):
         return -(-num_samples // self.hop_length)
 
     def forward(self, wav: Tensor) -> Tensor:
-        """Encode ``wav`` (B, T) into ``z`` (B, D, N), N = ``num_frames(T)``."""
+        """Encode `wav` (B, T) into `z` (B, D, N), N = `num_frames(T)`."""
         end = self.num_frames(wav.shape[1]) * self.hop_length - wav.shape[1]
         return self.frames(F.pad(wav, (self.left, end + self.right)))
 
     def frames(self, padded: Tensor) -> Tensor:
-        """Encode ``padded`` (B, left + N * hop_length + right) into ``z`` (B, D, N) without adding a sample.
+        """Encode `padded` (B, left + N * hop_length + right) into `z` (B, D, N) without adding a sample.
 
-        Each vector of ``z`` has zero mean and unit variance over D, which fixes the scale the codebook lives on.
+        Each vector of `z` has zero mean and unit variance over D, which fixes the scale the codebook lives on.
         """
         (B, T), hop = padded.shape, self.hop_length
         N = (T - self.left - self.right) // hop
@@ -89,7 +89,7 @@ class Encoder(nn.Module):
 
 
 class ContextLayer(nn.Module):
-    """A residual convolution at frame rate over normalised channels, centred on a frame ``crop`` rows later."""
+    """A residual convolution at frame rate over normalised channels, centred on a frame `crop` rows later."""
 
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class ContextLayer(nn.Module):
         self.conv = nn.Conv1d(channels, channels, kernel)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Map (rows, C) to (rows, C), each of which depends on itself and the ``kernel - 1`` rows that follow."""
+        """Map (rows, C) to (rows, C), each of which depends on itself and the `kernel - 1` rows that follow."""
         y = convolve_gelu(self.norm(rows), self.conv)
         return rows.roll(-self.crop, 0) + y
 

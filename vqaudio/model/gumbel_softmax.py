@@ -11,7 +11,7 @@ from vqaudio.model.clustering import rows_at_once
 
 
 class Draw(NamedTuple):
-    """Codewords ``words`` (G, M, d), their ``codes`` (G, M), ``likeliest`` codes (G, M), ``mean`` softmax (G, K)."""
+    """Codewords `words` (G, M, d), their `codes` (G, M), `likeliest` codes (G, M), `mean` softmax (G, K)."""
 
     words: Tensor
     codes: Tensor
@@ -22,11 +22,11 @@ class Draw(NamedTuple):
 def gumbel_draw(
     z: Tensor, weight: Tensor, bias: Tensor, codebook: Tensor, *, temperature: float, share: Tensor
 ) -> Draw:
-    """Draw a codeword for each row of ``z`` (G, M, d) from softmax((logits + Gumbel noise) / temperature).
+    """Draw a codeword for each row of `z` (G, M, d) from softmax((logits + Gumbel noise) / temperature).
 
-    Logits are ``z`` times ``weight`` (G, K, d) plus ``bias`` (G, K). The codeword is one of ``codebook`` (G, K, d), the
+    Logits are `z` times `weight` (G, K, d) plus `bias` (G, K). The codeword is one of `codebook` (G, K, d), the
     gradient to the logits is that of the softmax times the codebook (straight through, Jang et al. 2017), the one to
-    the codebook goes to the codeword drawn. ``mean`` is the sum over M of ``share`` (M,) times softmax(logits).
+    the codebook goes to the codeword drawn. `mean` is the sum over M of `share` (M,) times softmax(logits).
     """
     with torch.autocast(z.device.type, enabled=False):
         return Draw(*_GumbelDraw.apply(z, weight, bias, codebook, temperature, share))
@@ -90,7 +90,7 @@ def _pieces(scores: Tensor) -> Iterator[tuple[int, slice]]:
 
 
 def _through_softmax(grad: Tensor, p: Tensor) -> Tensor:
-    """Return the gradient to the logits (M, K) of the one ``grad`` to their softmax ``p``."""
+    """Return the gradient to the logits (M, K) of the one `grad` to their softmax `p`."""
     product = grad * p
     return product.addcmul_(p, product.sum(1, keepdim=True), value=-1)
 

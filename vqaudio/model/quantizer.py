@@ -1,7 +1,7 @@
 """Vector quantizers: a k-means codebook (VQ-VAE) and a Gumbel-softmax codebook behind one interface.
 
-Both cut ``z`` (B, D, N) into G groups of D / G channels (product quantization) and choose one of K codewords for each.
-Until ``initialise`` has seen latents, ``z`` passes through unquantized: a codebook that starts on the encoder's own
+Both cut `z` (B, D, N) into G groups of D / G channels (product quantization) and choose one of K codewords for each.
+Until `initialise` has seen latents, `z` passes through unquantized: a codebook that starts on the encoder's own
 outputs does not collapse, one that starts at random often does.
 """
 
@@ -17,7 +17,7 @@ from vqaudio.model.gumbel_softmax import gumbel_draw
 
 
 class QuantizerOutput(NamedTuple):
-    """``z_q`` (B, D, N), ``codes`` (B, G, N), losses to add up, ``stats`` with the ``counts`` (G, K) of each code."""
+    """`z_q` (B, D, N), `codes` (B, G, N), losses to add up, `stats` with the `counts` (G, K) of each code."""
 
     z_q: Tensor
     codes: Tensor
@@ -26,12 +26,12 @@ class QuantizerOutput(NamedTuple):
 
 
 def nearest_code(z: Tensor, codebook: Tensor) -> Tensor:
-    """Return argmin_k ||z - e_k||² (G, M) for ``z`` (G, M, d) and ``codebook`` (G, K, d)."""
+    """Return argmin_k ||z - e_k||² (G, M) for `z` (G, M, d) and `codebook` (G, K, d)."""
     return torch.stack([nearest_label(part, book) for part, book in zip(z, codebook, strict=True)])
 
 
 def code_counts(codes: Tensor, codebook_size: int) -> Tensor:
-    """Count each code of ``codes`` (G, M): a float tensor (G, K)."""
+    """Count each code of `codes` (G, M): a float tensor (G, K)."""
     G = codes.shape[0]
     offsets = torch.arange(G, device=codes.device).unsqueeze(1) * codebook_size
     return torch.bincount((codes + offsets).flatten(), minlength=G * codebook_size).view(G, -1).float()
@@ -52,43 +52,43 @@ class _Quantizer(nn.Module):
         self.register_buffer("initialised", torch.tensor(False))
 
     def split(self, z: Tensor) -> Tensor:
-        """Cut ``z`` (B, D, N) into (G, B * N, d)."""
+        """Cut `z` (B, D, N) into (G, B * N, d)."""
         B, D, N = z.shape
         return z.view(B, self.groups, D // self.groups, N).permute(1, 0, 3, 2).reshape(self.groups, B * N, -1)
 
     def join(self, z: Tensor, B: int) -> Tensor:
-        """Undo ``split``: (G, B * N, d) back to (B, D, N)."""
+        """Undo `split`: (G, B * N, d) back to (B, D, N)."""
         G, M, d = z.shape
         return z.view(G, B, M // B, d).permute(1, 0, 3, 2).reshape(B, G * d, M // B)
 
     def codewords(self, codes: Tensor) -> Tensor:
-        """Return the codewords (G, M, d) of ``codes`` (G, M)."""
+        """Return the codewords (G, M, d) of `codes` (G, M)."""
         book = self.codebook.expand(self.groups, -1, -1)
         return torch.stack([F.embedding(codes[g], book[g]) for g in range(self.groups)])
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Return ``z_q`` (B, D, N) of ``codes`` (B, G, N)."""
+        """Return `z_q` (B, D, N) of `codes` (B, G, N)."""
         B, G, N = codes.shape
         return self.join(self.codewords(codes.transpose(0, 1).reshape(G, B * N)), B)
 
     def encode(self, z: Tensor) -> Tensor:
-        """Return the codes (B, G, N) of ``z`` (B, D, N): deterministic, no statistics touched."""
+        """Return the codes (B, G, N) of `z` (B, D, N): deterministic, no statistics touched."""
         codes = self.assign(self.split(z))
         return codes.view(self.groups, z.shape[0], -1).transpose(0, 1).contiguous()
 
     def assign(self, z: Tensor) -> Tensor:
-        """Return the codes (G, M) of ``z`` (G, M, d)."""
+        """Return the codes (G, M) of `z` (G, M, d)."""
         raise NotImplementedError
 
     def start_codebook(self, z: Tensor, generator: torch.Generator) -> Tensor:
-        """Run k-means over latents ``z`` (M, D); return a codebook (books, K, d)."""
+        """Run k-means over latents `z` (M, D); return a codebook (books, K, d)."""
         parts = z.unflatten(1, (self.groups, -1)).transpose(0, 1)  # (G, M, d)
         if self.books == 1:
             parts = parts.reshape(1, -1, parts.shape[2])
         return torch.stack([kmeans(part, self.codebook_size, generator=generator) for part in parts])
 
     def pass_through(self, z: Tensor) -> QuantizerOutput:
-        """Return ``z`` itself: the phase before the codebook exists."""
+        """Return `z` itself: the phase before the codebook exists."""
         B, _, N = z.shape
         codes = torch.zeros(B, self.groups, N, dtype=torch.long, device=z.device)
         return QuantizerOutput(z, codes, {}, {"counts": z.new_zeros(self.groups, self.codebook_size)})
@@ -97,9 +97,9 @@ class _Quantizer(nn.Module):
 class KMeansQuantizer(_Quantizer):
     """Nearest codeword with a straight-through gradient (van den Oord et al. 2017, eq. 1 to 3).
 
-    ``update="ema"`` moves the codebook by the exponential moving averages of appendix A.1, N <- decay N + (1-decay) n,
-    m <- decay m + (1 - decay) sum z, e = m / N with N Laplace-smoothed. ``update="gradient"`` adds ||sg(z) - e||² to
-    the losses. A code whose average count falls under ``restart_threshold`` times the uniform share restarts on a
+    `update="ema"` moves the codebook by the exponential moving averages of appendix A.1, N <- decay N + (1-decay) n,
+    m <- decay m + (1 - decay) sum z, e = m / N with N Laplace-smoothed. `update="gradient"` adds ||sg(z) - e||² to
+    the losses. A code whose average count falls under `restart_threshold` times the uniform share restarts on a
     latent of the batch, its averages with it.
     """
 
@@ -132,12 +132,12 @@ class KMeansQuantizer(_Quantizer):
         self.register_buffer("cluster_sum", codebook.clone())
 
     def assign(self, z: Tensor) -> Tensor:
-        """Return the nearest codes (G, M) of ``z`` (G, M, d)."""
+        """Return the nearest codes (G, M) of `z` (G, M, d)."""
         return nearest_code(z, self.codebook.detach().expand(self.groups, -1, -1))
 
     @torch.no_grad()
     def initialise(self, z: Tensor, generator: torch.Generator) -> None:
-        """Start the codebook by k-means over latents ``z`` (M, D)."""
+        """Start the codebook by k-means over latents `z` (M, D)."""
         codebook = self.start_codebook(z, generator)
         self.codebook.copy_(codebook)
         self.cluster_size.fill_(z.shape[0] * self.groups / (self.books * self.codebook_size))
@@ -145,7 +145,7 @@ class KMeansQuantizer(_Quantizer):
         self.initialised.fill_(True)
 
     def forward(self, z: Tensor, temperature: float, mask: Tensor | None = None) -> QuantizerOutput:  # noqa: ARG002
-        """Quantize ``z`` (B, D, N); frames outside ``mask`` (B, N) touch neither losses nor statistics."""
+        """Quantize `z` (B, D, N); frames outside `mask` (B, N) touch neither losses nor statistics."""
         if not self.initialised:
             return self.pass_through(z)
         B, _, N = z.shape
@@ -223,20 +223,20 @@ class GumbelQuantizer(_Quantizer):
         self.codebook = nn.Parameter(torch.randn(self.books, codebook_size, d))
 
     def logits(self, z: Tensor) -> Tensor:
-        """Return the logits (G, M, K) of ``z`` (G, M, d)."""
+        """Return the logits (G, M, K) of `z` (G, M, d)."""
         weight, bias = self.weight.expand(self.groups, -1, -1), self.bias.expand(self.groups, -1)
         with torch.autocast(z.device.type, enabled=False):
             return torch.baddbmm(bias.unsqueeze(1), z, weight.transpose(1, 2))
 
     def assign(self, z: Tensor) -> Tensor:
-        """Return the most likely codes (G, M) of ``z`` (G, M, d)."""
+        """Return the most likely codes (G, M) of `z` (G, M, d)."""
         return self.logits(z).argmax(-1)
 
     @torch.no_grad()
     def initialise(self, z: Tensor, generator: torch.Generator) -> None:
-        """Start from k-means over latents ``z`` (M, D): logits -s ||z - e||² less their common term, codewords e.
+        """Start from k-means over latents `z` (M, D): logits -s ||z - e||² less their common term, codewords e.
 
-        ``s`` is ``sharpness`` over the mean squared distance to the nearest codeword, so that the noise of the first
+        `s` is `sharpness` over the mean squared distance to the nearest codeword, so that the noise of the first
         draws already respects the neighbourhoods.
         """
         codebook = self.start_codebook(z, generator)
@@ -250,7 +250,7 @@ class GumbelQuantizer(_Quantizer):
         self.initialised.fill_(True)
 
     def forward(self, z: Tensor, temperature: float, mask: Tensor | None = None) -> QuantizerOutput:
-        """Quantize ``z`` (B, D, N) at a temperature; frames outside ``mask`` (B, N) count in nothing."""
+        """Quantize `z` (B, D, N) at a temperature; frames outside `mask` (B, N) count in nothing."""
         if not self.initialised:
             return self.pass_through(z)
         B, _, N = z.shape
@@ -276,7 +276,7 @@ class GumbelQuantizer(_Quantizer):
 
 
 def usage_stats(counts: Tensor) -> dict[str, float]:
-    """Return usage (share of codes seen), perplexity and entropy (bits), averaged over groups, of ``counts`` (G, K)."""
+    """Return usage (share of codes seen), perplexity and entropy (bits), averaged over groups, of `counts` (G, K)."""
     p = counts / counts.sum(1, keepdim=True).clamp_min(1)
     entropy = -(p * p.clamp_min(1e-30).log()).sum(1)
     return {

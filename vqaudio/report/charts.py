@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 360, 220
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 18, 30
-MOST_POINTS = 300
+MAX_POINTS = 300
 
 
 class Series(NamedTuple):
@@ -18,7 +18,7 @@ class Series(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """Maps values from ``low`` to ``high`` linearly to ``start`` … ``end`` of the drawing."""
+    """Maps values from `low` to `high` linearly to `start` … `end` of the drawing."""
 
     low: float
     high: float
@@ -31,7 +31,7 @@ class Scale(NamedTuple):
 
 
 def line_chart(title: str, series: list[Series], *, switch: float | None = None, floor: float | None = None) -> str:
-    """Draw lines over training steps; ``switch`` marks where the second phase begins, ``floor`` extends the y axis."""
+    """Draw lines over training steps; `switch` marks where the second phase begins, `floor` extends the y axis."""
     points = [point for line in series for point in line.points]
     values = [y for _, y in points] + ([] if floor is None else [floor])
     x = Scale(0, max(max(x for x, _ in points), 1), LEFT, WIDTH - RIGHT)
@@ -79,7 +79,7 @@ def usage_chart(title: str, shares: list[float], caption: str) -> str:
 
 def thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Replace runs of neighbouring points by their means where a line has more than the eye can tell apart."""
-    run = math.ceil(len(points) / MOST_POINTS)
+    run = math.ceil(len(points) / MAX_POINTS)
     if run <= 1:
         return points
     runs = [points[i : i + run] for i in range(0, len(points), run)]
@@ -87,7 +87,7 @@ def thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Return round values from ``low`` to ``high``, about ``count`` of them, 1, 2 or 5 times a power of ten apart.
+    """Return round values from `low` to `high`, about `count` of them, 1, 2 or 5 times a power of ten apart.
 
     >>> ticks(0, 2750)
     [0, 1000, 2000]

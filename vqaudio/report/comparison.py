@@ -16,23 +16,22 @@ from vqaudio.report.html import html_page, missing, section
 from vqaudio.report.page import BOUNDARIES_SWITCH, TABLE_NOTE, notes, set_heading
 from vqaudio.report.phones import heat_map
 from vqaudio.report.run import Run
-from vqaudio.report.samples import LONGEST, Sample, sample_html
+from vqaudio.report.samples import MAX_SECONDS, Sample, sample_html
 from vqaudio.report.tables import AUDIO_SCORES, UNIT_SCORES, audio_columns, ordered, score_table, unit_columns
 
-MOST_RUNS = len(STYLES)
+MAX_RUNS = len(STYLES)
 SKIPPED_FACTS = ("hash", "speakers")
 """Facts of the models that are too long to stand beside each other."""
 
 
 def build_comparison(exps: list[Path], out: Path) -> Path:
-    """Write one page about several runs to ``out``, and return its path.
+    """Write one page about several runs to `out`, and return its path.
 
     Raises:
-        UserError: a directory is missing or given twice, there are more than `MOST_RUNS`, or ``out`` cannot be written.
-
+        UserError: a directory is missing or given twice, there are more than `MAX_RUNS`, or `out` cannot be written.
     """
-    if len(exps) > MOST_RUNS:
-        raise UserError(f"{len(exps)} runs are more than a page can compare; name at most {MOST_RUNS}")
+    if len(exps) > MAX_RUNS:
+        raise UserError(f"{len(exps)} runs are more than a page can compare; name at most {MAX_RUNS}")
     twice = [str(path) for path, count in Counter(path.resolve() for path in exps).items() if count > 1]
     if twice:
         raise UserError(f"{twice[0]}: given twice; name each run once")
@@ -84,8 +83,8 @@ def _curves(runs: dict[str, Run]) -> str:
 
 def _samples(runs: dict[str, Run]) -> str:
     parts = [
-        f'<p class="note">All players have the same loudness and play at most {LONGEST:g} seconds. Other voices are in '
-        f"the report of each run.</p>{BOUNDARIES_SWITCH}"
+        f'<p class="note">All players have the same loudness and play at most {MAX_SECONDS:g} seconds. Other voices are '
+        f"in the report of each run.</p>{BOUNDARIES_SWITCH}"
     ]
     for name in _sets(run.wavs for run in runs.values()):
         lists = [run.utterances(name) for run in runs.values()]

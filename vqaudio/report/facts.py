@@ -8,7 +8,7 @@ from typing import Any
 from vqaudio.errors import UserError
 from vqaudio.model_directory import LoadedModel, load_model
 
-SHOWN_SPEAKERS = 12
+MAX_SPEAKERS_SHOWN = 12
 
 
 def describe(exp: Path) -> str:
@@ -16,7 +16,6 @@ def describe(exp: Path) -> str:
 
     Raises:
         UserError: the directory holds no complete model.
-
     """
     facts = {"model": str(exp), **model_facts(load_model(exp)), **training_facts(read_metrics(exp))}
     width = max(map(len, facts))
@@ -35,7 +34,7 @@ def model_facts(loaded: LoadedModel) -> dict[str, str]:
     learnt = {**dict(quantizer.named_parameters()), "codebook": quantizer.codebook}
     counts["quantizer"] = sum(tensor.numel() for tensor in learnt.values())
     speakers = loaded.speakers[1:]
-    names = ", ".join(speakers[:SHOWN_SPEAKERS]) + (", …" if len(speakers) > SHOWN_SPEAKERS else "")
+    names = ", ".join(speakers[:MAX_SPEAKERS_SHOWN]) + (", …" if len(speakers) > MAX_SPEAKERS_SHOWN else "")
     ms = 1000 / sample_rate
     past = decoder.receptive_field * ms
     by_part = ", ".join(f"{name} {_millions(count)}" for name, count in counts.items())
@@ -62,11 +61,10 @@ def training_facts(metrics: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def read_metrics(exp: Path) -> list[dict[str, Any]]:
-    """Read ``metrics.jsonl``: an object per logging, in the order of steps; empty where there is no file.
+    """Read `metrics.jsonl`: an object per logging, in the order of steps; empty where there is no file.
 
     Raises:
         UserError: a line is not an object with a step; only the last may be cut off, by a run that was killed.
-
     """
     path = exp / "metrics.jsonl"
     if not path.is_file():

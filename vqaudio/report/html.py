@@ -5,7 +5,7 @@ from importlib.resources import files as resources
 
 
 def html_page(title: str, body: str, style: str = "") -> str:
-    """Return a page with the project's style sheet, and ``style`` after it, inside."""
+    """Return a page with the project's style sheet, and `style` after it, inside."""
     common = resources("vqaudio.report").joinpath("page.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -12,7 +12,7 @@ from vqaudio.report.facts import model_facts, training_facts
 from vqaudio.report.html import html_page, missing, section
 from vqaudio.report.phones import heat_map
 from vqaudio.report.run import Run
-from vqaudio.report.samples import LONGEST, sample_html
+from vqaudio.report.samples import MAX_SECONDS, sample_html
 from vqaudio.report.tables import (
     AUDIO_SCORES,
     SET_MEANING,
@@ -33,14 +33,13 @@ TABLE_NOTE = '<p class="note">Small: 95 % intervals by bootstrap over speakers. 
 
 
 def build_report(exp: Path, out: Path | None = None) -> Path:
-    """Write a page about what the run has so far to ``out``, by default ``exp/report.html``, and return its path.
+    """Write a page about what the run has so far to `out`, by default `exp/report.html`, and return its path.
 
     The page is one file without any outside resource. A part of the run that is missing or broken is left out, and
     a sentence says so.
 
     Raises:
         UserError: there is no such directory, or it cannot be written to.
-
     """
     run = Run(exp)
     sections = [_samples(run), _scores(run), _phones(run), _usage(run), _curves(run), _model(run), _timing(run)]
@@ -79,7 +78,7 @@ def _samples(run: Run) -> str:
     parts = [
         '<p class="note">Utterances from the best to the worst by ESTOI. Spectrograms are log-mel, 0 to 8 kHz; above '
         "them phones, where they are known, and units, each code in a colour of its own. All players have the same "
-        f"loudness and play at most {LONGEST:g} seconds.</p>{BOUNDARIES_SWITCH}"
+        f"loudness and play at most {MAX_SECONDS:g} seconds.</p>{BOUNDARIES_SWITCH}"
     ]
     for name in ordered(run.wavs):
         samples = run.samples(name, run.choose(name, run.utterances(name)))

@@ -23,7 +23,7 @@ MANNERS = (  # ARPAbet with its variants, then IPA, in the order of rows; stress
     ("affricates", "JH CH", "dʒ tʃ ts dz"),
     ("stops", "B D DX G P T K Q", "b d ɾ ɡ g p t k c q ʔ"),
 )
-MOST_UNITS = 1024
+MAX_UNITS = 1024
 """Columns of a heat map at most: with groups of codes there may be many more units."""
 COLOUR = (42, 143, 196)
 """Of probability 1; the page shows through where it is less, so that light and dark both do."""
@@ -31,7 +31,7 @@ WIDTH, LEFT, RIGHT, TOP, ROW = 1000, 44, 92, 8, 13
 
 
 class PhoneCounts(NamedTuple):
-    """Frames of each phone and unit: names of the phones (Y), of the units (Z), and ``counts`` (Y, Z)."""
+    """Frames of each phone and unit: names of the phones (Y), of the units (Z), and `counts` (Y, Z)."""
 
     phones: list[str]
     units: list[str]
@@ -48,7 +48,6 @@ def count_phones(units: Units, alignment: Alignment, *, frame_rate: float) -> Ph
 
     Raises:
         UserError: no frame of an utterance with units lies in a phone.
-
     """
     utts = sorted(units.keys() & alignment.keys())
     named = [frame_phones(alignment[utt], units[utt].shape[1], frame_rate) for utt in utts]
@@ -82,7 +81,7 @@ def in_order(table: PhoneCounts) -> PhoneCounts:
     """Sort phones by manner, and units by their main phone, the surest first; keep the most frequent units only."""
     rows = sorted(range(len(table.phones)), key=lambda row: (*manner(table.phones[row]), table.phones[row]))
     counts = table.counts[rows]
-    frequent = np.argsort(-counts.sum(axis=0), kind="stable")[:MOST_UNITS]
+    frequent = np.argsort(-counts.sum(axis=0), kind="stable")[:MAX_UNITS]
     sureness = counts[:, frequent].max(axis=0) / counts[:, frequent].sum(axis=0)
     columns = frequent[np.lexsort((-sureness, counts[:, frequent].argmax(axis=0)))]
     return PhoneCounts(

@@ -21,7 +21,7 @@ SWAP = "_swap"
 
 
 class Run:
-    """What ``exp`` holds. A part that is missing is empty, and a part that is broken leaves a line in ``notes``."""
+    """What `exp` holds. A part that is missing is empty, and a part that is broken leaves a line in `notes`."""
 
     def __init__(self, exp: Path) -> None:
         if not exp.is_dir():
@@ -60,7 +60,7 @@ class Run:
         return {key: values for key, values in scores.items() if isinstance(values, dict)}
 
     def usage(self, name: str) -> tuple[list[float], int]:
-        """Return the share of the frames of set ``name`` that each code has (all groups together), and G * K."""
+        """Return the share of the frames of set `name` that each code has (all groups together), and G * K."""
         info = self.units[name].info
         counts = np.zeros((info.groups, info.codebook_size))
         for sequence in self.units[name]:
@@ -69,7 +69,7 @@ class Run:
         return [float(share) for share in counts.ravel() / counts.sum()], counts.size
 
     def phones(self, name: str) -> PhoneCounts | None:
-        """Return how many frames of set ``name`` each phone and unit have; None without an alignment."""
+        """Return how many frames of set `name` each phone and unit have; None without an alignment."""
         alignment = self._alignment(name)
         if not alignment:
             return None
@@ -78,17 +78,17 @@ class Run:
         return self._try(lambda: count_phones(units, alignment, frame_rate=frame_rate), None)
 
     def utterances(self, name: str) -> list[str]:
-        """Return the utterances of set ``name`` that were reconstructed."""
+        """Return the utterances of set `name` that were reconstructed."""
         if name not in self.wavs:
             return []
         return self._try(lambda: list(datadir.read_table(self.wavs[name] / "wav.scp")), [])
 
     def choose(self, name: str, utts: list[str]) -> list[str]:
-        """Choose some of ``utts`` of set ``name`` to look at and listen to."""
+        """Choose some of `utts` of set `name` to look at and listen to."""
         return choose(utts, self._per_utterance(name))
 
     def samples(self, name: str, utts: list[str]) -> list[Sample]:
-        """Return ``utts`` of set ``name`` with what there is of them: reconstruction first, then the other voice."""
+        """Return `utts` of set `name` with what there is of them: reconstruction first, then the other voice."""
         folder, scores = self.wavs[name], self._per_utterance(name)
         originals, texts = self._originals(name)
         alignment, units = self._alignment(name), self.units.get(name)

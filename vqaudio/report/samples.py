@@ -16,16 +16,16 @@ from vqaudio.report.html import missing
 from vqaudio.report.tracks import Tracks
 from vqaudio.units import UnitSequence
 
-LONGEST = 12.0
+MAX_SECONDS = 12.0
 """Seconds of an utterance that the page holds at most."""
 LEVEL = -26.0
 """dBFS RMS that all players have, so that loudness does not decide which sounds better."""
-SHOWN = 4
+NUM_SAMPLES = 4
 """Utterances of each set."""
 
 
 class Version(NamedTuple):
-    """What was made of an utterance; ``sequence`` is None where its units are missing or already shown."""
+    """What was made of an utterance; `sequence` is None where its units are missing or already shown."""
 
     name: str
     wav: Path
@@ -56,9 +56,9 @@ class Clip(NamedTuple):
 def choose(utts: list[str], scores: dict[str, Any]) -> list[str]:
     """Choose utterances evenly from the best to the worst by ESTOI, or by name where there are no scores."""
     ranked = sorted(utts, key=lambda utt: (-(estoi(scores, utt) or 0.0), utt))
-    if len(ranked) <= SHOWN:
+    if len(ranked) <= NUM_SAMPLES:
         return ranked
-    return [ranked[round(i * (len(ranked) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
+    return [ranked[round(i * (len(ranked) - 1) / (NUM_SAMPLES - 1))] for i in range(NUM_SAMPLES)]
 
 
 def estoi(scores: dict[str, Any], utt: str) -> float | None:
@@ -87,10 +87,10 @@ def _original(source: Utterance | None) -> Clip:
 
 
 def _clip(name: str, path: Path, start: float, end: float | None, version: Version | None) -> Clip:
-    """Read a recording from ``start`` to ``end`` (seconds), at most `LONGEST` of it."""
+    """Read a recording from `start` to `end` (seconds), at most `MAX_SECONDS` of it."""
     try:
         end = audio.info(path).duration if end is None else end
-        wav, _ = audio.read(path, RATE, start, min(end, start + LONGEST))
+        wav, _ = audio.read(path, RATE, start, min(end, start + MAX_SECONDS))
     except UserError as error:
         return Clip(name, None, str(error), version)
     if not wav.any():

@@ -110,7 +110,6 @@ def unit_columns(runs: list[tuple[str, Scores]], name: str) -> list[Column]:
     Args:
         runs: what each run is called, and its scores.json.
         name: of the set.
-
     """
     columns = [Column(name, run, "", scores["units"][name]) for run, scores in runs if filled(scores, "units", name)]
     for key, called in (("baseline", "MFCC"), ("baseline_log_mel", "log-mel")):
@@ -141,7 +140,7 @@ def filled(scores: Scores, key: str, name: str) -> Scores:
 def score_table(label: str, groups: dict[str, tuple[Score, ...]], columns: list[Column]) -> str:
     """Return a table with intervals under its figures and the best figure of each set in bold.
 
-    Rows that no column has a figure for are left out, and so are groups without rows. Screen readers say ``label``.
+    Rows that no column has a figure for are left out, and so are groups without rows. Screen readers say `label`.
     """
     body = []
     for title, rows in groups.items():

@@ -28,7 +28,7 @@ def generate_batched(
     temperature: float,
     progress: Callable[[int], None] | None = None,
 ) -> list[Tensor]:
-    """Sample as ``generate`` does, on the WaveNet's own device, with the same random numbers.
+    """Sample as `generate` does, on the WaveNet's own device, with the same random numbers.
 
     Arithmetic differs from the CPU kernel's in the last bits, so single levels may differ.
     """
@@ -79,7 +79,7 @@ class BatchSampler:
         return self.levels
 
     def capture(self, unroll: int) -> Callable[[], None]:
-        """Record ``unroll`` steps as a CUDA graph; return its replay."""
+        """Record `unroll` steps as a CUDA graph; return its replay."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -99,7 +99,7 @@ class BatchSampler:
         self.time.zero_()
 
     def steps(self, count: int) -> None:
-        """Sample ``count`` times for each utterance."""
+        """Sample `count` times for each utterance."""
         for _ in range(count):
             self.level.copy_(self.draw(self.logits()))
             self.levels.index_copy_(0, self.time, self.level.unsqueeze(0))
@@ -147,7 +147,7 @@ def shifted(z: Tensor, bits: int) -> Tensor:
 
 
 def wrapped(number: int) -> int:
-    """Return the int64 with the low 64 bits of ``number``."""
+    """Return the int64 with the low 64 bits of `number`."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 

@@ -21,7 +21,7 @@ BATCH = 8
 
 
 class Sampler:
-    """Samples up to ``slots`` utterances in step on one thread; each may begin when another has ended."""
+    """Samples up to `slots` utterances in step on one thread; each may begin when another has ended."""
 
     def __init__(self, net: Net, *, slots: int, hop_length: int, temperature: float) -> None:
         self.net, self.hop_length = net, hop_length
@@ -34,7 +34,7 @@ class Sampler:
         )
 
     def begin(self, slot: int, seed: int) -> None:
-        """Put ``slot`` at the beginning of an utterance."""
+        """Put `slot` at the beginning of an utterance."""
         self.state.rings[slot] = 0
         self.state.previous[slot] = SILENCE
         self.state.times[slot] = 0
@@ -43,9 +43,9 @@ class Sampler:
     def advance(
         self, slots: Sequence[int], conditions: Sequence[Tensor], forced: Tensor | None = None
     ) -> tuple[Array, Array]:
-        """Sample the frames of ``conditions``, one (C, frames) for each of ``slots``.
+        """Sample the frames of `conditions`, one (C, frames) for each of `slots`.
 
-        Returns codes (B, samples) and logits (B, samples, Q); these are empty unless levels are ``forced`` (samples,).
+        Returns codes (B, samples) and logits (B, samples, Q); these are empty unless levels are `forced` (samples,).
         """
         table = torch.stack([condition.T for condition in conditions]).contiguous().numpy()
         samples = table.shape[1] * self.hop_length
@@ -73,13 +73,13 @@ def generate(
 ) -> list[Tensor]:
     """Sample one utterance of mu-law levels per condition.
 
-    ``conditions`` are float32 tensors (C, N_i), each frame of which holds for ``hop_length`` samples; the result is a
+    `conditions` are float32 tensors (C, N_i), each frame of which holds for `hop_length` samples; the result is a
     list of int64 tensors (N_i * hop_length,). Activations before the first sample are zeros. An utterance depends on
-    its condition, its seed, ``temperature`` and ``weights`` alone; temperature 0 takes the most likely level.
-    ``weights`` "bfloat16" rounds matrices to half the width: faster, and not quite the same audio. ``threads`` (all
-    cores by default) share the utterances, longest first, each up to eight at once. ``progress`` is told, now and then
+    its condition, its seed, `temperature` and `weights` alone; temperature 0 takes the most likely level.
+    `weights` "bfloat16" rounds matrices to half the width: faster, and not quite the same audio. `threads` (all
+    cores by default) share the utterances, longest first, each up to eight at once. `progress` is told, now and then
     and from any of the threads, how many further samples are finished. A WaveNet on a GPU samples there, in float32
-    (see ``graph``), and may differ from the CPU in single levels.
+    (see `graph`), and may differ from the CPU in single levels.
     """
     if len(seeds) != len(conditions):
         raise ValueError(f"{len(seeds)} seeds for {len(conditions)} conditions: give one each")
@@ -157,10 +157,10 @@ def stream(
     weights: Weights = "float32",
     chunk: int = SLICE,
 ) -> Iterator[Tensor]:
-    """Yield the levels of one utterance while it is sampled, at most about ``chunk`` samples at a time.
+    """Yield the levels of one utterance while it is sampled, at most about `chunk` samples at a time.
 
-    ``pieces`` (C, n) are its condition, frame after frame; only one is held at a time, so memory does not grow. The
-    concatenated levels equal what ``generate`` returns for the concatenated condition, seed and temperature.
+    `pieces` (C, n) are its condition, frame after frame; only one is held at a time, so memory does not grow. The
+    concatenated levels equal what `generate` returns for the concatenated condition, seed and temperature.
     """
     sampler = Sampler(pack(wavenet, weights), slots=1, hop_length=hop_length, temperature=temperature)
     sampler.begin(0, seed)
@@ -173,7 +173,7 @@ def stream(
 def teacher_forced_logits(
     wavenet: WaveNet, condition: Tensor, codes: Tensor, *, hop_length: int, weights: Weights = "float32"
 ) -> Tensor:
-    """Return the kernel's logits (T, Q) of each sample when the samples before it are ``codes`` (T,)."""
+    """Return the kernel's logits (T, Q) of each sample when the samples before it are `codes` (T,)."""
     sampler = Sampler(pack(wavenet, weights), slots=1, hop_length=hop_length, temperature=1.0)
     sampler.begin(0, 0)
     _, logits = sampler.advance([0], [condition.detach().float().cpu()], forced=codes)

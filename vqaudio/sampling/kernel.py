@@ -58,7 +58,7 @@ class Net(NamedTuple):
     levels: int
     condition: int
     per_word: int
-    """Weights in a word of ``weights``: one float32 or two bfloat16."""
+    """Weights in a word of `weights`: one float32 or two bfloat16."""
     weights: NDArray
     """32-bit words of matrices: per layer dilated and output, then head, logits, and per layer the condition's."""
     offsets: NDArray
@@ -87,7 +87,7 @@ class State(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Room for what a sample of a batch needs, a row for each utterance; ``table`` one for each layer and utterance."""
+    """Room for what a sample of a batch needs, a row for each utterance; `table` one for each layer and utterance."""
 
     inputs: NDArray
     table: NDArray
@@ -107,8 +107,8 @@ _rows_4, _rows_8 = make_tile(4, 1), make_tile(8, 1)
 def _product(net, matrix, out, i, width, a, j, stride, inputs, k, size, batch):
     """Compute out = a + matrix * inputs for every row of the batch.
 
-    ``width`` outputs from ``i`` in each row of ``out``; rows of ``a`` lie ``stride`` apart; ``size`` inputs from ``k``
-    in each row of ``inputs``.
+    `width` outputs from `i` in each row of `out`; rows of `a` lie `stride` apart; `size` inputs from `k`
+    in each row of `inputs`.
     """
     weights, m, n = net.weights, out.shape[1], inputs.shape[1]
     word = net.per_word
@@ -154,13 +154,13 @@ def _mix(z):
 
 @njit(**_INLINE)
 def _uniform(seed, t):
-    """Return the uniform number in [0, 1) of sample ``t`` under ``seed``: 24 bits of splitmix64."""
+    """Return the uniform number in [0, 1) of sample `t` under `seed`: 24 bits of splitmix64."""
     return np.float32(_mix(_mix(seed) + (np.uint64(t) + np.uint64(1)) * GOLDEN) >> S40) * TWO_TO_MINUS_24
 
 
 @njit(**_INLINE)
 def _draw(scores, sums, b, levels, inverse_temperature, uniform):
-    """Return a level drawn by inverting the cumulative softmax of row ``b`` of ``scores``, which it overwrites.
+    """Return a level drawn by inverting the cumulative softmax of row `b` of `scores`, which it overwrites.
 
     An inverse temperature of zero asks for the most likely level.
     """
@@ -201,7 +201,7 @@ def _tabulate(net, table, conditions, frame, batch):
 
 @njit(**_INLINE)
 def _past(net, state, slot, layer, delay):
-    """Return where ``state.rings`` holds the input of ``layer`` that lies ``delay`` samples back."""
+    """Return where `state.rings` holds the input of `layer` that lies `delay` samples back."""
     row = (state.times[slot] - delay) & net.ring_masks[layer]
     return slot * state.rings.shape[1] + net.ring_offsets[layer] + row * net.residual_biases.shape[1]
 
@@ -231,7 +231,7 @@ def _listen(net, work, state, slots, layer):
 
 @njit(**_INLINE)
 def _layer(net, work, state, slots, layer):
-    """Add a layer's update to the residual and skip streams, which lie side by side in ``work.streams``."""
+    """Add a layer's update to the residual and skip streams, which lie side by side in `work.streams`."""
     inputs, table, y, h, streams = work.inputs, work.table, work.y, work.h, work.streams
     batch = slots.shape[0]
     _listen(net, work, state, slots, layer)
@@ -265,11 +265,11 @@ def _score(net, work, batch):
 def advance(
     net, work, state, slots, inverse_temperature, hop, conditions, forced, codes, logits, sources=SOURCES  # noqa: ARG001
 ):  # fmt: skip
-    """Sample ``frames * hop`` further samples of every utterance in ``slots``.
+    """Sample `frames * hop` further samples of every utterance in `slots`.
 
-    ``slots`` (B,) are rows of ``state``; ``conditions`` is (B, frames * C); ``inverse_temperature`` zero asks for the
-    most likely level. ``codes`` (B, samples) receives the levels drawn. Levels fed back are those of ``forced``
-    (B, samples) instead when it is not empty; then ``logits`` (B, samples, levels) receives the logits.
+    `slots` (B,) are rows of `state`; `conditions` is (B, frames * C); `inverse_temperature` zero asks for the
+    most likely level. `codes` (B, samples) receives the levels drawn. Levels fed back are those of `forced`
+    (B, samples) instead when it is not empty; then `logits` (B, samples, levels) receives the logits.
     """
     batch, (layers, residual), skip = slots.shape[0], net.residual_biases.shape, net.skip_bias.shape[0]
     for i in range(codes.shape[1]):

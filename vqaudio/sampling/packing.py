@@ -15,7 +15,7 @@ Weights = Literal["float32", "bfloat16"]
 
 
 def pack(wavenet: WaveNet, weights: Weights = "float32") -> Net:
-    """Copy the weights of ``wavenet`` into the kernel's layout; as bfloat16, matrices are rounded to 16 bits."""
+    """Copy the weights of `wavenet` into the kernel's layout; as bfloat16, matrices are rounded to 16 bits."""
     layers, half = len(wavenet.dilations), wavenet.gate // 2
     R = _whole(wavenet.residual)
     gates, outputs = (half, half), (wavenet.residual, wavenet.skip)
@@ -48,7 +48,7 @@ def pack(wavenet: WaveNet, weights: Weights = "float32") -> Net:
 
 
 def make_work(net: Net, batch: int) -> Work:
-    """Make room for the intermediate results of ``batch`` utterances."""
+    """Make room for the intermediate results of `batch` utterances."""
     (layers, gates), R = net.gate_biases.shape, net.residual_biases.shape[1]
     # Behind the inputs is room for the channels that fill the last vector.
     widths = net.kernel * net.residual + LANES, gates, gates, gates // 2, R + len(net.skip_bias)

@@ -20,7 +20,7 @@ def _mix(z: int) -> int:
 
 
 def uniforms(seed: int, count: int) -> NDArray[np.float32]:
-    """Return the numbers in [0, 1) of samples 0 to ``count`` - 1 under ``seed``: 24 bits of splitmix64."""
+    """Return the numbers in [0, 1) of samples 0 to `count` - 1 under `seed`: 24 bits of splitmix64."""
     start = _mix(seed & _MASK)
     return np.array(
         [(_mix((start + (t + 1) * 0x9E3779B97F4A7C15) & _MASK) >> 40) * 2.0**-24 for t in range(count)], np.float32
@@ -36,7 +36,7 @@ def generate_reference(
     seeds: Sequence[int],
     temperature: float = 1.0,
 ) -> list[Tensor]:
-    """Sample as ``generate`` does, with the same random numbers, one utterance and one PyTorch call after another."""
+    """Sample as `generate` does, with the same random numbers, one utterance and one PyTorch call after another."""
     return [
         _sample(wavenet, condition, hop_length, uniforms(seed, condition.shape[1] * hop_length), temperature)
         for condition, seed in zip(conditions, seeds, strict=True)
@@ -69,7 +69,7 @@ def _sample(
 
 
 def draw(logits: Tensor, uniform: float, temperature: float) -> int:
-    """Return the first level at which the cumulative softmax of ``logits`` (Q,) exceeds ``uniform``."""
+    """Return the first level at which the cumulative softmax of `logits` (Q,) exceeds `uniform`."""
     if temperature == 0:
         return int(logits.argmax())
     cumulative = (logits / temperature).softmax(0).cumsum(0)

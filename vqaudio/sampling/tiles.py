@@ -17,11 +17,11 @@ AHEAD = 1024
 
 
 def make_tile(rows, blocks):
-    """Return an operation that multiplies ``blocks`` adjacent blocks of weights with the inputs of ``rows`` utterances.
+    """Return an operation that multiplies `blocks` adjacent blocks of weights with the inputs of `rows` utterances.
 
-    It computes out = a + weights * inputs for ``size`` inputs. Rows of ``out``, ``a`` and ``inputs`` lie ``m``, ``l``
-    and ``n`` items apart. A block holds two vectors of weights for every input in turn: of float32, or of 16 bits when
-    ``per_word`` is 2, the low and the high halves of one vector.
+    It computes out = a + weights * inputs for `size` inputs. Rows of `out`, `a` and `inputs` lie `m`, `l`
+    and `n` items apart. A block holds two vectors of weights for every input in turn: of float32, or of 16 bits when
+    `per_word` is 2, the low and the high halves of one vector.
     """
 
     def generate(context, builder, signature, args):
@@ -91,7 +91,7 @@ class _Tile:
         return self.builder.load(address, align=4)
 
     def read_weights(self, block, k):
-        """Return the two vectors of weights of input ``k`` in a block."""
+        """Return the two vectors of weights of input `k` in a block."""
         step = LANES if self.halves else BLOCK
         at = self.builder.mul(self.place(self.size, block, k), index(step))
         if self.rows > 1:

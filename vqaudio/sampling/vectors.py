@@ -37,13 +37,13 @@ class Code:
         self.context, self.builder, self.kinds, self.args = context, builder, kinds, args
 
     def pointer(self, position, offset, kind):
-        """Return the address ``offset`` items after the index that follows array argument ``position``."""
+        """Return the address `offset` items after the index that follows array argument `position`."""
         data = self.context.make_array(self.kinds[position])(self.context, self.builder, self.args[position]).data
         index = self.builder.add(self.args[position + 1], offset)
         return self.builder.bitcast(self.builder.gep(data, [index]), kind.as_pointer())
 
     def load(self, position, offset, kind=FLOATS):
-        """Load a vector, or what ``kind`` says, ``offset`` items after the index that follows ``position``."""
+        """Load a vector, or what `kind` says, `offset` items after the index that follows `position`."""
         return self.builder.load(self.pointer(position, offset, kind), align=4)
 
     def store(self, value, position, offset):
@@ -52,7 +52,7 @@ class Code:
 
     @contextmanager
     def vectors(self, size):
-        """Loop over the beginnings of the vectors in ``size`` items."""
+        """Loop over the beginnings of the vectors in `size` items."""
         with cgutils.for_range_slice(self.builder, index(0), size, index(LANES), inc=True) as (start, _):
             yield start
 
@@ -128,7 +128,7 @@ def ints(number):
 
 @intrinsic
 def copy(typingctx, out, i, a, j, size):  # noqa: ARG001
-    """Copy ``size`` items: out = a."""
+    """Copy `size` items: out = a."""
 
     def generate(context, builder, signature, args):
         code = Code(context, builder, signature.args, args)
@@ -141,7 +141,7 @@ def copy(typingctx, out, i, a, j, size):  # noqa: ARG001
 
 @intrinsic
 def prefetch(typingctx, a, j, size):  # noqa: ARG001
-    """Ask for ``size`` items to be brought near."""
+    """Ask for `size` items to be brought near."""
 
     def generate(context, builder, signature, args):
         code = Code(context, builder, signature.args, args)
@@ -154,7 +154,7 @@ def prefetch(typingctx, a, j, size):  # noqa: ARG001
 
 @intrinsic
 def add(typingctx, out, i, a, j, size):  # noqa: ARG001
-    """Add ``size`` items: out = out + a."""
+    """Add `size` items: out = out + a."""
 
     def generate(context, builder, signature, args):
         code = Code(context, builder, signature.args, args)
@@ -167,7 +167,7 @@ def add(typingctx, out, i, a, j, size):  # noqa: ARG001
 
 @intrinsic
 def rectify(typingctx, out, i, scale, size):  # noqa: ARG001
-    """Scale and rectify ``size`` items: out = max(out * scale, 0)."""
+    """Scale and rectify `size` items: out = max(out * scale, 0)."""
 
     def generate(context, builder, signature, args):
         code = Code(context, builder, signature.args, args)
@@ -181,7 +181,7 @@ def rectify(typingctx, out, i, scale, size):  # noqa: ARG001
 
 @intrinsic
 def gate(typingctx, out, i, a, j, size):  # noqa: ARG001
-    """Gate ``size`` items by as many that follow them: out = tanh(a) * sigmoid(next a)."""
+    """Gate `size` items by as many that follow them: out = tanh(a) * sigmoid(next a)."""
 
     def generate(context, builder, signature, args):
         code = Code(context, builder, signature.args, args)
@@ -197,7 +197,7 @@ def gate(typingctx, out, i, a, j, size):  # noqa: ARG001
 
 @intrinsic
 def maximum(typingctx, a, j, size):  # noqa: ARG001
-    """Return the largest of ``size`` items."""
+    """Return the largest of `size` items."""
 
     def generate(context, builder, signature, args):
         code = Code(context, builder, signature.args, args)
@@ -212,7 +212,7 @@ def maximum(typingctx, a, j, size):  # noqa: ARG001
 
 @intrinsic
 def exponentials(typingctx, out, i, sums, j, top, scale, size):  # noqa: ARG001
-    """Turn ``size`` items into out = exp((out - top) * scale), and their sums over each vector into ``sums``."""
+    """Turn `size` items into out = exp((out - top) * scale), and their sums over each vector into `sums`."""
 
     def generate(context, builder, signature, args):
         code = Code(context, builder, signature.args, args)

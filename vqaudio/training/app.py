@@ -1,4 +1,4 @@
-"""``vqaudio train``: the Hydra application around the training loop."""
+"""`vqaudio train`: the Hydra application around the training loop."""
 
 import sys
 
@@ -18,7 +18,6 @@ def run(overrides: list[str]) -> None:
     Raises:
         UserError: an override or a value of the configuration is wrong.
         JobError: training failed.
-
     """
     if not any(text.startswith("-") for text in overrides):
         compose(overrides)

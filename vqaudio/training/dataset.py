@@ -22,8 +22,8 @@ from vqaudio.model_directory import UNKNOWN_SPEAKER
 class Batch(NamedTuple):
     """Segments of N frames.
 
-    ``padded`` (B, left + N * hop_length + right), ``speaker`` (B,), ``mask`` (B, N): frames inside recordings;
-    ``mfcc`` (B, N, 39): `vqaudio.features.mfcc` with zero mean and unit variance over the utterance.
+    `padded` (B, left + N * hop_length + right), `speaker` (B,), `mask` (B, N): frames inside recordings;
+    `mfcc` (B, N, 39): `vqaudio.features.mfcc` with zero mean and unit variance over the utterance.
     """
 
     padded: Tensor
@@ -47,8 +47,8 @@ class Level(NamedTuple):
 class SegmentDataset:
     """Segments of N frames, drawn by duration, with the audio the encoder needs around them.
 
-    Each recording is scaled to ``level_db`` dBFS RMS (None: as it is). A speaker is replaced by ``<unknown>`` with
-    probability ``speaker_dropout``. Speakers outside ``speakers`` are ``<unknown>``.
+    Each recording is scaled to `level_db` dBFS RMS (None: as it is). A speaker is replaced by `<unknown>` with
+    probability `speaker_dropout`. Speakers outside `speakers` are `<unknown>`.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class SegmentDataset:
         return float(self.durations.sum())
 
     def batch(self, step: int, *, size: int, frames: int, speed: float, stream: int = 0) -> Batch:
-        """Return the batch of ``size`` segments of ``frames`` frames that belongs to ``step``.
+        """Return the batch of `size` segments of `frames` frames that belongs to `step`.
 
-        Each segment is played faster or slower by a factor of up to ``1 + speed``, which moves pitch and formants to
-        another speaker's; its MFCC stay those of the utterance as it is. ``stream`` tells apart the processes of a
+        Each segment is played faster or slower by a factor of up to `1 + speed`, which moves pitch and formants to
+        another speaker's; its MFCC stay those of the utterance as it is. `stream` tells apart the processes of a
         distributed run, and other uses of the same step.
         """
         random = np.random.default_rng([self.seed, stream, step])
@@ -96,11 +96,11 @@ class SegmentDataset:
         return _collate(items)
 
     def whole(self, index: int, frames: int) -> Batch:
-        """Return the first ``frames`` frames of an utterance as a batch of one, for validation."""
+        """Return the first `frames` frames of an utterance as a batch of one, for validation."""
         return _collate([self._segment(index, frames, 0.0, 1.0, 1.0)])
 
     def _segment(self, row: int, frames: int, where: float, drop: float, speed: float) -> Batch:
-        """Cut ``frames`` frames at the share ``where`` of the room there is; zeros stand outside the utterance."""
+        """Cut `frames` frames at the share `where` of the room there is; zeros stand outside the utterance."""
         utterance, hop = self.utterances[row], self.hop_length
         total = round(float(self.durations[row]) * self.sample_rate)
         level = self._level(utterance)
@@ -125,7 +125,7 @@ class SegmentDataset:
         return Batch(torch.from_numpy(padded), torch.tensor(speaker), mask, (target - level.mfcc_mean) / level.mfcc_std)
 
     def _read(self, utterance: Utterance, first: int, last: int) -> np.ndarray:
-        """Read samples ``first`` to ``last`` of an utterance."""
+        """Read samples `first` to `last` of an utterance."""
         start = utterance.start + first / self.sample_rate
         end = utterance.start + last / self.sample_rate
         return audio.read(utterance.path, self.sample_rate, start=start, end=end)[0]
@@ -147,12 +147,12 @@ def _collate(segments: list[Batch]) -> Batch:
 
 
 def speaker_list(data: Path) -> list[str]:
-    """Return ``<unknown>`` and the sorted speakers of a data directory: the model's speaker indices."""
+    """Return `<unknown>` and the sorted speakers of a data directory: the model's speaker indices."""
     return [UNKNOWN_SPEAKER, *sorted({u.speaker for u in datadir.read_utterances(data)})]
 
 
 def prefetch(make: Callable[[int], Batch], first: int, ahead: int = 4) -> Iterator[Batch]:
-    """Yield ``make(first)``, ``make(first + 1)``, … with a thread that reads up to ``ahead`` batches in advance."""
+    """Yield `make(first)`, `make(first + 1)`, … with a thread that reads up to `ahead` batches in advance."""
     ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=ahead)
     stop = threading.Event()
 

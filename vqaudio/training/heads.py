@@ -24,7 +24,7 @@ class MfccHead(nn.Module):
         self.linear = nn.Linear(latent_dim, coefficients * len(self.frames))
 
     def forward(self, z_q: Tensor) -> Tensor:
-        """Predict (B, N, frames, coefficients) from ``z_q`` (B, D, N)."""
+        """Predict (B, N, frames, coefficients) from `z_q` (B, D, N)."""
         return self.linear(z_q.transpose(1, 2)).unflatten(2, (len(self.frames), self.coefficients))
 
     def window(self, features: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def _mel_filters(sample_rate: int, fft_size: int, bins: int) -> Tensor:
 
 
 def log_mel(wav: Tensor, *, sample_rate: int, hop_length: int, bins: int) -> Tensor:
-    """Return natural log-mel magnitudes (B, bins, N) of ``wav`` (B, T), T = N * hop_length, frames centred on hops.
+    """Return natural log-mel magnitudes (B, bins, N) of `wav` (B, T), T = N * hop_length, frames centred on hops.
 
     Hann windows of at least 40 ms and four hops, one frame a hop, zeros outside the waveform.
     """

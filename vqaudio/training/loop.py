@@ -36,12 +36,11 @@ INITIALISATION_FRAMES = 40_000  # latents that k-means starts the codebook from
 
 
 def train(cfg: "DictConfig") -> None:
-    """Train what the configuration says into ``exp_dir``; resume from the state found there.
+    """Train what the configuration says into `exp_dir`; resume from the state found there.
 
     Raises:
         UserError: a mistake in configuration or data.
         JobError: the loss is not finite, or a signal asked to stop (the state is saved first).
-
     """
     exp_dir = Path(cfg.exp_dir)
     with distributed.processes() as world, locked(exp_dir) if world.main else contextlib.nullcontext():
@@ -52,7 +51,7 @@ def train(cfg: "DictConfig") -> None:
 
 
 class Run:
-    """Everything a training run holds; ``loop`` reads straight down."""
+    """Everything a training run holds; `loop` reads straight down."""
 
     def __init__(self, cfg: "DictConfig", exp_dir: Path, world: distributed.World) -> None:
         self.cfg, self.exp_dir, self.world = cfg, exp_dir, world
@@ -196,7 +195,7 @@ class Run:
         )
 
     def learning_rate(self, progress: float) -> float:
-        """Linear warm-up, then a cosine down to ``final_lr``."""
+        """Linear warm-up, then a cosine down to `final_lr`."""
         cfg = self.cfg.trainer
         cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, progress))
         return cfg.lr * min(1.0, (progress + 1e-4) / cfg.warmup) * (cfg.final_lr + (1 - cfg.final_lr) * cosine)
@@ -275,7 +274,7 @@ class Run:
 
 
 def precision(choice: str, device: torch.device) -> torch.dtype:
-    """Return the type of autocast: ``auto`` is bf16 where the processor multiplies it natively."""
+    """Return the type of autocast: `auto` is bf16 where the processor multiplies it natively."""
     if choice == "auto":
         native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
         return torch.bfloat16 if native else torch.float32

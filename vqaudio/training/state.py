@@ -17,11 +17,10 @@ KEPT_STATES = 2
 
 
 def require_same_model(model_dir: Path, config: "DictConfig", speakers: list[str]) -> None:
-    """Refuse to continue a run of ``model_dir`` with a configuration that builds another model.
+    """Refuse to continue a run of `model_dir` with a configuration that builds another model.
 
     Raises:
         UserError: names the first value that differs.
-
     """
     if not states(model_dir):
         return
@@ -40,7 +39,7 @@ def require_same_model(model_dir: Path, config: "DictConfig", speakers: list[str
 
 
 def _flatten(config: "DictConfig", keys: tuple[str, ...]) -> dict[str, Any]:
-    """Return the leaves under ``keys`` by dotted name."""
+    """Return the leaves under `keys` by dotted name."""
     from omegaconf import DictConfig, OmegaConf
 
     leaves: dict[str, Any] = {}
@@ -54,7 +53,7 @@ def _flatten(config: "DictConfig", keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def save_state(model_dir: Path, step: int, state: dict[str, Any]) -> None:
-    """Write ``state/step-<n>/state.pt``, then drop all but the newest ones."""
+    """Write `state/step-<n>/state.pt`, then drop all but the newest ones."""
     folder = model_dir / "state" / f"step-{step}"
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

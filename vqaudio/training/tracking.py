@@ -28,7 +28,7 @@ class Tracker:
         self.file_handler: logging.Handler | None = None
 
     def rewind(self, step: int) -> None:
-        """Open the logs; what an interrupted run wrote after ``step`` is dropped."""
+        """Open the logs; what an interrupted run wrote after `step` is dropped."""
         if not self.main:
             return
         from torch.utils.tensorboard import SummaryWriter

@@ -51,7 +51,7 @@ class WeightAverage:
         return {"age": self.age, "values": self.values}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` returned."""
+        """Restore what `state_dict` returned."""
         self.age = state["age"]
         for name, value in state["values"].items():
             self.values[name].copy_(value)

@@ -51,13 +51,12 @@ def convert(
         source: unit directory, or file.
         out: unit directory, which must not exist yet, or file.
         to: one of `KINDS`.
-        from_: likewise; can be left out where ``source`` is a folder or has a suffix of fairseq or JSON lines.
+        from_: likewise; can be left out where `source` is a folder or has a suffix of fairseq or JSON lines.
         settings: what the units are, for files that have no FILE.units.json beside them.
         durations: "utt d1 d2 …" in frames, of a file of deduplicated units that does not hold them itself.
 
     Raises:
-        UserError: malformed input, a setting that is missing or contradicted, or ``out`` is there already.
-
+        UserError: malformed input, a setting that is missing or contradicted, or `out` is there already.
     """
     kind = from_ or _guess(source)
     if kind == "vqaudio":
@@ -119,7 +118,7 @@ def _settings(source: Path, kind: str, given: UnitsInfo | None) -> UnitsInfo:
 
 
 def _read(source: Path, kind: str, about: UnitsInfo, durations: Path | None, out: Path) -> UnitsInfo:
-    """Write the unit directory ``out`` from a file."""
+    """Write the unit directory `out` from a file."""
     stem = _stem(source, kind)
     beside = part(stem, ".units.json").exists()
     if durations is None and beside and about.deduplicated and kind != "jsonl":

@@ -26,7 +26,7 @@ Line = tuple[int, str, bytes]
 
 @dataclass(frozen=True)
 class UnitsInfo:
-    """What the units of a directory are: the contents of ``units.json``."""
+    """What the units of a directory are: the contents of `units.json`."""
 
     sample_rate: int
     """Hz, of the audio the model works on."""
@@ -39,7 +39,7 @@ class UnitsInfo:
     groups: int
     """G: units per frame."""
     deduplicated: bool
-    """Whether runs of equal frames are one unit; their lengths stand in ``durations.txt``."""
+    """Whether runs of equal frames are one unit; their lengths stand in `durations.txt`."""
     model_hash: str
     """SHA-256 of the weights that made the units; empty where that is not known: such units are not decoded."""
     vqaudio_version: str
@@ -48,7 +48,7 @@ class UnitsInfo:
     """Frames before deduplication."""
 
     def difference(self, other: "UnitsInfo") -> str | None:
-        """Name the first property, counts and version aside, in which ``other`` differs; None when there is none."""
+        """Name the first property, counts and version aside, in which `other` differs; None when there is none."""
         for name in _SETTINGS:
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
@@ -117,13 +117,12 @@ def read_units(directory: Path, *, expected_hash: str | None = None) -> Units:
     """Open a unit directory and check all of it before anything is done with it; memory does not grow with its size.
 
     Args:
-        directory: what ``vqaudio extract`` wrote.
+        directory: what `vqaudio extract` wrote.
         expected_hash: hash of the model that is going to read the units.
 
     Raises:
         UserError: a file is missing or malformed; a unit lies outside the codebook; a line has no units; keys are
             unsorted or repeated; counts disagree; no utterance at all; the units belong to another model.
-
     """
     units = Units(directory)
     if expected_hash is not None and units.info.model_hash != expected_hash:
@@ -140,7 +139,7 @@ def read_units(directory: Path, *, expected_hash: str | None = None) -> Units:
 
 
 def read_failed(directory: Path) -> Iterator[tuple[str, str]]:
-    """Yield (utt, reason) of ``failed.txt``."""
+    """Yield (utt, reason) of `failed.txt`."""
     with (directory / "failed.txt").open("rb") as file:
         for line in file:
             utt, _, reason = line.decode().rstrip("\n").partition("\t")
@@ -148,11 +147,10 @@ def read_failed(directory: Path) -> Iterator[tuple[str, str]]:
 
 
 def read_info(path: Path) -> UnitsInfo:
-    """Read a ``units.json``.
+    """Read a `units.json`.
 
     Raises:
         UserError: it is missing or not such a file.
-
     """
     try:
         values = json.loads(path.read_bytes())

@@ -33,30 +33,29 @@ def extract(
     jobs: int,
     device: str = "cpu",
 ) -> None:
-    """Write the units of every good utterance to ``out`` and the reason of every broken one to ``failed.txt``.
+    """Write the units of every good utterance to `out` and the reason of every broken one to `failed.txt`.
 
     A job that was interrupted, or that had failures, does only what is missing when it is started again. Audio that
-    changed under the same utterance id is not noticed: remove ``out`` then.
+    changed under the same utterance id is not noticed: remove `out` then.
 
     Shard (i, N) takes every N-th utterance from the i-th on, counted from 1, and writes the unit directory
-    ``out/shards/<i>-of-<N>``. Whichever shard finds all N complete merges them into ``out``. Two that end together may
+    `out/shards/<i>-of-<N>`. Whichever shard finds all N complete merges them into `out`. Two that end together may
     both merge: they write the same bytes, and every file is replaced at once.
 
     Args:
-        model_dir: what ``vqaudio train`` wrote.
+        model_dir: what `vqaudio train` wrote.
         data: Kaldi data directory; or
         wavs: audio files, whose names without suffix become utterance ids.
         out: unit directory to write, or to complete.
-        deduplicate: write runs of equal frames as one unit, their lengths to ``durations.txt``.
+        deduplicate: write runs of equal frames as one unit, their lengths to `durations.txt`.
         shard: (i, N), see above; (1, 1) is all.
         allow_failures: failed utterances are no error.
         jobs: utterances to work on at a time, one thread each; the units are the same for any number.
         device: cpu or cuda, where the network runs.
 
     Raises:
-        UserError: bad input as a whole: no utterances, a malformed data directory, ``out`` of other units.
+        UserError: bad input as a whole: no utterances, a malformed data directory, `out` of other units.
         JobError: some utterances failed, or all.
-
     """
     utterances = read_utterances(data) if data is not None else from_files(wavs)
     if not utterances:
@@ -93,7 +92,7 @@ def write_all(
     allow_failures: bool,
     jobs: int,
 ) -> None:
-    """Write the units that ``encode`` makes of ``utterances`` to ``out``; all that `extract` promises is done here.
+    """Write the units that `encode` makes of `utterances` to `out`; all that `extract` promises is done here.
 
     Args:
         utterances: sorted, each id once.
@@ -105,9 +104,8 @@ def write_all(
         jobs: utterances to work on at a time.
 
     Raises:
-        UserError: ``out`` holds other units.
+        UserError: `out` holds other units.
         JobError: some utterances failed, or all.
-
     """
     index, shards = shard
     check_settings(out, settings)
@@ -140,7 +138,6 @@ def from_files(wavs: Iterable[Path]) -> list[Utterance]:
 
     Raises:
         UserError: two files of one stem, or a stem that cannot be an utterance id.
-
     """
     found: dict[str, Path] = {}
     for path in wavs:
@@ -175,7 +172,7 @@ def shard_folder(out: Path, shard: tuple[int, int]) -> Path:
 
 
 def _write_missing(encode: Encode, utterances: list[Utterance], writer: UnitWriter, jobs: int) -> dict[str, str]:
-    """Encode what ``writer`` does not hold yet; return the reasons of those that failed."""
+    """Encode what `writer` does not hold yet; return the reasons of those that failed."""
     strangers = writer.offsets.keys() - {u.utt for u in utterances}
     if strangers:
         raise UserError(
@@ -224,11 +221,10 @@ def _encode_one(encode: Encode, utterance: Utterance) -> tuple[str, np.ndarray |
 
 
 def _merge_when_complete(out: Path, shards: int, settings: UnitsInfo, expected: list[str]) -> None:
-    """Merge the shards into ``out`` when all are complete; their keys must be those of the input.
+    """Merge the shards into `out` when all are complete; their keys must be those of the input.
 
     Raises:
         JobError: an utterance is in no shard, or one is there that was not asked for.
-
     """
     folders = [shard_folder(out, (i, shards)) for i in range(1, shards + 1)]
     complete = [folder for folder in folders if (folder / "units.json").exists()]

@@ -37,7 +37,7 @@ CURE = "correct the line"
 
 
 class Reading(NamedTuple):
-    """How to read a file: ``groups`` and ``codebook_size``; ``whole_paths``: the id is the path, less its ".wav"."""
+    """How to read a file: `groups` and `codebook_size`; `whole_paths`: the id is the path, less its ".wav"."""
 
     groups: int
     codebook_size: int
@@ -45,7 +45,7 @@ class Reading(NamedTuple):
 
 
 def part(path: Path, suffix: str) -> Path:
-    """Return the file beside ``path`` that has ``suffix`` added to its name."""
+    """Return the file beside `path` that has `suffix` added to its name."""
     return path.with_name(path.name + suffix)
 
 
@@ -130,7 +130,6 @@ def write(units: Units, path: Path, kind: str) -> None:
 
     Raises:
         UserError: an utterance id holds white space or a control character, which would break the line.
-
     """
     path = fairseq_stem(path) if kind == "fairseq" else path
     hop_length = units.info.hop_length

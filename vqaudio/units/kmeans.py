@@ -64,8 +64,8 @@ class KMeansUnits:
     ) -> "KMeansUnits":
         """Fit a codebook on features, streamed: neither memory nor time grows with the corpus.
 
-        Utterances come in random order until 4 · ``frames`` frames were seen; a uniform sample of those, at most
-        ``frames``, is what k-means++ and Lloyd's iterations work on. With what these need it takes 12 · ``frames`` · D
+        Utterances come in random order until 4 · `frames` frames were seen; a uniform sample of those, at most
+        `frames`, is what k-means++ and Lloyd's iterations work on. With what these need it takes 12 · `frames` · D
         bytes (140 MB for MFCC, 2.8 GB for D = 768), beside one utterance. MFCC and log-mel are standardised, dimension
         by dimension; features from files are clustered as they are, as HuBERT's are.
 
@@ -82,7 +82,6 @@ class KMeansUnits:
             UserError: no file can be read, or the features of two differ in size.
 
         Source: Vitter 1985 (reservoir sampling, algorithm R).
-
         """
         sample = _sample(utterances, features, sample_rate, hop_length, frames, seed)
         mean, std = torch.zeros(sample.shape[1]), torch.ones(sample.shape[1])
@@ -98,7 +97,6 @@ class KMeansUnits:
 
         Raises:
             UserError: the file is missing, or is not such a model.
-
         """
         try:
             with safe_open(path, "pt") as file:
@@ -129,7 +127,6 @@ class KMeansUnits:
 
         Raises:
             UserError: it cannot be read, or its features are not of the model's size.
-
         """
         rows = read_features(utterance, self.features, sample_rate=self.sample_rate, hop_length=self.hop_length)
         _check_size(utterance, rows, len(self.mean))
@@ -160,7 +157,6 @@ def apply(
     Raises:
         UserError: bad input as a whole.
         JobError: some utterances failed, or all.
-
     """
     model = KMeansUnits.load(model_file)
     utterances = find_utterances(source, model.features)
@@ -179,11 +175,10 @@ def apply(
 
 
 def find_utterances(source: Path, features: str) -> list[Utterance]:
-    """List the utterances of a data directory or, for ``npy``, of a folder of <utt>.npy or a list of "utt path".
+    """List the utterances of a data directory or, for `npy`, of a folder of <utt>.npy or a list of "utt path".
 
     Raises:
         UserError: the source is missing, malformed or empty, or a file name cannot be an utterance id.
-
     """
     if features != "npy":
         utterances = read_utterances(source)
@@ -198,7 +193,7 @@ def find_utterances(source: Path, features: str) -> list[Utterance]:
 
 
 class Reservoir:
-    """A uniform sample of at most ``size`` of the rows that were added, in memory for those alone."""
+    """A uniform sample of at most `size` of the rows that were added, in memory for those alone."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.size, self.seen = size, 0
@@ -206,7 +201,7 @@ class Reservoir:
         self.generator = np.random.default_rng(seed)
 
     def add(self, rows: np.ndarray) -> None:
-        """Give each of ``rows`` (n, D) its chance: the i-th ever takes a random place of i, if that is one of ours."""
+        """Give each of `rows` (n, D) its chance: the i-th ever takes a random place of i, if that is one of ours."""
         if self.kept is None:
             self.kept = np.empty((self.size, rows.shape[1]), dtype=np.float32)  # pages are taken when written to
         order = np.arange(self.seen, self.seen + len(rows))
@@ -256,12 +251,11 @@ def _check_size(utterance: Utterance, rows: Tensor, size: int) -> None:
 def read_features(utterance: Utterance, kind: str, *, sample_rate: int, hop_length: int) -> Tensor:
     """Read an utterance as features (N, D), float32: its audio as `mfcc` or `log_mel`, or its .npy file as it is.
 
-    Audio is resampled to ``sample_rate`` (Hz) and scaled to -25 dBFS first. A .npy file holds (N, D) real numbers;
+    Audio is resampled to `sample_rate` (Hz) and scaled to -25 dBFS first. A .npy file holds (N, D) real numbers;
     it is never unpickled.
 
     Raises:
         UserError: the file cannot be read, or does not hold finite features.
-
     """
     if kind == "npy":
         return _read_npy(utterance.path)

@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class UnitSequence:
-    """One utterance: ``units`` (G, U) int64 as they stand in the file and, when deduplicated, ``durations`` (U,)."""
+    """One utterance: `units` (G, U) int64 as they stand in the file and, when deduplicated, `durations` (U,)."""
 
     utt: str
     units: np.ndarray
@@ -25,7 +25,7 @@ class UnitSequence:
 
 
 def deduplicate(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Merge runs of equal frames of ``codes`` (G, N) into ``units`` (G, U); also return their lengths (U,) in frames.
+    """Merge runs of equal frames of `codes` (G, N) into `units` (G, U); also return their lengths (U,) in frames.
 
     >>> units, durations = deduplicate(np.array([[7, 7, 7, 2, 7]]))
     >>> units.tolist(), durations.tolist()
@@ -39,5 +39,5 @@ def deduplicate(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def expand(units: np.ndarray, durations: np.ndarray) -> np.ndarray:
-    """Undo ``deduplicate``: repeat each of ``units`` (G, U) for its duration (U,) into codes (G, N)."""
+    """Undo `deduplicate`: repeat each of `units` (G, U) for its duration (U,) into codes (G, N)."""
     return np.repeat(units, durations, axis=1)

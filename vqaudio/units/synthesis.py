@@ -23,7 +23,7 @@ GROUP_UTTERANCES, GROUP_SECONDS = 8, 300.0
 
 
 class Task(NamedTuple):
-    """One file to make: ``codes`` (G, N), the voice, the seed of the utterance, and the stamp of all that."""
+    """One file to make: `codes` (G, N), the voice, the seed of the utterance, and the stamp of all that."""
 
     utt: str
     codes: np.ndarray
@@ -44,16 +44,16 @@ def decode(
     jobs: int,
     device: str = "cpu",
 ) -> None:
-    """Speak every utterance of a unit directory into ``out/<utt>.wav`` (16 bits), listed in ``out/wav.scp``.
+    """Speak every utterance of a unit directory into `out/<utt>.wav` (16 bits), listed in `out/wav.scp`.
 
     Started again, it makes what is missing, and what was made from other units, by another model, voice, seed or
-    temperature. Each utterance is sampled with a seed of its own, made from ``seed`` and its id.
+    temperature. Each utterance is sampled with a seed of its own, made from `seed` and its id.
 
     Args:
         model_dir: the model that made the units.
         units: unit directory; deduplicated units are expanded by their durations.
-        out: folder to write; the paths in ``wav.scp`` begin with it.
-        speaker: one voice for all; without ``speaker`` and ``utt2spk`` the ``<unknown>`` voice speaks.
+        out: folder to write; the paths in `wav.scp` begin with it.
+        speaker: one voice for all; without `speaker` and `utt2spk` the `<unknown>` voice speaks.
         utt2spk: a table with a voice for each utterance.
         temperature: of sampling; 0 takes the likeliest sample.
         seed: of sampling.
@@ -62,7 +62,6 @@ def decode(
 
     Raises:
         UserError: malformed units, units of another model, an unknown speaker or an utterance without one.
-
     """
     codec = load(model_dir, device)
     source = read_units(units, expected_hash=codec.hash)
@@ -148,7 +147,7 @@ def _present(out: Path, tasks: Iterable[Task]) -> tuple[set[str], int]:
 
 
 def _write(codec: Codec, out: Path, tasks: Iterable[Task], temperature: float, jobs: int, progress: Progress) -> None:
-    """Make the files of ``tasks``, a group at a time, and stamp each."""
+    """Make the files of `tasks`, a group at a time, and stamp each."""
     with (out / STAMPS).open("a", encoding="utf-8") as stamps:
         for group in _groups(tasks, GROUP_UTTERANCES * jobs, GROUP_SECONDS * jobs * codec.frame_rate):
             (out / "wav.scp").unlink(missing_ok=True)  # it stands only beside complete work
@@ -167,7 +166,7 @@ def _write(codec: Codec, out: Path, tasks: Iterable[Task], temperature: float, j
 
 
 def _groups(tasks: Iterable[Task], utterances: int, frames: float) -> Iterator[list[Task]]:
-    """Cut ``tasks`` into runs that reach either bound, so that memory stays within it."""
+    """Cut `tasks` into runs that reach either bound, so that memory stays within it."""
     group: list[Task] = []
     for task in tasks:
         group.append(task)

@@ -1,4 +1,4 @@
-"""Units as text, and text as units: ``utt 71-3 12-40``."""
+"""Units as text, and text as units: `utt 71-3 12-40`."""
 
 import re
 
@@ -11,23 +11,22 @@ EXTRACT_AGAIN = "extract the units again"
 
 
 def format_units(utt: str, units: np.ndarray) -> bytes:
-    """Return the line of ``units.txt`` for ``units`` (G, U): ``utt 71-3 12-40``."""
+    """Return the line of `units.txt` for `units` (G, U): `utt 71-3 12-40`."""
     return f"{utt} {format_frames(units)}\n".encode()
 
 
 def format_frames(units: np.ndarray) -> str:
-    """Return ``units`` (G, U) as text: ``71-3 12-40``."""
+    """Return `units` (G, U) as text: `71-3 12-40`."""
     if units.shape[0] == 1:
         return " ".join(map(str, units[0].tolist()))
     return " ".join("-".join(map(str, frame)) for frame in units.T.tolist())
 
 
 def parse_units(body: bytes, groups: int, codebook_size: int, where: str, cure: str = EXTRACT_AGAIN) -> np.ndarray:
-    """Return the units (G, U) of ``71-3 12-40``; ``where`` begins the error message and ``cure`` ends it.
+    """Return the units (G, U) of `71-3 12-40`; `where` begins the error message and `cure` ends it.
 
     Raises:
         UserError: no units, another number of groups, or a unit outside the codebook.
-
     """
     tokens = body.split()
     if not tokens:
@@ -47,11 +46,10 @@ def parse_units(body: bytes, groups: int, codebook_size: int, where: str, cure: 
 
 
 def parse_durations(body: bytes, units: int, where: str, cure: str = EXTRACT_AGAIN) -> np.ndarray:
-    """Return the durations (U,), in frames, of ``units`` units; messages as in `parse_units`.
+    """Return the durations (U,), in frames, of `units` units; messages as in `parse_units`.
 
     Raises:
         UserError: one that is no number from 1, or another count.
-
     """
     tokens = body.split()
     for token in tokens:

@@ -23,7 +23,7 @@ def write_units(
 ) -> UnitsInfo:
     """Write a unit directory from a sorted stream of (utt, codes (G, N)) and of (utt, reason).
 
-    Each file replaces the old one at once, ``units.json`` last: where it stands, the directory is complete.
+    Each file replaces the old one at once, `units.json` last: where it stands, the directory is complete.
     """
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "units.json").unlink(missing_ok=True)
@@ -51,7 +51,7 @@ def write_units(
 
 
 def check_settings(directory: Path, settings: UnitsInfo) -> None:
-    """Refuse a folder that holds other units, or ``units.txt`` of unknown origin."""
+    """Refuse a folder that holds other units, or `units.txt` of unknown origin."""
     if (directory / "units.json").exists():
         difference = settings.difference(Units(directory).info)
         if difference:
@@ -122,7 +122,7 @@ class UnitWriter:
         self.file.flush()
 
     def finish(self, failed: Mapping[str, str]) -> UnitsInfo:
-        """Write the unit directory, with ``failed`` (utt to reason), and drop the journal."""
+        """Write the unit directory, with `failed` (utt to reason), and drop the journal."""
         if self.file is None:
             self._begin()
         info = write_units(self.directory, self.settings, self._sorted(), failed.items())

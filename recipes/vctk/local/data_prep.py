@@ -51,7 +51,7 @@ def read_kaldi(folder: Path) -> vctk.Corpus:
 
 
 def copy_phones(alignment: Path, out: Path, utts: set[str]) -> None:
-    """Copy the phone times of ``utts``; without an alignment, remove those of an earlier run."""
+    """Copy the phone times of `utts`; without an alignment, remove those of an earlier run."""
     (out / "phones.ctm").unlink(missing_ok=True)
     if not alignment.is_file():
         print("no phone times: units are not compared with phones")

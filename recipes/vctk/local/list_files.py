@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Yield all files below ``folder`` in a fixed order, then those that its wav.scp names."""
+    """Yield all files below `folder` in a fixed order, then those that its wav.scp names."""
     for place, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
         yield from (Path(place, name) for name in sorted(names))

@@ -8,7 +8,7 @@ from vqaudio.errors import JobError, UserError
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run ``main`` and end the process with 0, 1 (failed job) or 2 (user's mistake)."""
+    """Run `main` and end the process with 0, 1 (failed job) or 2 (user's mistake)."""
     try:
         main()
     except (UserError, JobError) as error:

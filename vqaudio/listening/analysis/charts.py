@@ -8,13 +8,13 @@ from typing import Any
 from vqaudio.report.charts import Scale, ticks
 
 WIDTH, RIGHT, TOP, ROW, BOTTOM = 420, 32, 6, 26, 34
-LONGEST_LABEL = 26
+MAX_LABEL = 26
 CHARACTER = 5.8  # average width of a label's characters
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A horizontal axis from ``low`` to ``high``: its name, its labels if not round numbers, a line to compare with."""
+    """A horizontal axis from `low` to `high`: its name, its labels if not round numbers, a line to compare with."""
 
     name: str
     low: float
@@ -27,7 +27,7 @@ class Axis:
 class Row:
     """What is drawn of a system or pair: a box (see `statistics.box`), or dots and a mean with its interval.
 
-    ``solid`` fills the mean's mark; an open one says that the interval's test found nothing.
+    `solid` fills the mean's mark; an open one says that the interval's test found nothing.
     """
 
     label: str
@@ -40,9 +40,9 @@ class Row:
 
 
 def row_chart(title: str, rows: list[Row], axis: Axis, caption: str) -> str:
-    """Draw the rows from top to bottom; ``caption`` is HTML."""
+    """Draw the rows from top to bottom; `caption` is HTML."""
     height = TOP + ROW * len(rows) + BOTTOM
-    names = [row.label if len(row.label) <= LONGEST_LABEL else row.label[: LONGEST_LABEL - 1] + "…" for row in rows]
+    names = [row.label if len(row.label) <= MAX_LABEL else row.label[: MAX_LABEL - 1] + "…" for row in rows]
     x = Scale(axis.low, axis.high, 20 + CHARACTER * max(map(len, names)), WIDTH - RIGHT)
     parts = _axis(x, axis, height)
     for number, (row, name) in enumerate(zip(rows, names, strict=True)):
@@ -57,7 +57,7 @@ def row_chart(title: str, rows: list[Row], axis: Axis, caption: str) -> str:
 
 
 def axis_around(name: str, values: Iterable[float], line: float) -> Axis:
-    """Return an axis with a line at ``line`` that all values fit in with some room."""
+    """Return an axis with a line at `line` that all values fit in with some room."""
     seen = [line, *values]
     room = 0.08 * (max(seen) - min(seen)) or 1.0
     return Axis(name, min(seen) - room, max(seen) + room, line=line)

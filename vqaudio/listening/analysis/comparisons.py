@@ -116,7 +116,7 @@ def _share(votes: Votes) -> dict[str, Any]:
 
 
 def _resampled_strengths(wins: Array, extra: Array, seed: int) -> tuple[Array, Array]:
-    """Return the ends (S,) of the intervals of strengths; ``wins`` is (listeners, S, S)."""
+    """Return the ends (S,) of the intervals of strengths; `wins` is (listeners, S, S)."""
     listeners = len(wins)
     drawn = np.random.default_rng(seed).multinomial(listeners, np.full(listeners, 1 / listeners), size=RESAMPLES)
     strengths = bradley_terry(np.tensordot(drawn, wins, axes=1) + extra, tolerance=1e-5)

@@ -30,14 +30,13 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # with these a spreadsheet ta
 
 
 def write_analysis(test: Path, out: Path) -> dict[str, Any]:
-    """Analyse the ratings of a test folder into ``out``: ratings.csv, analysis.json, analysis.html; return the figures.
+    """Analyse the ratings of a test folder into `out`: ratings.csv, analysis.json, analysis.html; return the figures.
 
     ratings.csv holds every rating, also those of excluded listeners, and is there also when there are too few listeners
     for the rest.
 
     Raises:
         UserError: the folder holds no test, nobody has rated yet, or fewer than two listeners count (ABX: none).
-
     """
     from vqaudio.listening.analysis.page import analysis_page
 
@@ -61,7 +60,6 @@ def analyse(results: Results) -> dict[str, Any]:
 
     Raises:
         UserError: fewer than two listeners count (ABX: none).
-
     """
     screened = screen(results)
     excluded = {found.listener for found in screened if found.reasons}
@@ -108,7 +106,7 @@ def title(results: Results) -> str:
 
 
 def long_csv(results: Results, screened: list[Screened]) -> str:
-    """Return all ratings, one a row, sorted; ``excluded`` holds the reasons against the listener.
+    """Return all ratings, one a row, sorted; `excluded` holds the reasons against the listener.
 
     Text that a spreadsheet would run as a formula gets an apostrophe in front.
     """

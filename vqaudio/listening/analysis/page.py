@@ -25,7 +25,7 @@ TEST_CAPTION = "Mean and 95 % interval over listeners; a filled mark where p (Wi
 
 
 def analysis_page(analysis: Analysis, name: str) -> str:
-    """Return the page about what `analysis.analyse` found in the test called ``name``; it needs no other file."""
+    """Return the page about what `analysis.analyse` found in the test called `name`; it needs no other file."""
     kind = analysis["type"]
     results = {"abx": _discrimination, "ccr": _preference, "ab": _preference}.get(kind, _scale)
     body = _header(analysis, name) + results(analysis) + _listeners(analysis)
@@ -133,7 +133,7 @@ def _discrimination(analysis: Analysis) -> str:
 
 
 def _pairs(analysis: Analysis, title: str, line: float | None) -> str:
-    """Show the tests of all pairs, and with ``line`` a chart of their differences."""
+    """Show the tests of all pairs, and with `line` a chart of their differences."""
     pairs = analysis["pairs"]
     if not pairs:
         return section(title, missing("No pair of systems was rated by two listeners or more."))
@@ -196,7 +196,7 @@ def _described(name: str, described: Analysis) -> list[str]:
 
 
 def _table(head: Iterable[str], rows: list[list[str]]) -> str:
-    """Return a table whose first column names the rows; rows that say ``excluded`` stand out."""
+    """Return a table whose first column names the rows; rows that say `excluded` stand out."""
     top = "".join(f"<th{' class=text' if name == 'verdict' else ''}>{escape(name)}</th>" for name in head)
     body = []
     for name, *cells in rows:

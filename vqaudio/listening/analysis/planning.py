@@ -11,7 +11,7 @@ from vqaudio.listening.analysis.statistics import fewest_listeners
 
 ALPHA, POWER = 0.05, 0.8
 EFFICIENCY = 3 / math.pi  # of Wilcoxon's test beside t for normal differences (Pitman)
-MOST_LISTENERS = 1_000_000
+MAX_LISTENERS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,6 @@ def plans(
     Raises:
         UserError: an option that the type does not have, a value out of range, a difference that a million listeners
             would not find, or a pilot without two listeners.
-
     """
     if test is not None:
         if kind is not None or sd is not None:
@@ -97,7 +96,7 @@ def plan_text(planned: dict[str, Any]) -> str:
 
 
 def paired_t_listeners(effect: float, alpha: float, power: float = POWER) -> int:
-    """Return the listeners for a two-sided paired t-test to find ``effect``, the mean difference over its sd.
+    """Return the listeners for a two-sided paired t-test to find `effect`, the mean difference over its sd.
 
     A significant difference the wrong way round is not found.
     Source: the noncentral t distribution; Cohen, Statistical Power Analysis (1988), 2.
@@ -111,8 +110,8 @@ def paired_t_listeners(effect: float, alpha: float, power: float = POWER) -> int
     enough = 2
     while not reaches(enough):
         enough *= 2
-        if enough > MOST_LISTENERS:
-            raise UserError(f"a difference of {effect:.2g} sd needs over {MOST_LISTENERS} listeners; give a larger one")
+        if enough > MAX_LISTENERS:
+            raise UserError(f"a difference of {effect:.2g} sd needs over {MAX_LISTENERS} listeners; give a larger one")
     too_few = enough // 2
     while enough - too_few > 1:
         middle = (enough + too_few) // 2
@@ -121,7 +120,7 @@ def paired_t_listeners(effect: float, alpha: float, power: float = POWER) -> int
 
 
 def binomial_answers(share: float, alpha: float, *, two_sided: bool, power: float = POWER) -> int:
-    """Return the number of answers from which on an exact binomial test against 1/2 always finds ``share``.
+    """Return the number of answers from which on an exact binomial test against 1/2 always finds `share`.
 
     The power of an exact test is a saw-tooth: a few answers more may find less. The number returned is past the last
     tooth that falls short.
@@ -132,8 +131,8 @@ def binomial_answers(share: float, alpha: float, *, two_sided: bool, power: floa
     tail = alpha / 2 if two_sided else alpha
     spread = 0.5 * norm.isf(tail) + math.sqrt(share * (1 - share)) * norm.isf(1 - power)
     about = (spread / (share - 0.5)) ** 2  # the normal approximation
-    if about > MOST_LISTENERS:
-        raise UserError(f"a share of {share:g} needs over {MOST_LISTENERS} answers; give a larger one")
+    if about > MAX_LISTENERS:
+        raise UserError(f"a share of {share:g} needs over {MAX_LISTENERS} answers; give a larger one")
     n = np.arange(1, 2 * math.ceil(about) + 100)
     critical = binom.isf(tail, n, 0.5) + 1  # the least number of one answer that is significant
     found = binom.sf(critical - 1, n, share)

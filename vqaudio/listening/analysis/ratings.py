@@ -13,9 +13,9 @@ from vqaudio.listening.store import Store
 class Rating:
     """The final answer of one listener about one system on one item.
 
-    ``system`` and ``other`` are true labels: names given to ``listen build``, or ``reference``, ``anchor_3500``,
-    ``anchor_7000``. ``value`` is 0 to 100 for mushra and 1 to 5 for acr and dcr; for ccr, −3 to 3, how much better
-    ``system`` is than ``other``, whichever came first; for ab, 1 when ``system`` was preferred, 0 when ``other`` was,
+    `system` and `other` are true labels: names given to `listen build`, or `reference`, `anchor_3500`,
+    `anchor_7000`. `value` is 0 to 100 for mushra and 1 to 5 for acr and dcr; for ccr, −3 to 3, how much better
+    `system` is than `other`, whichever came first; for ab, 1 when `system` was preferred, 0 when `other` was,
     0.5 for no preference; for abx, 1 for a right and 0 for a wrong answer.
     """
 
@@ -28,7 +28,7 @@ class Rating:
 
 @dataclass(frozen=True)
 class Results:
-    """All final answers of a test, without those of the training; ``sample_rate`` in Hz."""
+    """All final answers of a test, without those of the training; `sample_rate` in Hz."""
 
     type: str
     ratings: list[Rating]
@@ -37,11 +37,10 @@ class Results:
 
 
 def read_results(test: Path) -> Results:
-    """Read the answers of a test folder from its ``private/key.json`` and ``private/results.sqlite``.
+    """Read the answers of a test folder from its `private/key.json` and `private/results.sqlite`.
 
     Raises:
         UserError: the folder holds no test.
-
     """
     key = read_key(test)
     if not (test / "private" / "results.sqlite").is_file():
@@ -59,7 +58,7 @@ def read_results(test: Path) -> Results:
 
 
 def _rating(key: Key, listener: str, shown: dict[str, Any], stimulus: str, value: int) -> Rating:
-    """Label one answer; ``shown`` is the trial as this listener saw it."""
+    """Label one answer; `shown` is the trial as this listener saw it."""
     item, system = key.stimuli[stimulus].item, key.stimuli[stimulus].system
     if key.type in ("mushra", "acr", "dcr"):
         return Rating(listener, item, system, float(value))

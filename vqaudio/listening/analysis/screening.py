@@ -7,8 +7,8 @@ from vqaudio.listening.analysis.ratings import Rating
 from vqaudio.listening.key import ANCHOR_7000, REFERENCE
 
 GOOD = 90.0  # the hidden reference is to be rated this high, the mid anchor no higher
-MOST_BAD_ITEMS = 0.15  # share of a listener's items
-MOST_UNFIT_LISTENERS = 0.25  # share of listeners who rate an item's mid anchor above GOOD
+MAX_BAD_ITEMS = 0.15  # share of a listener's items
+MAX_UNFIT_LISTENERS = 0.25  # share of listeners who rate an item's mid anchor above GOOD
 NARROW_BAND = 16_000  # Hz: at this sample rate and below, 7 kHz is nearly the whole band and no anchor
 
 
@@ -30,7 +30,7 @@ class Screened:
 
 
 def has_mid_anchor(ratings: list[Rating], sample_rate: int) -> bool:
-    """Return whether a 7 kHz anchor was rated and the band (``sample_rate`` in Hz) is wide enough for it to be one."""
+    """Return whether a 7 kHz anchor was rated and the band (`sample_rate` in Hz) is wide enough for it to be one."""
     return sample_rate > NARROW_BAND and any(rating.system == ANCHOR_7000 for rating in ratings)
 
 
@@ -57,9 +57,9 @@ def post_screen(ratings: list[Rating], sample_rate: int) -> list[Screened]:
         counted = sum(item not in exempt for item in high)
         items, anchor_items = len(references[listener]), len(anchors[listener])
         reasons = []
-        if items and low / items > MOST_BAD_ITEMS:
+        if items and low / items > MAX_BAD_ITEMS:
             reasons.append(_reason("the hidden reference below", low, items))
-        if anchor_items and counted / anchor_items > MOST_BAD_ITEMS:
+        if anchor_items and counted / anchor_items > MAX_BAD_ITEMS:
             reasons.append(_reason("the 7 kHz anchor above", counted, anchor_items))
         found.append(Screened(listener, items, low, anchor_items, counted, len(high) - counted, tuple(reasons)))
     return found
@@ -74,9 +74,9 @@ def _unfit_items(ratings: list[Rating]) -> set[str]:
             listeners[rating.item].add(rating.listener)
             if rating.value > GOOD:
                 fooled[rating.item].add(rating.listener)
-    return {item for item, heard in listeners.items() if len(fooled[item]) / len(heard) > MOST_UNFIT_LISTENERS}
+    return {item for item, heard in listeners.items() if len(fooled[item]) / len(heard) > MAX_UNFIT_LISTENERS}
 
 
 def _reason(what: str, bad: int, items: int) -> str:
-    share, most = 100 * bad / items, 100 * MOST_BAD_ITEMS
+    share, most = 100 * bad / items, 100 * MAX_BAD_ITEMS
     return f"rated {what} {GOOD:g} on {bad} of {items} items ({share:.0f} %, more than {most:.0f} %)"

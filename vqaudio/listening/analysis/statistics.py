@@ -171,7 +171,7 @@ def box(values: Array) -> dict[str, Any]:
 
 
 def exact_binomial(right: int, trials: int) -> tuple[float, float, float]:
-    """Return the p of at least ``right`` right answers by guessing (share 1/2), and the 95 % interval of the share.
+    """Return the p of at least `right` right answers by guessing (share 1/2), and the 95 % interval of the share.
 
     Source: Clopper and Pearson (1934), Biometrika 26, 404–413, for the (two-sided) interval.
     """
@@ -217,7 +217,7 @@ def linked(wins: Array) -> bool:
 
 
 def fewest_listeners(alpha: float) -> int:
-    """Return the least number of listeners with whom Wilcoxon's and the sign-flip test can reach ``alpha`` at all.
+    """Return the least number of listeners with whom Wilcoxon's and the sign-flip test can reach `alpha` at all.
 
     All of n listeners lean the same way by chance with probability 2 · 2⁻ⁿ.
 

@@ -7,7 +7,7 @@ from vqaudio.listening.analysis.statistics import BIMODAL, fewest_listeners
 from vqaudio.listening.key import ANCHOR_3500, ANCHOR_7000, REFERENCE
 
 SIGNIFICANT = 0.05
-MOST_SENTENCES = 12
+MAX_SENTENCES = 12
 LABELS = {REFERENCE: "reference", ANCHOR_3500: "anchor 3.5 kHz", ANCHOR_7000: "anchor 7 kHz"}
 
 
@@ -46,9 +46,9 @@ def findings(analysis: dict[str, Any]) -> list[str]:
         differ = "differ" if omnibus["p"] < SIGNIFICANT else "cannot be told apart as a group"
         sentences.append(f"The systems {differ} (Friedman χ² = {omnibus['chi2']:.2f}, p {_p(omnibus['p'])}).")
     pairs = sorted(analysis["pairs"], key=lambda pair: REFERENCE in (pair["a"], pair["b"]))
-    sentences += [_preferred(pair, analysis["type"]) for pair in pairs[:MOST_SENTENCES]]
-    if len(pairs) > MOST_SENTENCES:
-        sentences.append(f"{len(pairs) - MOST_SENTENCES} more pairs are in the table below.")
+    sentences += [_preferred(pair, analysis["type"]) for pair in pairs[:MAX_SENTENCES]]
+    if len(pairs) > MAX_SENTENCES:
+        sentences.append(f"{len(pairs) - MAX_SENTENCES} more pairs are in the table below.")
     for described in analysis.get("systems", []):
         if (described["multimodality"] or 0) > BIMODAL and described["system"] not in LABELS:
             sentences.append(f"Ratings of {described['system']} may fall into groups (b above 5/9): look at its box.")

@@ -62,7 +62,7 @@ class _Code:
         return self.builder.bitcast(self.builder.gep(self.data[array], [index]), kind.as_pointer())
 
     def prefetch(self, *places):
-        """Ask for what the vectors of ``places``, each an array and a half, will be a few rows later."""
+        """Ask for what the vectors of `places`, each an array and a half, will be a few rows later."""
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         function = self.builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
@@ -125,7 +125,7 @@ class _Code:
 
 
 def _make_activate(lanes):
-    """Return an operation that puts tanh(a) and sigmoid(b) in place of ``y``, and their product in ``h``."""
+    """Return an operation that puts tanh(a) and sigmoid(b) in place of `y`, and their product in `h`."""
 
     def generate(*args):
         code = _Code(lanes, *args)
@@ -145,7 +145,7 @@ def _make_activate(lanes):
 
 
 def _make_differentiate(lanes):
-    """Return an operation that puts gradients in ``grad_y``, adds them to ``totals``, and turns ``grad_h`` into h."""
+    """Return an operation that puts gradients in `grad_y`, adds them to `totals`, and turns `grad_h` into h."""
 
     def generate(*args):
         code = _Code(lanes, *args)
@@ -168,7 +168,7 @@ def _make_differentiate(lanes):
 
 
 def _make_gelu(lanes):
-    """Return an operation that puts gelu(x) in ``out``."""
+    """Return an operation that puts gelu(x) in `out`."""
 
     def generate(*args):
         code = _Code(lanes, *args)
@@ -185,7 +185,7 @@ def _make_gelu(lanes):
 
 
 def _make_gelu_gradient(lanes):
-    """Return an operation that puts ``grad`` times the derivative of gelu at ``x`` in the place of ``x``."""
+    """Return an operation that puts `grad` times the derivative of gelu at `x` in the place of `x`."""
 
     def generate(*args):
         code = _Code(lanes, *args)
@@ -213,7 +213,7 @@ _differentiate, _differentiate_one = _make_differentiate(LANES), _make_different
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def gate_forward(y: NDArray, condition: NDArray, h: NDArray, S: int, B: int, H: int, first: int, last: int) -> None:
-    """Activate frames ``first`` to before ``last`` of ``y`` (N, S, B, 2 H, but flat) in place, and fill ``h``."""
+    """Activate frames `first` to before `last` of `y` (N, S, B, 2 H, but flat) in place, and fill `h`."""
     whole = H - H % LANES
     for n in range(first, last):
         for row in range(n * S * B, (n + 1) * S * B):
@@ -236,7 +236,7 @@ def gate_backward(
     first: int,
     last: int,
 ) -> None:
-    """Fill ``grad_y`` (N, S, B, 2 H), its float32 sums ``totals`` (N, B, 2 H), and ``grad_h`` anew with ``h``."""
+    """Fill `grad_y` (N, S, B, 2 H), its float32 sums `totals` (N, B, 2 H), and `grad_h` anew with `h`."""
     whole = H - H % LANES
     for i in range(first * B * 2 * H, last * B * 2 * H):
         totals[i] = 0
@@ -251,7 +251,7 @@ def gate_backward(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def gelu_forward(x: NDArray, out: NDArray, first: int, last: int) -> None:
-    """Fill items ``first`` to before ``last`` of ``out`` with gelu(x)."""
+    """Fill items `first` to before `last` of `out` with gelu(x)."""
     whole = last - (last - first) % LANES
     for i in range(first, whole, LANES):
         _gelu(x, i, out, i, 0)
@@ -261,7 +261,7 @@ def gelu_forward(x: NDArray, out: NDArray, first: int, last: int) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def gelu_backward(grad: NDArray, x: NDArray, first: int, last: int) -> None:
-    """Put ``grad`` times the derivative of gelu in the place of items ``first`` to before ``last`` of ``x``."""
+    """Put `grad` times the derivative of gelu in the place of items `first` to before `last` of `x`."""
     whole = last - (last - first) % LANES
     for i in range(first, whole, LANES):
         _gelu_gradient(grad, i, x, i, 0)

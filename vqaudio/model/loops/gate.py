@@ -2,8 +2,8 @@
 
     a, b = split(y + condition);  h = tanh(a) * sigmoid(b)
 
-Rows are (T * B), time first, as in ``vqaudio.model.decoder``. On a CPU, float32 and bfloat16 run in compiled loops over
-frames; everything else in ``forward_reference`` and ``backward_reference``.
+Rows are (T * B), time first, as in `vqaudio.model.decoder`. On a CPU, float32 and bfloat16 run in compiled loops over
+frames; everything else in `forward_reference` and `backward_reference`.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from vqaudio.model.loops.threads import flat, has_loops, in_threads
 
 
 def gate_forward(y: Tensor, condition: Tensor, h: Tensor) -> None:
-    """Fill ``h`` (T * B, H), and leave tanh(a) and sigmoid(b) in ``y`` (T * B, 2 H) for the backward.
+    """Fill `h` (T * B, H), and leave tanh(a) and sigmoid(b) in `y` (T * B, 2 H) for the backward.
 
-    ``condition`` (N, B, 2 H) holds at each frame for T / N rows of every utterance.
+    `condition` (N, B, 2 H) holds at each frame for T / N rows of every utterance.
     """
     if not has_loops(y):
         return forward_reference(y, condition, h)
@@ -27,9 +27,9 @@ def gate_forward(y: Tensor, condition: Tensor, h: Tensor) -> None:
 
 
 def gate_backward(grad_h: Tensor, activated: Tensor, grad_y: Tensor, grad_condition: Tensor) -> None:
-    """Fill ``grad_y`` (T * B, 2 H) and ``grad_condition`` (N, B, 2 H), and leave ``h`` in place of ``grad_h``.
+    """Fill `grad_y` (T * B, 2 H) and `grad_condition` (N, B, 2 H), and leave `h` in place of `grad_h`.
 
-    ``activated`` is ``y`` after ``gate_forward``. The condition's gradient is float32 for bfloat16.
+    `activated` is `y` after `gate_forward`. The condition's gradient is float32 for bfloat16.
     """
     if not has_loops(grad_h):
         return backward_reference(grad_h, activated, grad_y, grad_condition)
@@ -41,7 +41,7 @@ def gate_backward(grad_h: Tensor, activated: Tensor, grad_y: Tensor, grad_condit
 
 
 def forward_reference(y: Tensor, condition: Tensor, h: Tensor) -> None:
-    """Do what ``gate_forward`` does in plain PyTorch."""
+    """Do what `gate_forward` does in plain PyTorch."""
     N, B, channels = condition.shape
     y.view(N, -1, B, channels).add_(condition.unsqueeze(1))
     a, b = y.chunk(2, dim=1)
@@ -49,7 +49,7 @@ def forward_reference(y: Tensor, condition: Tensor, h: Tensor) -> None:
 
 
 def backward_reference(grad_h: Tensor, activated: Tensor, grad_y: Tensor, grad_condition: Tensor) -> None:
-    """Do what ``gate_backward`` does in plain PyTorch."""
+    """Do what `gate_backward` does in plain PyTorch."""
     (N, B, channels), dtype = grad_condition.shape, grad_condition.dtype
     (a, b), (grad_a, grad_b) = activated.chunk(2, dim=1), grad_y.chunk(2, dim=1)
     torch.ops.aten.tanh_backward.grad_input(grad_h * b, a, grad_input=grad_a)

@@ -11,7 +11,7 @@ from vqaudio.model.loops.threads import flat, has_loops, in_threads
 
 
 def gelu_forward(x: Tensor) -> Tensor:
-    """Return gelu(``x``) (Hendrycks and Gimpel, "Gaussian Error Linear Units", section 2)."""
+    """Return gelu(`x`) (Hendrycks and Gimpel, "Gaussian Error Linear Units", section 2)."""
     if not has_loops(x):
         return F.gelu(x, approximate="tanh")
     from vqaudio.model.loops import activation_kernel
@@ -22,7 +22,7 @@ def gelu_forward(x: Tensor) -> Tensor:
 
 
 def gelu_backward(grad: Tensor, x: Tensor) -> Tensor:
-    """Return ``grad`` times the derivative of gelu at ``x``, in the memory of ``x``, which autograd then misses."""
+    """Return `grad` times the derivative of gelu at `x`, in the memory of `x`, which autograd then misses."""
     if not has_loops(x):
         return torch.ops.aten.gelu_backward(grad, x, approximate="tanh")
     from vqaudio.model.loops import activation_kernel

@@ -10,14 +10,13 @@ from vqaudio.model.loops.threads import flat, has_loops, in_threads
 
 
 def negative_log_likelihood(logits: Tensor, codes: Tensor) -> Tensor:
-    """Return -log softmax(``logits`` (B, T, Q))[``codes`` (B, T)] as float32 (B, T), in nats.
+    """Return -log softmax(`logits` (B, T, Q))[`codes` (B, T)] as float32 (B, T), in nats.
 
     Fastest for logits that lie in memory time first, as WaveNet's do. On a CPU, float32 and bfloat16 run in compiled
-    loops; all else in ``F.cross_entropy``.
+    loops; all else in `F.cross_entropy`.
 
     Raises:
         IndexError: a code outside 0 .. Q - 1.
-
     """
     if not has_loops(logits):
         return F.cross_entropy(logits.flatten(0, 1).float(), codes.flatten(), reduction="none").view_as(codes)
@@ -30,7 +29,7 @@ def negative_log_likelihood(logits: Tensor, codes: Tensor) -> Tensor:
 
 
 class _Likelihood(torch.autograd.Function):
-    """``logits`` (M, Q) and ``codes`` (M,) to errors (M,)."""
+    """`logits` (M, Q) and `codes` (M,) to errors (M,)."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, codes: Tensor) -> Tensor:

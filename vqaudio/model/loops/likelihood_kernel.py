@@ -1,6 +1,6 @@
 # mypy: ignore-errors
 # ruff: noqa: ARG001, ARG005
-"""The compiled loops of ``vqaudio.model.loops.likelihood``, for float32 and for bfloat16 in arrays of uint16."""
+"""The compiled loops of `vqaudio.model.loops.likelihood`, for float32 and for bfloat16 in arrays of uint16."""
 
 import math
 
@@ -22,7 +22,7 @@ _C0, _C1, _C2, _C3, _C4, _C5 = np.array(
 
 @njit(**_OPTIONS)
 def forward(logits: NDArray, codes: NDArray, log_sums: NDArray, errors: NDArray, Q: int, first: int, last: int) -> None:
-    """Fill the log of the sum of e ** logits of rows ``first`` to before ``last``, and that less the code's logit."""
+    """Fill the log of the sum of e ** logits of rows `first` to before `last`, and that less the code's logit."""
     for row in range(first, last):
         begin, top = row * Q, np.int32(-(2**31))
         for k in range(begin, begin + Q):
@@ -39,7 +39,7 @@ def forward(logits: NDArray, codes: NDArray, log_sums: NDArray, errors: NDArray,
 def backward(
     logits: NDArray, codes: NDArray, log_sums: NDArray, grad: NDArray, out: NDArray, Q: int, first: int, last: int
 ) -> None:
-    """Fill ``out`` with the gradients of the logits, (softmax - one-hot) * ``grad``."""
+    """Fill `out` with the gradients of the logits, (softmax - one-hot) * `grad`."""
     for row in range(first, last):
         begin, log_sum, scale = row * Q, log_sums[row], grad[row]
         for k in range(begin, begin + Q):
@@ -70,7 +70,7 @@ def _wide(item):
 
 
 def _narrow(value, array):
-    """Return a float32 as an item of ``array``; bfloat16 rounds to nearest, ties to even."""
+    """Return a float32 as an item of `array`; bfloat16 rounds to nearest, ties to even."""
 
 
 @overload(_wide, jit_options=_INLINE)

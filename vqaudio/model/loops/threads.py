@@ -32,7 +32,7 @@ def flat(tensor: Tensor) -> NDArray:
 
 
 def in_threads(loop: Callable[..., None], items: int, *arguments: NDArray | int) -> None:
-    """Call ``loop(*arguments, first, last)`` on shares of ``items``, in as many threads as torch uses."""
+    """Call `loop(*arguments, first, last)` on shares of `items`, in as many threads as torch uses."""
     size = max(argument.size for argument in arguments if isinstance(argument, np.ndarray))
     threads = max(1, min(torch.get_num_threads(), items, size // SMALL))
     bounds = [items * i // threads for i in range(threads + 1)]
