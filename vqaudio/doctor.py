@@ -2,11 +2,12 @@
 
 import importlib.metadata
 import importlib.util
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from vqaudio.cores import available_cores
 
 Check = tuple[bool, str]
 
@@ -97,7 +98,7 @@ def _version(distribution: str) -> str:
 
 def _processors() -> Iterator[Check]:
     """Describe what torch will compute on; nothing of it is required."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = available_cores()
     try:
         import torch
     except Exception:  # reported above

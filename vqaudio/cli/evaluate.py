@@ -3,11 +3,11 @@
 import argparse
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 from vqaudio.cli.parser import command, command_group, count
+from vqaudio.cores import available_cores
 
 
 def add_evaluate(subparsers: Any) -> None:
@@ -46,7 +46,7 @@ def add_evaluate(subparsers: Any) -> None:
     )
     audio.add_argument("--reference", type=Path, required=True, metavar="SCP")
     audio.add_argument("--system", type=Path, required=True, metavar="SCP")
-    audio.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="utterances at once")
+    audio.add_argument("--jobs", type=count, default=available_cores(), help="utterances at once")
     audio.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
 
 
@@ -66,7 +66,7 @@ def _add_robustness(group: Any) -> None:
     robustness.add_argument("--pitch", type=float, default=1.0, metavar="SEMITONES")
     robustness.add_argument("--resampling", type=float, default=8000.0, metavar="HZ", help="rate to go through")
     robustness.add_argument("--seed", type=int, default=0, help="of the noise")
-    robustness.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="utterances at once")
+    robustness.add_argument("--jobs", type=count, default=available_cores(), help="utterances at once")
     robustness.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
 
 

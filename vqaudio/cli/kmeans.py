@@ -1,11 +1,11 @@
 """`vqaudio kmeans`: units by k-means on features."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 from vqaudio.cli.parser import command, command_group, count, shard
+from vqaudio.cores import available_cores
 from vqaudio.errors import UserError
 
 AUDIO_RATE, AUDIO_HOP = 16000, 160
@@ -48,7 +48,7 @@ def add_kmeans(subparsers: Any) -> None:
     apply.add_argument("--deduplicate", action="store_true", help="merge runs of a unit; durations.txt keeps them")
     apply.add_argument("--shard", type=shard, default=(1, 1), metavar="i/N", help="do part i of N")
     apply.add_argument("--allow-failures", action="store_true", help="exit with 0 though some files were broken")
-    apply.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="utterances at once")
+    apply.add_argument("--jobs", type=count, default=available_cores(), help="utterances at once")
 
 
 def run_kmeans_fit(args: argparse.Namespace) -> None:

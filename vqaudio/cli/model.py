@@ -1,11 +1,11 @@
 """`vqaudio train`, `extract` and `decode`: speech to units to speech."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 from vqaudio.cli.parser import command, count, shard
+from vqaudio.cores import available_cores
 from vqaudio.errors import UserError
 
 
@@ -33,7 +33,7 @@ def add_extract(subparsers: Any) -> None:
     extract.add_argument("--shard", type=shard, default=(1, 1), metavar="i/N", help="do part i of N")
     extract.add_argument("--allow-failures", action="store_true", help="exit with 0 though some files were broken")
     _add_device(extract)
-    extract.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="utterances at once")
+    extract.add_argument("--jobs", type=count, default=available_cores(), help="utterances at once")
 
 
 def add_decode(subparsers: Any) -> None:
@@ -54,7 +54,7 @@ def add_decode(subparsers: Any) -> None:
     decode.add_argument("--temperature", type=float, default=1.0, help="of sampling; 0 takes the likeliest")
     decode.add_argument("--seed", type=int, default=0)
     _add_device(decode)
-    decode.add_argument("--jobs", type=count, default=os.cpu_count() or 1, help="utterances at once")
+    decode.add_argument("--jobs", type=count, default=available_cores(), help="utterances at once")
 
 
 def _add_device(command: Any) -> None:

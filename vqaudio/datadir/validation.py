@@ -2,7 +2,6 @@
 
 import collections
 import itertools
-import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vqaudio import audio
+from vqaudio.cores import available_cores
 from vqaudio.datadir.layout import TABLES, tables_of
 from vqaudio.datadir.tables import ODD_SPACE, PIPE_CURE, Table, is_pipe, scan_ctm, scan_table, summary
 from vqaudio.datadir.utterances import invert, parse_segment
@@ -77,7 +77,7 @@ def validate(data: str | Path, frame: float = FRAME) -> Problems:
 
 def examine(wavs: Mapping[str, str]) -> dict[str, Recording | str]:
     """Decode every file of wav.scp, several at a time: by key what it holds, or in words why it cannot be used."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoders run outside the interpreter's lock
+    with ThreadPoolExecutor(max_workers=available_cores()) as pool:  # decoders run outside the interpreter's lock
         return dict(zip(wavs, pool.map(_examine, wavs.values()), strict=True))
 
 

@@ -8,7 +8,6 @@ context, and X, of phone A in the same context: of that speaker (within) or of a
 then over ordered pairs (A, B). Which tokens are drawn stands in `vqaudio.metrics.abx_cells`.
 """
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from vqaudio.cores import available_cores
 from vqaudio.datadir import Phone
 from vqaudio.metrics import abx_kernel
 from vqaudio.metrics.abx_cells import Cells, Task, make_cells
@@ -121,7 +121,7 @@ def speaker_errors(cells: Cells, jobs: np.ndarray, frames: Frames) -> np.ndarray
     def run(part: np.ndarray) -> None:
         abx_kernel.score_jobs(frames.kind, part, cells.groups, tokens, symbols, frames.table, frames.vectors, errors)
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         list(pool.map(run, parts))
     job = np.repeat(np.arange(len(jobs)), sizes)
     a = jobs[job, 1]

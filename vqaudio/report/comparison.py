@@ -83,8 +83,8 @@ def _curves(runs: dict[str, Run]) -> str:
 
 def _samples(runs: dict[str, Run]) -> str:
     parts = [
-        f'<p class="note">All players have the same loudness and play at most {MAX_SECONDS:g} seconds. Other voices are '
-        f"in the report of each run.</p>{BOUNDARIES_SWITCH}"
+        f'<p class="note">All players have the same loudness and play at most {MAX_SECONDS:g} seconds. Other voices '
+        f"are in the report of each run.</p>{BOUNDARIES_SWITCH}"
     ]
     for name in _sets(run.wavs for run in runs.values()):
         lists = [run.utterances(name) for run in runs.values()]

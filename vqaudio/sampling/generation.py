@@ -1,6 +1,5 @@
 """Sampling of whole utterances: state, slices and threads around the kernel."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vqaudio.cores import available_cores
 from vqaudio.model.decoder import SILENCE, WaveNet
 from vqaudio.sampling.cuda import generate_batched
 from vqaudio.sampling.kernel import Net, State, advance
@@ -93,7 +93,7 @@ def generate(
     frames = [condition.detach().float().cpu() for condition in conditions]
     results = [np.empty(c.shape[1] * hop_length, np.int64) for c in frames]
     waiting = iter(sorted((i for i, c in enumerate(frames) if c.shape[1]), key=lambda i: -frames[i].shape[1]))
-    threads = max(1, min(threads or os.cpu_count() or 1, len(frames)))
+    threads = max(1, min(threads or available_cores(), len(frames)))
     slots = min(BATCH, -(-len(frames) // threads))
     stop = Event()
 

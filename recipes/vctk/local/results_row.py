@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from script import run
 from unit_table import unit_table
 
+from vqaudio.cores import available_cores
 from vqaudio.files import atomic_write
 from vqaudio.model_directory import load_config
 
@@ -57,7 +57,7 @@ def row(exp: Path, scores: dict[str, Any], command: str) -> str:
     cells = [
         exp.name,
         f"{commit()}, {load_config(exp).seed}",
-        f"{os.cpu_count()}, {scores['seconds'].get('train', 0)} s",
+        f"{available_cores()}, {scores['seconds'].get('train', 0)} s",
         f"{number(seen, 'usage')}, {number(seen, 'perplexity', 0)}",
         ", ".join(number(seen, f"bitrate_{kind}", 0) for kind in ("nominal", "entropy", "deduplicated")),
         ", ".join(f"{number(units[t], 'pnmi')} ({number(baseline.get(t), 'pnmi')})" for t in TESTS),

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vqaudio.cores import available_cores
+
 SMALL = 1 << 16
 """Numbers that are not worth waking a thread for."""
 
@@ -44,7 +46,7 @@ def in_threads(loop: Callable[..., None], items: int, *arguments: NDArray | int)
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="vqaudio")
+    return ThreadPoolExecutor(available_cores(), thread_name_prefix="vqaudio")
 
 
 os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has none of its parent's threads
