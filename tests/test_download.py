@@ -1,7 +1,12 @@
-"""Downloads against a server on this machine: resumed, checked, and unpacked without leaving the folder."""
+"""The recipe's download against a server on this machine: resumed, checked, unpacked whole or not at all."""
 
 import hashlib
-import stat
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -11,38 +16,50 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqaudio.corpora.download import Archive, download, unzip
-from vqaudio.errors import JobError
+SCRIPT = Path(__file__).resolve().parent.parent / "recipes" / "vctk" / "local" / "download.sh"
+RECORDING = np.random.default_rng(0).bytes(100_000)
 
-CONTENT = np.random.default_rng(0).bytes(100_000)
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    """A zip file in memory."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        for name, data in members.items():
+            file.writestr(zipfile.ZipInfo(name), data)
+    return content.getvalue()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT; `cut_after` bytes of each of the first `cuts` answers the connection breaks."""
+    """Serves `content`; each of the first `cuts` answers breaks off after `cut_after` bytes, or stalls there."""
 
     knows_range, cut_after, cuts = True, 0, 0
+    content = zipped({"wav48/p225/p225_001_mic1.flac": RECORDING, "wav48/p225/p225_001_mic2.flac": b"2"})
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.ranges: list[str | None] = []
+        self.stalled, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        self.server.ranges.append(wanted)
-        first = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.knows_range else 0
-        body = CONTENT[first:]
+        server, wanted = self.server, self.headers.get("Range")
+        server.ranges.append(wanted)
+        size = len(server.content)
+        first = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.knows_range else 0
         self.send_response(206 if first else 200)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(size - first))
         if first:
-            self.send_header("Content-Range", f"bytes {first}-{len(CONTENT) - 1}/{len(CONTENT)}")
+            self.send_header("Content-Range", f"bytes {first}-{size - 1}/{size}")
         self.end_headers()
-        if len(self.server.ranges) <= self.server.cuts:
-            body = body[: self.server.cut_after]
-        self.wfile.write(body)
+        cut = server.cut_after if len(server.ranges) <= server.cuts else size
+        self.wfile.write(server.content[first:][:cut])
+        self.wfile.flush()
+        server.stalled.set()
+        server.go_on.wait()
 
     def log_message(self, *args: object) -> None:
         pass
@@ -53,123 +70,163 @@ def server() -> Iterator[Server]:
     with Server() as running:
         threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield running
+        running.go_on.set()
         running.shutdown()
 
 
-def archive(server: Server, content: bytes = CONTENT) -> Archive:
-    url = f"http://127.0.0.1:{server.server_port}/a.zip"
-    return Archive([url], len(content), hashlib.sha256(content).hexdigest())
+class Download:
+    """A copy of the script that downloads from the server of the test to `out`."""
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.out = folder / "new folder" / "corpus"
+        self.part, self.zip = (self.out.with_name(f"corpus.{end}") for end in ("zip.part", "zip"))
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        (self.bin / "python").symlink_to(sys.executable)
+        before, _, rest = SCRIPT.read_text().partition("\nurls=(")
+        _, _, after = rest.partition("\n\ndie()")
+        constants = f"\nurls=(http://127.0.0.1:{server.server_port}/a.zip)\nsize={len(server.content)}\n"
+        constants += f"sha256={hashlib.sha256(server.content).hexdigest()}\nattempts=3\npause=0\n"
+        assert after
+        self.script = folder / "download.sh"
+        self.script.write_text(f"{before}{constants}\n\ndie(){after}")
+        self.command = ["bash", str(self.script), str(self.out)]
+        self.env = os.environ | {"PATH": f"{self.bin}:{os.environ['PATH']}", "no_proxy": "127.0.0.1"}
+
+    def leave_part(self, content: bytes) -> None:
+        """Make what an interrupted download leaves."""
+        self.part.parent.mkdir()
+        self.part.write_bytes(content)
+
+    def run(self, code: int = 0) -> str:
+        """Run the script, check its exit code and return its messages."""
+        done = subprocess.run(self.command, env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stderr
+
+    def names(self) -> list[str]:
+        """Return what lies in the folder of the corpus."""
+        return sorted(path.name for path in self.out.parent.iterdir())
 
 
-def test_a_file_is_downloaded_once(server: Server, tmp_path: Path) -> None:
+@pytest.fixture
+def download(tmp_path: Path, server: Server) -> Download:
+    return Download(tmp_path, server)
+
+
+def test_an_archive_is_downloaded_and_unpacked_once_without_the_second_microphone(server, download) -> None:
     for _ in range(2):
-        download(archive(server), tmp_path / "new folder" / "a.zip")
-    assert (tmp_path / "new folder" / "a.zip").read_bytes() == CONTENT
+        assert download.run() == ""
     assert server.ranges == [None]
+    (recording,) = (path for path in download.out.rglob("*") if path.is_file())
+    assert recording.relative_to(download.out).as_posix() == "wav48/p225/p225_001_mic1.flac"
+    assert recording.read_bytes() == RECORDING
+    assert download.names() == ["corpus", "corpus.zip"]
 
 
-def test_an_interrupted_download_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "a.zip.part").write_bytes(CONTENT[:40_000])
-    download(archive(server), tmp_path / "a.zip")
+def test_an_interrupted_download_resumes_where_it_stopped(server, download) -> None:
+    download.leave_part(server.content[:40_000])
+    download.run()
     assert server.ranges == ["bytes=40000-"]
-    assert (tmp_path / "a.zip").read_bytes() == CONTENT
-    assert not (tmp_path / "a.zip.part").exists()
+    assert download.zip.read_bytes() == server.content
 
 
-def test_broken_connections_are_tried_again_from_where_they_broke(server: Server, tmp_path: Path) -> None:
+def test_a_broken_connection_is_tried_again_from_where_it_broke(server, download) -> None:
     server.cuts, server.cut_after = 2, 30_000
-    download(archive(server), tmp_path / "a.zip", pause=0)
+    assert "curl" in download.run()
     assert server.ranges == [None, "bytes=30000-", "bytes=60000-"]
-    assert (tmp_path / "a.zip").read_bytes() == CONTENT
+    assert download.zip.read_bytes() == server.content
 
 
-def test_a_server_without_ranges_starts_anew(server: Server, tmp_path: Path) -> None:
+def test_a_server_that_cannot_resume_starts_anew(server, download) -> None:
     server.knows_range = False
-    (tmp_path / "a.zip.part").write_bytes(b"x" * 40_000)
-    download(archive(server), tmp_path / "a.zip")
-    assert (tmp_path / "a.zip").read_bytes() == CONTENT
+    download.leave_part(b"x" * 40_000)
+    download.run()
+    assert download.zip.read_bytes() == server.content
 
 
-def test_a_complete_part_is_only_checked(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "a.zip.part").write_bytes(CONTENT)
-    download(archive(server), tmp_path / "a.zip")
+def test_a_complete_part_is_only_checked(server, download) -> None:
+    download.leave_part(server.content)
+    download.run()
+    assert server.ranges == []
+    assert download.out.is_dir()
+
+
+def test_a_wrong_sum_is_one_line_and_leaves_nothing(server, download) -> None:
+    download.leave_part(b"x" * 40_000)
+    message = download.run(1)
+    assert message.count("\n") == 1
+    assert "the SHA-256 of the download is" in message
+    assert download.names() == []
+    download.run()
+    assert download.out.is_dir()
+
+
+def test_another_file_than_the_expected_one_is_given_up(server, download) -> None:
+    server.content = b"<html>moved</html>"
+    assert "the download failed 3 times; run again to resume it" in download.run(1)
+    assert download.names() == []
+
+
+def test_a_server_that_does_not_answer_is_given_up_and_the_part_kept(server, download) -> None:
+    download.leave_part(server.content[:40_000])
+    server.server_close()
+    assert "the download failed 3 times; run again to resume it" in download.run(1)
+    assert download.part.stat().st_size == 40_000
+
+
+def test_a_full_disk_is_reported_before_the_download(server, download) -> None:
+    (download.bin / "df").write_text("#!/bin/sh\necho Filesystem Blocks Used Available\necho disk 1000 1000 10\n")
+    (download.bin / "df").chmod(0o755)
+    assert "make room and run again" in download.run(1)
     assert server.ranges == []
 
 
-def test_a_wrong_sum_is_refused_and_the_file_kept_aside(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "a.zip.part").write_bytes(b"x" * 40_000)
-    with pytest.raises(JobError, match=r"SHA-256 is .* it should be"):
-        download(archive(server), tmp_path / "a.zip")
-    assert (tmp_path / "a.zip.bad").stat().st_size == len(CONTENT)
-    assert not (tmp_path / "a.zip").exists()
-    download(archive(server), tmp_path / "a.zip")
-    assert (tmp_path / "a.zip").read_bytes() == CONTENT
+def test_a_missing_curl_is_reported(server, download) -> None:
+    for tool in ("bash", "dirname", "mkdir"):
+        (download.bin / tool).symlink_to(shutil.which(tool))
+    download.env["PATH"] = str(download.bin)
+    assert download.run(1) == "download.sh: curl is missing; install it with your package manager\n"
 
 
-def test_a_finished_file_that_went_bad_is_refused(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]))
-    with pytest.raises(JobError, match="its SHA-256 is wrong"):
-        download(archive(server), tmp_path / "a.zip")
+def test_an_interrupted_unpacking_starts_again(server, download) -> None:
+    (download.out.parent / "corpus.partial/wav48/p225").mkdir(parents=True)
+    (download.out.parent / "corpus.partial/wav48/p225/p225_001_mic1.flac").write_bytes(b"half")
+    (download.out.parent / "corpus.partial/other").touch()
+    download.run()
+    assert (download.out / "wav48/p225/p225_001_mic1.flac").read_bytes() == RECORDING
+    assert [path.name for path in download.out.iterdir()] == ["wav48"]
+    assert download.names() == ["corpus", "corpus.zip"]
 
 
-def test_a_server_that_sends_too_much_is_given_up(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="failed 2 times"):
-        download(archive(server, CONTENT[:-1]), tmp_path / "a.zip", attempts=2, pause=0)
+def test_a_damaged_archive_is_one_line_and_makes_no_corpus(server, download) -> None:
+    download.out.parent.mkdir()
+    download.zip.write_bytes(server.content.replace(RECORDING, RECORDING[::-1]))
+    message = download.run(1)
+    assert message.startswith(f"download.sh: {download.zip}: cannot be unpacked (Bad CRC-32")
+    assert message.count("\n") == 1
+    assert not download.out.exists()
 
 
-def test_a_server_that_stays_away_is_given_up_with_a_word_on_resuming(server: Server, tmp_path: Path) -> None:
-    there = archive(server)
-    server.server_close()
-    with pytest.raises(JobError, match=r"failed 2 times; run again to go on from a.zip.part"):
-        download(there, tmp_path / "a.zip", attempts=2, pause=0)
+def test_no_member_of_an_archive_leaves_the_folder(server, download, tmp_path) -> None:
+    evil = dict.fromkeys(("../../evil", "/evil", "a/../../../evil"), b"2")
+    download.out.parent.mkdir()
+    download.zip.write_bytes(zipped(evil))
+    download.run()
+    files = {path for path in tmp_path.rglob("*") if path.is_file() and path.name == "evil"}
+    assert files
+    assert all(download.out in path.parents for path in files)
+    assert not Path("/evil").exists()
 
 
-def test_other_protocols_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="only https"):
-        download(Archive(["file:///etc/passwd"], 10, ""), tmp_path / "a.zip", attempts=1)
-
-
-def make_zip(path: Path, members: dict[str, bytes], mode: int = 0) -> Path:
-    with zipfile.ZipFile(path, "w") as file:
-        for name, content in members.items():
-            member = zipfile.ZipInfo(name)
-            member.external_attr = mode << 16
-            file.writestr(member, content)
-    return path
-
-
-def test_wanted_members_are_unpacked(tmp_path: Path) -> None:
-    source = make_zip(tmp_path / "a.zip", {"txt/p225/p225_001.txt": b"Yes.", "x_mic2.flac": b"2"})
-    assert unzip(source, tmp_path / "out", lambda name: not name.endswith("_mic2.flac")) == 1
-    assert (tmp_path / "out/txt/p225/p225_001.txt").read_bytes() == b"Yes."
-    assert not (tmp_path / "out/x_mic2.flac").exists()
-
-
-@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "a\\..\\evil", "C:/evil"])
-def test_a_member_that_leaves_the_folder_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
-    with pytest.raises(JobError, match="would leave the folder"):
-        unzip(make_zip(tmp_path / "a.zip", {"good": b"1", name: b"2"}), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    assert not (tmp_path / "evil").exists()
-
-
-def test_a_link_is_refused(tmp_path: Path) -> None:
-    source = make_zip(tmp_path / "a.zip", {"link": b"/etc"}, mode=stat.S_IFLNK | 0o777)
-    with pytest.raises(JobError, match="is a link"):
-        unzip(source, tmp_path / "out")
-
-
-def test_unpacking_again_does_only_what_is_missing(tmp_path: Path) -> None:
-    source = make_zip(tmp_path / "a.zip", {"one": b"11", "two": b"22"})
-    unzip(source, tmp_path / "out")
-    before = (tmp_path / "out/one").stat().st_mtime_ns
-    (tmp_path / "out/two").write_bytes(b"2")
-    unzip(source, tmp_path / "out")
-    assert (tmp_path / "out/one").stat().st_mtime_ns == before
-    assert (tmp_path / "out/two").read_bytes() == b"22"
-
-
-def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(b"PK no zip")
-    with pytest.raises(JobError, match=r"a\.zip: damaged zip file"):
-        unzip(tmp_path / "a.zip", tmp_path / "out")
+def test_a_signal_ends_the_transfer_and_keeps_the_part(server, download) -> None:
+    server.cuts, server.cut_after = 1, 30_000
+    server.go_on.clear()
+    running = subprocess.Popen(download.command, env=download.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert server.stalled.wait(30)
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=30)  # returns once curl, too, has closed its output
+    assert running.returncode == 143
+    server.go_on.set()
+    download.run()
+    assert download.zip.read_bytes() == server.content

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -29,7 +30,6 @@ if [ "$(basename "$0")" = python ]; then
     echo "16000 $(echo "$@" | sha256sum | cut -c 1-64) $(cat "$folder/package" 2>/dev/null || echo 0.1)"; exit
   fi
   if [ "$script" = list_files ]; then cat "$2"/* 2>/dev/null | sha256sum; exit; fi
-  if [ "$script" = swap_speakers ]; then echo u s; exit; fi
 fi
 printf '%s|' "$@" >>"$folder/calls"; echo >>"$folder/calls"
 if [ -e "$folder/fail" ] && [ "$(cat "$folder/fail")" = "$1" ]; then
@@ -52,6 +52,7 @@ case $1 in
     for name in train dev test_seen test_unseen; do make "$last/$name/"{utt2spk,wav.scp,phones.ctm}; done ;;
   train) exp=${last#exp_dir=\'} exp=${exp%\'}; make "$exp/model.safetensors"; mkdir -p "$exp/state" ;;
   extract) make "$(value --out "$@")/units.json" ;;
+  swap_speakers) if [ -e "$folder/one speaker" ]; then rm -f "$last"; else make "$last"; fi ;;
   decode) make "$(value --out "$@")/wav.scp" ;;
   collect_scores) make "$2/scores.json" ;;
   report) make "$2/report.html" ;;
@@ -112,7 +113,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 
 EVERYTHING = [
-    *("corpus", "data_prep", "make_splits", "format_data", "data", "train", "extract", "decode"),
+    *("corpus", "data_prep", "make_splits", "format_data", "data", "train", "extract", "swap_speakers", "decode"),
     *("evaluate", "collect_scores", "report", "results_row", "listen"),
 ]
 
@@ -140,8 +141,8 @@ def test_help_names_every_option_and_needs_no_environment(recipe: Recipe) -> Non
         (["mini"], "unexpected argument: mini"),
         (["--mini", "true", "--stage", "10"], "from -1 to 9"),
         (["--mini", "true", "--nj", "0"], "at least 1"),
-        (["--mini", "true", "--quantizer", "pq"], "there is no pq; there are gumbel kmeans"),
-        (["--mini", "true", "--model", "../x"], "there is no ../x"),
+        (["--mini", "true", "--quantizer", "pq"], "--quantizer is pq; it must be one of gumbel kmeans"),
+        (["--mini", "true", "--model", "../x"], "--model is ../x; it must be one of"),
         (["--mini", "true", "--tag", "../../x"], "must not hold a slash"),
         (["--vctk-root", "absent"], "absent: no such folder"),
         (["--mini", "true", "--alignment", "absent.ctm"], "absent.ctm: no such file"),
@@ -389,30 +390,95 @@ def test_an_earlier_listening_test_is_kept(recipe: Recipe) -> None:
     assert (recipe.folder / "exp/mini_tiny_kmeans/listen-1/private/results.sqlite").read_text() == "answers"
 
 
-def test_slurm_runs_shards_as_one_array(recipe: Recipe) -> None:
-    sbatch = recipe.bin / "sbatch"
-    sbatch.write_text(
-        "#!/usr/bin/env bash\n"
-        'script=${*: -1} code=0\nfor o in "$@"; do case $o in --array=*) span=${o#*=} ;; esac; done\n'
-        'for i in $(seq "${span%-*}" "${span#*-}"); do SLURM_ARRAY_TASK_ID=$i bash "$script" || code=1; done\n'
-        'exit "$code"\n'
-    )
-    sbatch.chmod(0o755)
+SLURM = {"cmd_backend": "slurm"}
+SBATCH = r"""#!/usr/bin/env bash
+# Slurm's array on this machine; writes down the names of outputs as Slurm would read them.
+script=${*: -1} code=0
+for o in "$@"; do case $o in --array=*) span=${o#*=} ;; --output=*) output=${o#*=} ;; esac; done
+output=${output//%%/percent} output=${output//%j/123}
+echo "${output//percent/%}" >>"$(dirname "$0")/outputs"
+for i in $(seq "${span%-*}" "${span#*-}"); do SLURM_ARRAY_TASK_ID=$i bash "$script" || code=1; done
+exit "$code"
+"""
+
+
+def use_slurm(recipe: Recipe) -> None:
+    """Make a stand-in of Slurm, and a corpus with three utterances a set, which are enough for two shards."""
+    (recipe.bin / "sbatch").write_text(SBATCH)
+    (recipe.bin / "sbatch").chmod(0o755)
     prep = (recipe.bin / "python").read_text().replace("echo made", r"printf 'u1 s\nu2 s\nu3 s\n'")
     (recipe.bin / "python").write_text(prep)
-    slurm = {"cmd_backend": "slurm"}
-    recipe.run("--mini", "true", "--nj", "2", env=slurm)
+
+
+def shards(recipe: Recipe) -> list[str]:
+    return [call[call.index("--shard") + 1] for call in recipe.calls() if call[0] == "extract"]
+
+
+def test_slurm_runs_shards_as_one_array(recipe: Recipe) -> None:
+    use_slurm(recipe)
+    recipe.run("--mini", "true", "--nj", "2", env=SLURM)
     assert recipe.verbs() == EVERYTHING
-    shards = [call[call.index("--shard") + 1] for call in recipe.calls() if call[0] == "extract"]
-    assert shards == ["1/2", "2/2"] * 4
+    assert shards(recipe) == ["1/2", "2/2"] * 4
     (recipe.bin / "fail").write_text("decode")
-    done = recipe.run("--mini", "true", "--tag", "again", env=slurm, code=1)
+    done = recipe.run("--mini", "true", "--tag", "again", env=SLURM, code=1)
     assert "decode_test_seen.log" in done.stderr
     assert "    message 30\n" in done.stderr
 
 
+@pytest.mark.parametrize("backend", ["local", "slurm"])
+def test_a_path_that_looks_like_a_placeholder_stays_as_it_is(tmp_path: Path, backend: str) -> None:
+    recipe = Recipe(tmp_path / "a JOB 5%j")
+    use_slurm(recipe)
+    recipe.run("--mini", "true", "--nj", "2", env={"cmd_backend": backend})
+    assert recipe.verbs() == EVERYTHING
+    assert shards(recipe) == (["1/1"] * 4 if backend == "local" else ["1/2", "2/2"] * 4)
+    assert [path.name for path in tmp_path.iterdir()] == ["a JOB 5%j"]
+    logs = {path.name for path in (recipe.folder / "exp/mini_tiny_kmeans/log").glob("extract_dev.*.log")}
+    assert logs == {f"extract_dev.{shard.partition('/')[0]}.log" for shard in shards(recipe)}
+    outputs = (recipe.bin / "outputs").read_text().splitlines() if backend == "slurm" else []
+    assert all(Path(output).parent.is_dir() for output in outputs)
+
+
+def test_a_test_set_with_one_speaker_is_finished_without_a_speaker_swap(recipe: Recipe) -> None:
+    recipe.run("--mini", "true")
+    exp = recipe.folder / "exp/mini_tiny_kmeans"
+    assert (exp / "wav/test_seen_swap").is_dir()
+    (recipe.bin / "one speaker").touch()
+    (exp / "model.safetensors").write_text("another model")
+    done = recipe.run("--mini", "true")
+    assert "test_seen has one speaker, so there is no speaker swap" in done.stdout
+    assert recipe.verbs() == EVERYTHING[EVERYTHING.index("extract") :]
+    assert not (exp / "wav/test_seen_swap").exists()
+    assert systems_of(recipe) == {"kmeans": "mini_tiny_kmeans/wav/test_seen/wav.scp"}
+
+
+def test_a_swap_gives_every_utterance_another_speaker_and_one_speaker_none(tmp_path: Path) -> None:
+    table, out = tmp_path / "utt2spk", tmp_path / "swap_utt2spk"
+    command = [sys.executable, str(ROOT / "recipes/vctk/local/swap_speakers.py"), str(table), str(out)]
+    datadir.write_table(table, {"a1": "a", "a2": "a", "b1": "b", "c1": "c"})
+    subprocess.run(command, check=True)
+    assert datadir.read_table(out) == {"a1": "b", "a2": "b", "b1": "c", "c1": "a"}
+    datadir.write_table(table, {"a1": "a", "a2": "a"})
+    subprocess.run(command, check=True)
+    assert not out.exists()
+
+
 def test_an_unknown_backend_is_refused(recipe: Recipe) -> None:
-    assert "it must be local or slurm" in recipe.run("--mini", "true", env={"cmd_backend": "sge"}, code=1).stderr
+    assert (
+        "not local or slurm; set one of these"
+        in recipe.run("--mini", "true", env={"cmd_backend": "sge"}, code=1).stderr
+    )
+
+
+def test_a_download_happens_once_whatever_becomes_of_the_package(recipe: Recipe) -> None:
+    script = recipe.folder / "local" / "download.sh"
+    script.write_text('#!/bin/sh\nmkdir -p "$1"\necho downloaded >>"$1/file"\n')
+    corpus = recipe.folder / "downloads" / "VCTK-Corpus-0.92"
+    for package in ("0.1", "0.2"):
+        (recipe.bin / "package").write_text(package)
+        recipe.run("--download", "true")
+    assert (corpus / "file").read_text() == "downloaded\n"
+    assert recipe.verbs()[0] == "data_prep"
 
 
 def use_real_commands(recipe: Recipe) -> None:

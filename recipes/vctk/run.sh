@@ -4,7 +4,7 @@ set -euo pipefail
 
 stage=-1
 stop_stage=9
-nj=$(getconf _NPROCESSORS_ONLN)
+nj=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 mini=false
 vctk_root=
 data_dir=
@@ -20,26 +20,26 @@ train_args=
 help_message="Usage: recipes/vctk/run.sh (--mini true | --vctk-root DIR | --data-dir DIR | --download true) [options]
 
 The corpus, one of
-  --mini true             the embedded corpus: 8 synthetic speakers, some minutes in all
+  --mini true             the embedded corpus: 8 synthetic speakers
   --vctk-root DIR         VCTK 0.80 or 0.92 (microphone 1), at any sampling rate
   --data-dir DIR          any Kaldi data directory with audio files
   --download true         VCTK 0.92 from the University of Edinburgh (11.7 GB, CC BY 4.0)
 Options
-  --alignment FILE        phone times (CTM, seconds) for the unit metrics; default: phones.ctm of the corpus
-  --unseen-speakers NAMES speakers of test_unseen, separated by spaces, in place of the rule
+  --alignment FILE        phone times (CTM, seconds) for the unit metrics (default: phones.ctm of the corpus)
+  --unseen-speakers NAMES speakers of test_unseen, separated by spaces (default: see README.md, Splits)
   --quantizer NAME        kmeans or gumbel (default: $quantizer)
   --model NAME            tiny, base or paper (default: tiny with --mini, else base)
   --trainer NAME          mini, units or default (default: mini with --mini, else default)
   --train-args ARGS       Hydra overrides, separated by spaces: 'trainer.max_steps=1000 seed=1'
   --tag NAME              name of the run, exp/NAME (default: <corpus>_<model>_<quantizer>)
-  --nj N                  jobs at once (default: the number of cores, $nj)
+  --nj N                  number of parallel jobs (default: the available cores, $nj)
   --stage N               first stage (default: $stage)
   --stop-stage N          last stage (default: $stop_stage)
 Stages
   -1 download or synthesise   0 data directory   1 splits   2 format   3 train   4 extract units
-   5 reconstruct from units   6 score            7 report   8 results   9 listening test
-Stages that are finished are skipped; an interrupted one goes on where it stopped. Everything is written beside
-run.sh: downloads/, data/<corpus>/ and exp/<tag>/. cmd.sh says where jobs run (this machine, or Slurm)."
+   5 synthesise from units    6 score            7 report   8 results   9 listening test
+Finished stages are skipped, and an interrupted stage resumes where it stopped. All output goes to the folder of
+run.sh: downloads/, data/<corpus>/ and exp/<tag>/. cmd.sh sets where jobs run (this machine, or Slurm)."
 
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC2034  # read by parse_options.sh
@@ -60,19 +60,19 @@ inputs=$(python "$here/local/stage_inputs.py" "${config[@]}")
 read -r sample_rate config_sum package_sum <<<"$inputs"
 say "corpus $corpus, run $tag; logs in $data/log and $exp/log"
 
-if [ "$mini" = true ] && stage -1 corpus "speak the embedded corpus" "$source_dir" \
+if [ "$mini" = true ] && stage -1 corpus "synthesise the embedded corpus" "$source_dir" \
   "$package_sum"; then
   job "$data/log/corpus.log" vqaudio corpus espeak "$source_dir" --speakers 8 --utterances 24
   finish
 fi
 
-if [ "$download" = true ] && stage -1 download "download VCTK 0.92" "$source_dir" \
-  "$package_sum"; then
-  job "$data/log/download.log" python "$here/local/download.py" "$source_dir"
+if [ "$download" = true ] && stage -1 download "download VCTK 0.92 (11.7 GB)" "$source_dir" \
+  "$(checksum "$here/local/download.sh")"; then
+  job "$data/log/download.log" "$here/local/download.sh" "$source_dir"
   finish
 fi
 
-if [ ! -d "$source_dir" ]; then die "$source_dir: no such folder; it holds the corpus"; fi
+if [ ! -d "$source_dir" ]; then die "$source_dir: no such folder; run with --stage -1 to make the corpus"; fi
 
 alignment_sum=$(if [ -n "$alignment" ]; then checksum "$alignment"; fi)
 if stage 0 data "data directory of the whole corpus" "$data/all/utt2spk" "$source_option" "$alignment_sum" \
@@ -112,21 +112,26 @@ if stage 4 extract "extract units" "$exp/units/test_unseen/units.json" "$(checks
   begun
   for name in "${sets[@]}"; do
     shards=$(number_of_shards "$data/$name/utt2spk")
-    job JOB=1:"$shards" "$exp/log/extract_$name.JOB.log" vqaudio extract --model "$exp" --data "$data/$name" \
-      --out "$exp/units/$name" --shard "JOB/$shards" --jobs "$nj"
+    job JOB=1:"$shards" "$exp/log/extract_$name.$JOB.log" vqaudio extract --model "$exp" --data "$data/$name" \
+      --out "$exp/units/$name" --shard "$JOB/$shards" --jobs "$nj"
   done
   finish
 fi
 
-if stage 5 reconstruct "speech from the units text" "$exp/wav/test_unseen/wav.scp" "$(checksum_model)" \
+if stage 5 reconstruct "synthesise speech from the units" "$exp/wav/test_unseen/wav.scp" "$(checksum_model)" \
   "$package_sum"; then
-  python "$here/local/swap_speakers.py" "$data/test_seen/utt2spk" >"$exp/swap_utt2spk"
+  job "$exp/log/swap_speakers.log" python "$here/local/swap_speakers.py" "$data/test_seen/utt2spk" "$exp/swap_utt2spk"
   decode=(vqaudio decode --model "$exp" --jobs "$nj")
   job "$exp/log/decode_test_seen.log" "${decode[@]}" --units "$exp/units/test_seen" --out "$exp/wav/test_seen" \
     --utt2spk "$data/test_seen/utt2spk"
-  job "$exp/log/decode_test_seen_swap.log" "${decode[@]}" --units "$exp/units/test_seen" \
-    --out "$exp/wav/test_seen_swap" --utt2spk "$exp/swap_utt2spk"
-  # Without a voice: an unseen speaker gets the <unknown> one.
+  if [ -f "$exp/swap_utt2spk" ]; then
+    job "$exp/log/decode_test_seen_swap.log" "${decode[@]}" --units "$exp/units/test_seen" \
+      --out "$exp/wav/test_seen_swap" --utt2spk "$exp/swap_utt2spk"
+  else
+    say "test_seen has one speaker, so there is no speaker swap"
+    rm -rf -- "$exp/wav/test_seen_swap"
+  fi
+  # Unseen speakers get the <unknown> voice.
   job "$exp/log/decode_test_unseen.log" "${decode[@]}" --units "$exp/units/test_unseen" --out "$exp/wav/test_unseen"
   finish
 fi
@@ -166,7 +171,7 @@ if stage 9 listen "listening test (exp/$tag/listen)" "$exp/listen/private/key.js
   set_test_aside
   systems=()
   while IFS=$'\t' read -r name scp _; do systems+=(--system "$name=$scp"); done < <(listening_systems)
-  # One utterance is for training; a corpus may have fewer than eight others.
+  # One utterance serves as practice; a corpus may have fewer than eight others.
   items=$(($(wc -l <"$data/test_seen/wav.scp") - 1))
   job "$exp/log/listen.log" vqaudio listen build --type mushra --reference "$data/test_seen/wav.scp" "${systems[@]}" \
     --out "$exp/listen" --items "$((items < 8 ? items : 8))"

@@ -1,6 +1,6 @@
-"""Print a SHA-256 over the names, sizes and times of the files of a corpus: list_files.py FOLDER.
+"""Print a SHA-256 of the names, sizes and times of the files of a corpus: list_files.py FOLDER.
 
-The audio files that a Kaldi data directory names are counted in, wherever they are.
+The sum includes the audio files that the wav.scp of a Kaldi data directory names, wherever they are.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Yield all files below `folder` in a fixed order, then those that its wav.scp names."""
+    """Yield all files below `folder` in a fixed order, then the files that its wav.scp names."""
     for place, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
         yield from (Path(place, name) for name in sorted(names))

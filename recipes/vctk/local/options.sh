@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2154,SC2034  # variables come from and go to run.sh
-# Checks the options of run.sh and derives what depends on them; to be sourced. Nothing is installed or written yet.
+# Checks the options of run.sh and sets the variables that depend on them; to be sourced. Installs and writes nothing.
 
 usage_error() {
   printf 'run.sh: %s; see --help\n' "$1" >&2
@@ -11,7 +11,7 @@ absolute() { # PATH, relative to where run.sh was called
   case "$1" in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$PWD" "$1" ;; esac
 }
 
-# The command that makes the same run, for RESULTS.md: all options but those that say how much of it is done now.
+# The command that repeats the run, for RESULTS.md: all options except those that choose the stages and the jobs.
 command=recipes/vctk/run.sh
 for name in "${options[@]}"; do
   case "$name:${!name}" in
@@ -45,7 +45,7 @@ if [ -n "$vctk_root$data_dir" ]; then
   source_dir=$(CDPATH='' cd -- "$source_dir" && pwd)
 fi
 corpus=$(basename -- "$source_dir")
-[ "$corpus" != / ] || usage_error "/ cannot be a corpus: its folder's name is the name of the corpus"
+[ "$corpus" != / ] || usage_error "/ cannot be a corpus, since the name of the folder is the name of the corpus"
 
 if [ -n "$alignment" ]; then
   alignment=$(absolute "$alignment")
@@ -58,7 +58,7 @@ if [ "$mini" = true ]; then preset=mini cap_unseen=16; fi
 trainer=${trainer:-$preset}
 for name in model quantizer trainer; do
   [[ ${!name} =~ ^[A-Za-z0-9_-]+$ && -f $here/../../conf/$name/${!name}.yaml ]] ||
-    usage_error "--$name: there is no ${!name}; there are$(cd "$here/../../conf/$name" && printf ' %s' *.yaml | sed 's/\.yaml//g')"
+    usage_error "--$name is ${!name}; it must be one of$(cd "$here/../../conf/$name" && printf ' %s' *.yaml | sed 's/\.yaml//g')"
 done
 
 tag=${tag:-${corpus}_${model}_${quantizer}}

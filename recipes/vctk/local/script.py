@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: a mistake of the user is one line on stderr and exit code 2."""
+"""Exit codes and one-line errors for the scripts of this folder."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from vqaudio.errors import JobError, UserError
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run `main` and end the process with 0, 1 (failed job) or 2 (user's mistake)."""
+    """Run `main`; print its error on one line and exit with 1 (a job failed) or 2 (a mistake of the user)."""
     try:
         main()
     except (UserError, JobError) as error:

@@ -1,6 +1,6 @@
-"""Print what stages depend on: sample rate (Hz), SHA-256 of the configuration less its paths, SHA-256 of the package.
+"""Print what stages depend on: stage_inputs.py [HYDRA OVERRIDE …].
 
-Arguments: Hydra overrides.
+These are the sample rate (Hz), a SHA-256 of the configuration without its paths, and a SHA-256 of the package.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def package_sum(package: Path) -> str:
-    """Return the SHA-256 of the names and contents of a package's files, compiled ones left out."""
+    """Return the SHA-256 of the names and contents of a package's files, except compiled ones."""
     total = hashlib.sha256()
     for path in sorted(package.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:

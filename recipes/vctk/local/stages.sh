@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2154,SC2034  # variables come from and go to run.sh
-# Stages that know whether they are finished; to be sourced by run.sh, which sets data, exp, stage and stop_stage.
+# Runs a stage only when its inputs changed; to be sourced by run.sh, which sets data, exp, stage and stop_stage.
 #
 #     if stage 1 split "split the corpus" "$data/raw/train/utt2spk" "$option" "$(checksum script.py)"; then
 #       job "$log" command…
 #       finish
 #     fi
 #
-# A stage's stamp (data/<corpus>/.stamps or exp/<tag>/.stamps) holds its outcome, a SHA-256 of the inputs given to `stage`
-# and of the outcome of the stage before, its name and its seconds. When the sum is as before and the stage's output is
-# there, it is skipped; when an option, a list or a script changed, it runs again, and all stages after it. The outcome is
-# that same sum, unless `finish` is given another: a checksum of what was made, so that what follows runs again only when
-# that is different.
+# The stamp of a stage (data/<corpus>/.stamps or exp/<tag>/.stamps) holds its outcome, its sum, its name and its seconds.
+# The sum is a SHA-256 of the inputs given to `stage` and of the outcome of the previous stage. A stage is skipped when
+# its sum is unchanged and its output exists; after a change of an option, a list or a script it runs again, and so do
+# the stages after it. The outcome equals the sum unless `finish` is given a checksum of the output; the stages after it
+# then run again only when the output differs.
 
 say() { printf '%s %s\n' "$(date +%H:%M:%S)" "$*"; }
 
@@ -33,8 +33,8 @@ stamp_of() { # NUMBER
   if [ "$1" -le 2 ]; then printf '%s/.stamps/stage%s' "$data" "$1"; else printf '%s/.stamps/stage%s' "$exp" "$1"; fi
 }
 
-# True when the stage is asked for and not finished. Sets `changed` to true when what an earlier run of the stage left,
-# finished or not, was made from other inputs.
+# Succeeds when the stage is requested and not finished. Sets `changed` to true when the output of an earlier run of the
+# stage, complete or not, was made from other inputs.
 stage() { # NUMBER NAME TITLE OUTPUT INPUT…
   local output=$4
   stage_number=$1 stage_name=$2 stage_title=$3
@@ -63,10 +63,10 @@ stage() { # NUMBER NAME TITLE OUTPUT INPUT…
   stage_began=$SECONDS
 }
 
-# To be called once what another run left has been cleared away: from here on an interrupted stage is gone on with.
+# Call this once old output has been removed: if the stage is interrupted after this point, its next run resumes it.
 begun() { printf '%s\n' "$stage_sum" >"$stage_stamp.begun"; }
 
-# Run jobs as run_jobs of cmd.sh does; the recipe ends when one fails.
+# Run jobs as run_jobs of cmd.sh does; if one fails, the recipe ends.
 job() { # [JOB=1:N] LOG COMMAND…
   run_jobs "$@" || die "stage $stage_number ($stage_title) failed; the log is named above"
 }
@@ -76,7 +76,7 @@ finish() { # [OUTCOME]
   mv -- "$stage_stamp.tmp" "$stage_stamp"
 }
 
-# Keep what an earlier training with other options left, out of the way of the new one.
+# Move the files of an earlier training with other options to exp/<tag>/before-<n>.
 set_aside() {
   local number=1 name
   if [ ! -e "$exp/state" ] && [ ! -e "$exp/model.safetensors" ]; then return; fi
@@ -88,11 +88,14 @@ set_aside() {
   say "options or data changed: the earlier training is in exp/$tag/before-$number"
 }
 
-# Lines "name <tab> wav.scp" for the listening test: this run, its speaker swap, and the run with the other quantizer,
-# with when it was made, where its tag differs in nothing else.
+# Print "name <tab> wav.scp" for each system of the listening test: this run, its speaker swap if there is one, and the
+# run whose tag differs only in the quantizer (with its stamp, which changes when that run does).
 listening_systems() {
   local other other_exp
-  printf '%s\t%s\n' "$quantizer" "$exp/wav/test_seen/wav.scp" "${quantizer}_swap" "$exp/wav/test_seen_swap/wav.scp"
+  printf '%s\t%s\n' "$quantizer" "$exp/wav/test_seen/wav.scp"
+  if [ -e "$exp/wav/test_seen_swap/wav.scp" ]; then
+    printf '%s\t%s\n' "${quantizer}_swap" "$exp/wav/test_seen_swap/wav.scp"
+  fi
   if [ "$quantizer" = kmeans ]; then other=gumbel; else other=kmeans; fi
   other_exp=$here/exp/${tag/%$quantizer/$other}
   if [ "$other_exp" != "$exp" ] && [ -f "$other_exp/.stamps/stage5" ]; then
@@ -100,7 +103,7 @@ listening_systems() {
   fi
 }
 
-# A listening test may hold answers: an earlier one is kept, and its links stay valid.
+# Keep an earlier listening test, since it may hold answers. Its links stay valid.
 set_test_aside() {
   local number=1
   if [ ! -e "$exp/listen" ]; then return; fi
@@ -109,7 +112,7 @@ set_test_aside() {
   say "the systems changed: the earlier listening test is in exp/$tag/listen-$number"
 }
 
-# Jobs to cut an extraction into: several only where they run on several machines.
+# Print the number of jobs for an extraction: more than one only if they run on several machines.
 number_of_shards() { # UTT2SPK
   local lines
   if [ "$cmd_backend" = local ]; then

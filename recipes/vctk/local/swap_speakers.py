@@ -1,6 +1,7 @@
-"""Print a utt2spk in which every utterance has another of the speakers: swap_speakers.py UTT2SPK.
+"""Write a utt2spk in which every utterance has another speaker of the set: swap_speakers.py UTT2SPK OUT.
 
-The speakers, sorted, are rotated by half their number, so that each keeps one other voice.
+The speakers, sorted, are rotated by half their number, so each of them always gets the same other voice. A set with one
+speaker has no swap: OUT is then removed.
 """
 
 import sys
@@ -8,21 +9,19 @@ from pathlib import Path
 
 from script import run
 
-from vqaudio.datadir import read_table
-from vqaudio.errors import UserError
+from vqaudio.datadir import read_table, write_table
 
 
 def main() -> None:
-    """Print the table."""
-    path = Path(sys.argv[1])
-    speaker_of = read_table(path)
+    """Write OUT, or remove it if there is one speaker only."""
+    speaker_of, out = read_table(Path(sys.argv[1])), Path(sys.argv[2])
     speakers = sorted(set(speaker_of.values()))
-    if len(speakers) < 2:
-        raise UserError(f"{path}: one speaker only; a swap needs two")
     half = len(speakers) // 2
     other = dict(zip(speakers, speakers[half:] + speakers[:half], strict=True))
-    for utt, speaker in speaker_of.items():
-        print(utt, other[speaker])
+    if half > 0:
+        write_table(out, {utt: other[speaker] for utt, speaker in speaker_of.items()})
+    else:
+        out.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
