@@ -1,7 +1,11 @@
+"""What ships and what it needs: pyproject.toml, constraints.txt, and the files beside them."""
+
+import ast
 import re
 import subprocess
 import sys
 from fnmatch import fnmatch
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import vqaudio
+from vqaudio.doctor import EXTRAS
 
 tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no reader of pyproject.toml")
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,6 +73,52 @@ def test_every_dependency_is_pinned_within_its_bounds():
             (specifier,) = pin.specifier
             assert specifier.operator == "=="
             assert Version(specifier.version) in wanted.specifier, pin
+
+
+def distributions_of_imports(folder: str) -> dict[str, str]:
+    """The distributions that the Python files of a folder import, lazily too, each with one of its importers."""
+    places = ("vqaudio", "conf", "recipes", "tests", "tools")
+    ours = {*places, *(path.stem for place in places for path in (ROOT / place).rglob("*.py"))}
+    owners = packages_distributions()
+    found: dict[str, str] = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+                names = [node.module]
+            for name in names:
+                top = name.partition(".")[0]
+                if name == "torch.utils.tensorboard":  # a part of torch that needs it
+                    found["tensorboard"] = str(path)
+                if top not in sys.stdlib_module_names and top not in ours:
+                    found[canonical(owners.get(top, [top])[0])] = str(path)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("vqaudio", ["mini", "eval", "listen"]),
+        ("recipes", ["mini", "eval", "listen"]),
+        ("tools", ["mini", "eval", "listen", "bench"]),
+        ("tests", ["mini", "eval", "listen", "dev"]),
+    ],
+)
+def test_every_import_is_declared(folder, extras):
+    declared = [*PROJECT["project"]["dependencies"]]
+    for extra in extras:
+        declared += PROJECT["project"]["optional-dependencies"][extra]
+    missing = distributions_of_imports(folder).keys() - {canonical(Requirement(line).name) for line in declared}
+    assert not missing, {name: distributions_of_imports(folder)[name] for name in missing}
+
+
+def test_every_required_dependency_is_imported():
+    required = {canonical(Requirement(line).name) for line in PROJECT["project"]["dependencies"]}
+    assert required <= distributions_of_imports("vqaudio").keys()
+
+
+def test_doctor_knows_what_each_extra_is_for():
+    assert set(EXTRAS) == set(PROJECT["project"]["optional-dependencies"])
 
 
 def test_no_dependency_of_a_dependency_is_left_unpinned():

@@ -1,10 +1,12 @@
-"""Checks of an installation: what works, what does not, and how to mend it."""
+"""Checks of an installation: which parts work, which do not, and how to fix them."""
 
+import importlib
 import importlib.metadata
 import importlib.util
+import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vqaudio.cores import available_cores
@@ -12,36 +14,43 @@ from vqaudio.cores import available_cores
 Check = tuple[bool, str]
 
 MINIMUM_PYTHON = (3, 10)
-CORE = {
-    "torch": "torch",
-    "torchaudio": "torchaudio",
-    "librosa": "librosa",
-    "soundfile": "soundfile",
-    "hydra": "hydra-core",
-    "numpy": "numpy",
-    "numba": "numba",
-    "soxr": "soxr",
-    "safetensors": "safetensors",
-    "tqdm": "tqdm",
-    "tensorboard": "tensorboard",
-    "matplotlib": "matplotlib",
+EXTRAS = {
+    "mini": "`vqaudio corpus espeak` and recipes/vctk/run.sh --mini true",
+    "eval": "STOI and ESTOI in `vqaudio evaluate audio`, TextGrid files in `vqaudio evaluate units`",
+    "listen": "`vqaudio listen serve`",
+    "bench": "tools/bench",
+    "dev": "tools/test.sh",
 }
-"""What every installation needs: module and distribution."""
-OPTIONAL = {
-    "espeakng_loader": ("espeakng-loader", "mini", "`vqaudio corpus espeak` and recipes/vctk/run.sh --mini true"),
-    "pystoi": ("pystoi", "eval", "STOI and ESTOI in `vqaudio evaluate audio`"),
-    "starlette": ("starlette", "listen", "`vqaudio listen serve`"),
-}
-"""What the extras bring: module, distribution, extra, and what needs it."""
+"""What needs each extra."""
 
 
 def diagnose() -> list[Check]:
-    """Return what holds of this installation, one line each; false marks what must be mended."""
+    """Return one check per part of the installation; a failed check says how to fix the part."""
     checks = [_python()]
-    checks += [_core(module, distribution) for module, distribution in CORE.items()]
-    checks += [_optional(module, *about) for module, about in OPTIONAL.items()]
+    try:
+        wanted = dependencies()
+    except importlib.metadata.PackageNotFoundError:
+        wanted = {}
+        checks.append((False, "vqaudio is not installed; run tools/install.sh, or: pip install vqaudio"))
+    modules = _main_modules()
+    checks += [_core(distribution, modules) for distribution in wanted.pop("", [])]
+    checks += [_extra(name, distributions, modules) for name, distributions in wanted.items()]
     checks += _processors()
     return [*checks, _writable(Path.cwd()), _writable(Path(tempfile.gettempdir()))]
+
+
+def dependencies() -> dict[str, list[str]]:
+    """Return the distributions that the installed package declares: extra -> names, with the required ones under "".
+
+    Raises:
+        PackageNotFoundError: vqaudio is not installed.
+    """
+    found: dict[str, list[str]] = {"": []}
+    for line in importlib.metadata.requires("vqaudio") or []:
+        name, _, marker = line.partition(";")
+        extra = re.search(r"""extra\s*==\s*["']([^"']+)""", marker)
+        found.setdefault(extra[1] if extra else "", []).append(re.split(r"[^\w.-]", name, maxsplit=1)[0])
+    return found
 
 
 def _python() -> Check:
@@ -51,27 +60,72 @@ def _python() -> Check:
     return True, f"Python {version}, {sys.executable}"
 
 
-def _core(module: str, distribution: str) -> Check:
+def _core(distribution: str, modules: Mapping[str, str]) -> Check:
+    if not _is_installed(distribution):
+        return False, f"{distribution} is not installed; run tools/install.sh, or: pip install vqaudio"
+    error = _import_error(distribution, modules)
+    if error is not None:
+        cure = _torchaudio_cure() if distribution == "torchaudio" else f"pip install --force-reinstall {distribution}"
+        return False, f"{distribution} does not import ({_first_line(error)}); {cure}"
+    return True, f"{distribution} {importlib.metadata.version(distribution)}"
+
+
+def _extra(name: str, distributions: Sequence[str], modules: Mapping[str, str]) -> Check:
+    purpose = EXTRAS.get(name, "the extra")
+    missing = [distribution for distribution in distributions if not _is_installed(distribution)]
+    if missing:
+        listed = f"not installed: {', '.join(missing)} (needed for {purpose})"
+        return True, f"extra {name}, {listed}; pip install 'vqaudio[{name}]'"
+    for distribution in distributions:
+        error = _import_error(distribution, modules)
+        if error is not None:
+            cure = f"pip install --force-reinstall {distribution}"
+            return False, f"{distribution} does not import ({_first_line(error)}); {cure}"
+    versions = ", ".join(f"{each} {importlib.metadata.version(each)}" for each in distributions)
+    return True, f"extra {name} (for {purpose}): {versions}"
+
+
+def _is_installed(distribution: str) -> bool:
     try:
-        importlib.import_module(module)
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _import_error(distribution: str, modules: Mapping[str, str]) -> Exception | None:
+    """Import the module of an installed distribution; return the exception that this raised, if any."""
+    name = _canonical(distribution)
+    try:
+        importlib.import_module(modules.get(name, name))
     except Exception as error:  # extensions fail to load with many kinds of errors
-        missing = isinstance(error, ModuleNotFoundError) and error.name == module
-        if missing:
-            return False, f"{module} is not installed; run tools/install.sh, or: pip install vqaudio"
-        cure = _torchaudio_cure() if module == "torchaudio" else f"pip install --force-reinstall {distribution}"
-        return False, f"{module} does not import ({_first_line(error)}); {cure}"
-    return True, f"{module} {_version(distribution)}"
+        return error
+    return None
+
+
+def _main_modules() -> dict[str, str]:
+    """Map each installed distribution to its module of the same name, or else to its first public module."""
+    found: dict[str, str] = {}
+    for module, owners in sorted(importlib.metadata.packages_distributions().items()):
+        for owner in map(_canonical, owners):
+            if _canonical(module) == owner or (owner not in found and not module.startswith("_")):
+                found[owner] = module
+    return found
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _torchaudio_cure() -> str:
-    """Explain the usual reason: PyPI's torchaudio links its extensions to CUDA, which a CPU build of torch lacks."""
+    """Explain the usual cause: PyPI's torchaudio links its extensions to CUDA, which a CPU build of torch lacks."""
     try:
         import torch
     except Exception:
-        return "mend torch first"
+        return "fix torch first"
     found = importlib.util.find_spec("torchaudio")
     if torch.version.cuda is not None or found is None or found.origin is None:
-        return f"install the torchaudio that was made for torch {torch.__version__}"
+        return f"install the torchaudio that belongs to torch {torch.__version__}"
     lib = Path(found.origin).parent / "lib"
     return (
         f"its extensions need CUDA, torch {torch.__version__} is a CPU build, and vqaudio does not use them: "
@@ -79,25 +133,8 @@ def _torchaudio_cure() -> str:
     )
 
 
-def _optional(module: str, distribution: str, extra: str, purpose: str) -> Check:
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError:
-        return True, f"{module} is not installed, {purpose} cannot run; pip install 'vqaudio[{extra}]'"
-    except Exception as error:
-        return False, f"{module} does not import ({_first_line(error)}); pip install --force-reinstall {distribution}"
-    return True, f"{module} {_version(distribution)}"
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "(of unknown version)"
-
-
 def _processors() -> Iterator[Check]:
-    """Describe what torch will compute on; nothing of it is required."""
+    """Describe the processors that torch computes on; none of them is required."""
     cores = available_cores()
     try:
         import torch
@@ -106,9 +143,9 @@ def _processors() -> Iterator[Check]:
         return
     yield True, f"{cores} cores for this process, {torch.get_num_threads()} threads in torch"
     if torch.cpu._is_avx512_bf16_supported():
-        yield True, "bf16 on the CPU: the processor has instructions for it"
+        yield True, "the CPU has bf16 instructions: it trains in bf16 (precision: auto)"
     else:
-        yield True, "no bf16 instructions in the CPU: it trains in float32 (precision: auto)"
+        yield True, "the CPU has no bf16 instructions: it trains in float32 (precision: auto)"
     for index in range(torch.cuda.device_count()):
         gpu = torch.cuda.get_device_properties(index)
         yield True, f"GPU {index}: {gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"
@@ -122,8 +159,8 @@ def _writable(folder: Path) -> Check:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"0")
     except OSError as error:
-        return False, f"{folder} cannot be written to ({error.strerror}); work in a folder of your own, or set TMPDIR"
-    return True, f"{folder} can be written to"
+        return False, f"{folder} is not writable ({error.strerror}); change to a folder of your own, or set TMPDIR"
+    return True, f"{folder} is writable"
 
 
 def _first_line(error: BaseException) -> str:
