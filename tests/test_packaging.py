@@ -169,6 +169,14 @@ def test_the_command_line_starts_without_heavy_imports():
     assert result.stdout.strip() == "[]"
 
 
+def test_no_file_names_a_folder_of_one_machine():
+    places = ("vqaudio", "conf", "recipes", "tests", "tools")
+    files = [path for place in places for path in (ROOT / place).rglob("*") if path.suffix in (".py", ".sh", ".yaml")]
+    local = re.compile(r"""/(work|home)/|/ ["']shared["']|\.\./shared""")
+    named = [path for path in [*files, *ROOT.glob("*.md")] if local.search(path.read_text(encoding="utf-8"))]
+    assert named == [Path(__file__).resolve()]
+
+
 def test_the_licence_is_the_one_that_the_project_declares():
     assert PROJECT["project"]["license"] == "Apache-2.0"
     text = (ROOT / "LICENSE").read_text()

@@ -23,7 +23,6 @@ from vqaudio.model import build_model
 from vqaudio.model_directory import UNKNOWN_SPEAKER, save_config, save_model
 
 ROOT = Path(__file__).resolve().parents[2]
-SPEECH = ROOT.parent / "shared" / "speech" / "librispeech"  # used where it is present
 RATE = 16000
 
 Encode = Callable[[], object]
@@ -46,7 +45,8 @@ def save_random_model(folder: Path) -> Codec:
 
 def recordings(folder: Path, count: int) -> tuple[list[Path], str]:
     """Return FLAC files of some seconds at 16 kHz, and what they are."""
-    found = sorted(SPEECH.rglob("*.flac"))
+    speech = os.environ.get("VQAUDIO_SPEECH")  # see CONTRIBUTING.md
+    found = sorted(Path(speech, "librispeech").rglob("*.flac")) if speech else []
     if len(found) >= count:
         return found[:: len(found) // count][:count], "LibriSpeech"
     rng = np.random.default_rng(0)
