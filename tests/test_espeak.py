@@ -17,6 +17,7 @@ from vqaudio.datadir import read_ctm
 from vqaudio.errors import JobError, UserError
 
 SPEAKERS, UTTERANCES = 4, 6
+SMALL = {"speakers": 2, "utterances": 2, "seed": 0}
 
 
 def need_espeak():
@@ -94,10 +95,10 @@ make_corpus(Path({str(tmp_path / 'again')!r}), speakers={SPEAKERS}, utterances={
 
 def test_what_a_speaker_says_does_not_depend_on_what_else_the_process_spoke(synthesizer):
     sentence = espeak._read_sentences()[0]
-    alone, _ = synthesizer("m1").speak(sentence, 170, 50, 50)
+    alone, _ = synthesizer("m1").synthesise(sentence, 170, 50, 50)
     other = synthesizer("f1")
-    other.speak(sentence, 180, 60, 50)
-    after, _ = synthesizer("m1").speak(sentence, 170, 50, 50)
+    other.synthesise(sentence, 180, 60, 50)
+    after, _ = synthesizer("m1").synthesise(sentence, 170, 50, 50)
     np.testing.assert_array_equal(alone, after)
 
 
@@ -111,7 +112,7 @@ def test_another_seed_gives_another_corpus(corpus, tmp_path):
 def test_an_interrupted_run_is_completed_by_the_same_call(tmp_path, monkeypatch):
     need_espeak()
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    make_corpus(whole, speakers=2, utterances=2)
+    make_corpus(whole, **SMALL)
     writes = itertools.count()
     write = espeak.audio.write
 
@@ -123,9 +124,9 @@ def test_an_interrupted_run_is_completed_by_the_same_call(tmp_path, monkeypatch)
 
     monkeypatch.setattr(espeak.audio, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        make_corpus(broken, speakers=2, utterances=2)
+        make_corpus(broken, **SMALL)
     assert not (broken / "phones.ctm").exists()
-    make_corpus(broken, speakers=2, utterances=2)
+    make_corpus(broken, **SMALL)
     assert digests(broken) == digests(whole)
 
 
@@ -184,7 +185,7 @@ def test_a_voiceless_stop_begins_with_its_closure(spoken):
 
 
 def test_phone_times_go_on_over_the_clauses_of_a_sentence(synthesizer):
-    samples, events = synthesizer().speak("Stop, said she, and sit down now.", 170, 50, 50)
+    samples, events = synthesizer().synthesise("Stop, said she, and sit down now.", 170, 50, 50)
     marks = espeak._marks(samples, events, 22050)
     phones = [phone for _, phone in marks]
     assert " ".join(phones) == "SIL S T AA P SIL S EH D SH IY SIL AE N D S IH T D AW N N AW SIL"
@@ -197,7 +198,7 @@ def test_phone_times_go_on_over_the_clauses_of_a_sentence(synthesizer):
 
 
 def test_an_l_that_closes_a_syllable_gets_a_part_of_its_vowel(synthesizer):
-    samples, events = synthesizer().speak("Cold hills fell.", 170, 50, 50)
+    samples, events = synthesizer().synthesise("Cold hills fell.", 170, 50, 50)
     marks = espeak._marks(samples, events, 22050)
     spans = [(phone, (end - start) / 22050) for (start, phone), (end, _) in itertools.pairwise(marks)]
     assert " ".join(phone for phone, _ in spans if phone != "SIL") == "K OW L D HH IH L Z F EH L"
@@ -215,7 +216,7 @@ def test_the_sentences_are_distinct_short_and_hold_every_phone(synthesizer):
     speaker = synthesizer()
     counts: dict[str, int] = {}
     for sentence in sentences:
-        for _, phone in espeak._marks(*speaker.speak(sentence, 170, 50, 50), 22050):
+        for _, phone in espeak._marks(*speaker.synthesise(sentence, 170, 50, 50), 22050):
             counts[phone] = counts.get(phone, 0) + 1
     assert set(counts) == {*espeak._PHONES.values(), "SIL"}
     assert min(counts.values()) >= 10
@@ -251,7 +252,7 @@ def test_every_voice_exists_and_a_voice_that_returns_has_another_pitch(synthesiz
     sentence = espeak._read_sentences()[0]
     first = {}
     for i in range(MAX_SPEAKERS):
-        wav, phones = espeak._speak(synthesizer(VOICES[i % len(VOICES)].variant), sentence, i, random.Random(0))
+        wav, phones = espeak._synthesise(synthesizer(VOICES[i % len(VOICES)].variant), sentence, i, random.Random(0))
         assert phones[0].phone == phones[-1].phone == "SIL"
         first[i] = hashlib.sha256(wav.tobytes()).hexdigest()
     assert len(set(first.values())) == MAX_SPEAKERS
@@ -271,33 +272,33 @@ def test_sentences_are_shared_without_repeats_while_they_last(count, speakers, s
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ({"speakers": 0}, f"--speakers 0: there are voices for 1 to {MAX_SPEAKERS} speakers"),
-        ({"speakers": MAX_SPEAKERS + 1}, f"--speakers {MAX_SPEAKERS + 1}: "),
-        ({"utterances": 0}, "--utterances 0: there are 1 to 278 different sentences"),
-        ({"utterances": 279}, "--utterances 279: "),
+        ({"speakers": 0}, f"--speakers is 0; it must be from 1 to {MAX_SPEAKERS}"),
+        ({"speakers": MAX_SPEAKERS + 1}, f"--speakers is {MAX_SPEAKERS + 1}; "),
+        ({"utterances": 0}, "--utterances is 0; it must be from 1 to 278"),
+        ({"utterances": 279}, "--utterances is 279; "),
     ],
 )
 def test_numbers_out_of_range_are_refused_with_their_bound(tmp_path, numbers, message):
     with pytest.raises(UserError, match=message):
-        make_corpus(tmp_path / "corpus", **numbers)
+        make_corpus(tmp_path / "corpus", **SMALL | numbers)
     assert not (tmp_path / "corpus").exists()
 
 
 def test_a_missing_synthesizer_is_an_error_that_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(UserError, match=r'pip install "vqaudio\[mini\]"'):
-        make_corpus(tmp_path / "corpus")
+        make_corpus(tmp_path / "corpus", **SMALL)
 
 
 def test_a_file_or_another_corpus_in_the_way_is_refused(corpus, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file: is a file"):
-        make_corpus(tmp_path / "file")
+        make_corpus(tmp_path / "file", **SMALL)
     with pytest.raises(UserError, match="file/below/wav48_silence_trimmed/p001: cannot be made"):
-        make_corpus(tmp_path / "file" / "below")
+        make_corpus(tmp_path / "file" / "below", **SMALL)
     before = digests(corpus)
-    with pytest.raises(UserError, match=r"p001_003_mic1\.flac: this recording is of another corpus"):
-        make_corpus(corpus, speakers=SPEAKERS, utterances=2)
+    with pytest.raises(UserError, match=r"p001_003_mic1\.flac: belongs to another corpus"):
+        make_corpus(corpus, **SMALL | {"speakers": SPEAKERS})
     assert digests(corpus) == before
 
 

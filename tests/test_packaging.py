@@ -9,6 +9,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -42,6 +43,20 @@ def canonical(name: str) -> str:
 
 def test_version_of_the_package_is_that_of_the_project():
     assert vqaudio.__version__ == PROJECT["project"]["version"]
+
+
+def test_the_citation_names_the_version_and_the_licence_of_the_project():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["project"]["version"]
+    assert citation["license"] == PROJECT["project"]["license"]
+    assert PROJECT["project"]["description"].lower() in citation["title"].lower()
+
+
+def test_hooks_run_programs_that_the_checks_run_too():
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    script = (ROOT / "tools/test.sh").read_text()
+    for hook in local["hooks"]:
+        assert Path(hook["entry"].split()[0]).name in script
 
 
 def test_version_of_the_project_has_a_section_in_the_changelog():

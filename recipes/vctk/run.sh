@@ -62,7 +62,7 @@ say "corpus $corpus, run $tag; logs in $data/log and $exp/log"
 
 if [ "$mini" = true ] && stage -1 corpus "synthesise the embedded corpus" "$source_dir" \
   "$package_sum"; then
-  job "$data/log/corpus.log" vqaudio corpus espeak "$source_dir" --speakers 8 --utterances 24
+  job "$data/log/corpus.log" vqaudio corpus espeak "$source_dir"
   finish
 fi
 

@@ -1,12 +1,12 @@
-"""An embedded corpus: English sentences spoken by eSpeak NG, in VCTK 0.92's layout, with the synthesizer's phone times.
+"""The embedded corpus: English sentences synthesised by eSpeak NG, in the layout of VCTK 0.92, with exact phone times.
 
-eSpeak NG is licensed under the GPL, version 3 or later. It is no part of this package: it comes with the wheel
-`espeakng-loader`, an optional extra (`pip install "vqaudio[mini]"`), and this module only calls its C functions.
+eSpeak NG is licensed under the GPL, version 3 or later. It is not part of this package: the wheel `espeakng-loader`, an
+optional extra (`pip install "vqaudio[mini]"`), contains it, and this module only calls its C functions.
 
 The phones are eSpeak's phonemes under ARPAbet names (AX, DX, EL as in TIMIT; AAR, AOR, EHR, IHR, UHR are its r-coloured
-vowels, one phone each), timed to the sample by its phoneme events. Three things are settled here: a stop's closure
-belongs to the stop, a gap of 30 ms and more is SIL, and an l that closes a syllable, which eSpeak sounds inside the
-vowel, gets the last part of that vowel.
+vowels, one phone each). eSpeak's phoneme events time them to the sample, with three corrections: the closure of a stop
+belongs to the stop, a gap of 30 ms or more is SIL, and an l that closes a syllable, which eSpeak puts inside the vowel,
+gets the last part of that vowel.
 """
 
 import ctypes
@@ -37,14 +37,14 @@ class _Voice(NamedTuple):
     pitch: int
 
 
-# Variants that sound like people and differ in formants. None has an echo (it would sound into the pauses) or breath
-# (its noise is seeded by the clock). Men and women take turns.
+# Variants that sound human and differ in formants. None has an echo (it would fill the pauses) or breath (its noise is
+# seeded by the clock). Men and women alternate.
 VOICES = (
     *(_Voice("m3", "M", 50), _Voice("f1", "F", 46), _Voice("m7", "M", 56), _Voice("linda", "F", 44)),
     *(_Voice("m4", "M", 42), _Voice("Annie", "F", 40), _Voice("robert", "M", 38), _Voice("aunty", "F", 54)),
     *(_Voice("m1", "M", 60), _Voice("belinda", "F", 50), _Voice("max", "M", 54), _Voice("steph", "F", 50)),
 )
-_TURNS = (0, 13, -13)  # added to the pitch when a voice comes for the first, second and third time
+_TURNS = (0, 13, -13)  # added to the pitch when a voice is used for the first, second and third time
 MAX_SPEAKERS = len(VOICES) * len(_TURNS)
 
 # The phones of the corpus, and eSpeak's en-us mnemonics (without stress marks) that each stands for.
@@ -59,10 +59,10 @@ _PHONES = {
     """.replace("\n", "|").split("|")
     for mnemonic in line.split()[1:]
 }
-_GLIDE = ";"  # from a vowel to the next: part of the first
+_GLIDE = ";"  # between two vowels; part of the first
 _CLOSED = frozenset({"P", "B", "T", "D", "K", "G", "CH", "JH"})  # phones that begin with a silent closure
-_SHORTEST_PAUSE = 0.03  # seconds; a shorter gap belongs to the phone before it
-# Share of vowel and l in one that is the l: what "sailed" is longer than "said", over eleven vowels and three rates.
+_MIN_PAUSE = 0.03  # seconds; a shorter gap belongs to the phone before it
+# Share of the l in a sound of vowel and l: how much longer "sailed" is than "said", over eleven vowels and three rates.
 _DARK_L = 0.42
 
 _Mark = tuple[int, str]  # first sample, phone
@@ -95,11 +95,11 @@ _UTF8, _EVENT_PHONEME = 1, 7
 
 
 class _Synthesizer:
-    """One private instance of the eSpeak library, speaking with one voice.
+    """A private instance of the eSpeak library with one voice.
 
-    The library keeps global state (the phase of its pitch flutter runs on from sentence to sentence), so the same call
-    gives other samples later. A copy of the library's file is another library to the loader, with a state of its own:
-    what it speaks depends on what it spoke before, and on nothing else in the process.
+    The library keeps global state (the phase of its pitch flutter continues from sentence to sentence), so the same
+    call gives different samples later. The loader treats a copy of the library's file as another library with its own
+    state: the output then depends on the earlier sentences of this instance and on nothing else in the process.
     """
 
     def __init__(self, folder: Path, name: str, variant: str):
@@ -108,7 +108,7 @@ class _Synthesizer:
         original = Path(espeakng_loader.get_library_path())
         library = folder / f"{name}{original.suffix}"
         shutil.copyfile(original, library)
-        data = folder / "espeak-ng-data"  # eSpeak cuts a path at 160 characters: this one is short
+        data = folder / "espeak-ng-data"  # a short path, since eSpeak truncates paths at 160 characters
         if not data.exists():
             data.symlink_to(Path(espeakng_loader.get_data_path()).resolve())
         try:
@@ -117,7 +117,7 @@ class _Synthesizer:
             raise JobError(f"{library}: cannot be loaded ({error}); set TMPDIR to a folder that allows it") from error
         self._blocks: list[np.ndarray] = []
         self._events: list[tuple[int, str]] = []
-        self._callback = _CALLBACK(self._receive)  # kept: the library holds only the pointer
+        self._callback = _CALLBACK(self._receive)  # a reference, since the library holds only a pointer
         flags = _PHONEME_EVENTS | _DONT_EXIT
         self.sample_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, str(data).encode(), flags)
         self._library.espeak_SetSynthCallback(self._callback)
@@ -129,13 +129,13 @@ class _Synthesizer:
             self._blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
         for i in itertools.takewhile(lambda i: events[i].type, itertools.count()):
             if events[i].type == _EVENT_PHONEME:
-                # `sample` counts from the start of the call, over all clauses; `audio_position` is the same cut to ms.
+                # `sample` counts from the start of the call, over all clauses; `audio_position` is rounded down to ms.
                 self._events.append((events[i].sample, events[i].id.string.decode("ascii", "replace")))
         return 0
 
-    def speak(self, sentence: str, rate: int, pitch: int, pitch_range: int) -> tuple[np.ndarray, list[_Mark]]:
-        """Int16 samples (T,) and phoneme events (sample, mnemonic); rate in words a minute, pitches 0 to 100."""
-        # Volume 60 stays below eSpeak's gain control, which would carry over to what follows.
+    def synthesise(self, sentence: str, rate: int, pitch: int, pitch_range: int) -> tuple[np.ndarray, list[_Mark]]:
+        """Return int16 samples (T,) and phoneme events (sample, mnemonic); rate in words a minute, pitches 0 to 100."""
+        # Volume 60 stays below eSpeak's gain control, which would affect the next sentences.
         settings = {_RATE: rate, _PITCH: pitch, _RANGE: pitch_range, _VOLUME: 60}
         for parameter, value in settings.items():
             self._library.espeak_SetParameter(parameter, value, 0)
@@ -144,7 +144,7 @@ class _Synthesizer:
         size = ctypes.c_size_t(len(text) + 1)
         failed = self._library.espeak_Synth(ctypes.c_char_p(text), size, 0, 1, 0, _UTF8, None, None)
         if failed or not self._blocks or not self._events:
-            raise JobError(f"eSpeak NG cannot speak {sentence!r}")
+            raise JobError(f"eSpeak NG cannot synthesise {sentence!r}; reinstall espeakng-loader")
         return np.concatenate(self._blocks), self._events
 
     def close(self) -> None:
@@ -153,17 +153,17 @@ class _Synthesizer:
 
 
 def _phone(mnemonic: str) -> str:
-    """Name of an eSpeak mnemonic; pauses are SIL."""
+    """Return the ARPAbet name of an eSpeak mnemonic; pauses are SIL."""
     plain = mnemonic.lstrip("',")  # primary and secondary stress
     if plain.startswith("_"):
         return "SIL"
     if plain not in _PHONES:
-        raise JobError(f"eSpeak NG gave the phoneme {mnemonic!r}, which has no name in {Path(__file__).name}")
+        raise JobError(f"eSpeak NG gave the unknown phoneme {mnemonic!r}; install the pinned espeakng-loader")
     return _PHONES[plain]
 
 
 def _marks(samples: np.ndarray, events: list[_Mark], rate: int) -> list[_Mark]:
-    """Where each phone begins, from a SIL at sample 0 to a SIL at the end; a phone ends where the next one begins."""
+    """Return (first sample, phone), from a SIL at 0 to a SIL at the end; a phone ends where the next one begins."""
     after_sound = np.maximum.accumulate(np.where(samples != 0, np.arange(1, len(samples) + 1), 0))
     marks: list[_Mark] = [(0, "SIL")]
     spoken = [(start, _phone(mnemonic)) for start, mnemonic in events if mnemonic != _GLIDE]
@@ -174,25 +174,25 @@ def _marks(samples: np.ndarray, events: list[_Mark], rate: int) -> list[_Mark]:
             vowel_start = marks[-2][0]
             marks[-1] = (last_start - round(_DARK_L * (last_start - vowel_start)), "L")
         if last_phone != "SIL" and (phone == "SIL" or phone in _CLOSED):
-            start = silent_from  # eSpeak writes the closure before the event
-        elif last_phone != "SIL" and start - silent_from >= _SHORTEST_PAUSE * rate:
+            start = silent_from  # eSpeak puts the closure before the event
+        elif last_phone != "SIL" and start - silent_from >= _MIN_PAUSE * rate:
             marks.append((silent_from, "SIL"))
         if phone != "SIL" or last_phone != "SIL":
             marks.append((start, phone))
     return marks
 
 
-def _speak(
+def _synthesise(
     synthesizer: _Synthesizer, sentence: str, speaker: int, rng: random.Random
 ) -> tuple[np.ndarray, list[Phone]]:
-    """Float32 wav (T,) at 48 kHz, T a whole number of milliseconds, and its phones from 0 to its end."""
+    """Return a float32 wav (T,) at 48 kHz, T a whole number of milliseconds, and its phones from 0 to its end."""
     turn, voice = divmod(speaker, len(VOICES))
     words_per_minute = 165 + 5 * (speaker % 5) + rng.randint(-6, 6)
     pitch = VOICES[voice].pitch + _TURNS[turn] + rng.randint(-3, 3)
-    samples, events = synthesizer.speak(sentence, words_per_minute, pitch, 50 + rng.randint(-8, 8))
+    samples, events = synthesizer.synthesise(sentence, words_per_minute, pitch, 50 + rng.randint(-8, 8))
     rate = synthesizer.sample_rate
     marks = _marks(samples, events, rate)
-    first, last = marks[1][0], marks[-1][0]  # eSpeak's own silence at both ends gives way to ours
+    first, last = marks[1][0], marks[-1][0]  # without eSpeak's silence at both ends; ours replaces it
     before, after = (round(rng.uniform(0.1, 0.2) * rate) for _ in range(2))
     wav = audio.resample(np.pad(samples[first:last].astype(np.float32), (before, after)), rate, SAMPLE_RATE)
     milliseconds = len(wav) * 1000 // SAMPLE_RATE
@@ -208,7 +208,7 @@ def _read_sentences() -> list[str]:
 
 
 def _assign(sentences: list[str], speakers: int, utterances: int, rng: random.Random) -> list[list[str]]:
-    """Return each speaker's sentences, without repeats; all differ while the list lasts, then it is shuffled again."""
+    """Return the sentences of each speaker, without repeats; no two speakers share one until all have been used."""
     lists: list[list[str]] = []
     deck: list[str] = []
     for _ in range(speakers):
@@ -229,12 +229,12 @@ def _utterance_id(speaker: int, utterance: int) -> str:
 
 
 def _check(out: Path, speakers: int, utterances: int) -> None:
-    """Refuse numbers out of range, a missing synthesizer, and a folder that holds recordings of another corpus."""
+    """Reject numbers out of range, a missing synthesizer, and a folder with recordings of another corpus."""
     limit = len(_read_sentences())
     if not 1 <= speakers <= MAX_SPEAKERS:
-        raise UserError(f"--speakers {speakers}: there are voices for 1 to {MAX_SPEAKERS} speakers")
+        raise UserError(f"--speakers is {speakers}; it must be from 1 to {MAX_SPEAKERS}, the number of voices")
     if not 1 <= utterances <= limit:
-        raise UserError(f"--utterances {utterances}: there are 1 to {limit} different sentences for a speaker")
+        raise UserError(f"--utterances is {utterances}; it must be from 1 to {limit}, the number of sentences")
     try:
         import espeakng_loader  # noqa: F401
     except ImportError:
@@ -244,29 +244,32 @@ def _check(out: Path, speakers: int, utterances: int) -> None:
     expected = {_utterance_id(i, k) for i in range(speakers) for k in range(utterances)}
     for path in sorted(out.glob("wav48_silence_trimmed/*/*.flac")):
         if path.name.removesuffix("_mic1.flac") not in expected:
-            raise UserError(f"{path}: this recording is of another corpus; name a new folder or remove {out}")
+            raise UserError(f"{path}: belongs to another corpus; choose a new folder or remove {out}")
 
 
 def _make_folders(out: Path, speaker: str) -> tuple[Path, Path]:
-    """Return a speaker's folders for recordings and texts, empty of what an interrupted run left half-written."""
+    """Make and return a speaker's folders for recordings and texts; remove the partial files of an interrupted run."""
     folders = out / "wav48_silence_trimmed" / speaker, out / "txt" / speaker
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{folder}: cannot be made ({error.strerror}); name a folder you may write to") from error
+            raise UserError(f"{folder}: cannot be made ({error.strerror}); choose a writable place") from error
         for partial in folder.glob(".partial-*"):
             partial.unlink()
     return folders
 
 
-def make_corpus(out: Path, *, speakers: int = 8, utterances: int = 24, seed: int = 0) -> None:
-    """Speak `utterances` sentences by each of `speakers` voices into the folder `out`, in the layout of VCTK 0.92.
+def make_corpus(out: Path, *, speakers: int, utterances: int, seed: int) -> None:
+    """Synthesise `utterances` sentences with each of `speakers` voices into `out`, in the layout of VCTK 0.92.
 
     Writes 48 kHz mono 16-bit `wav48_silence_trimmed/<spk>/<spk>_<nnn>_mic1.flac`, `txt/<spk>/<spk>_<nnn>.txt`,
     `speaker-info.txt` and, last, `phones.ctm` (`utt 1 start duration phone`, seconds, from 0 to the file's end).
-    The same arguments and eSpeak version give the same bytes; an interrupted run is completed by the same call.
-    Raises UserError for numbers out of range, a missing espeakng-loader and an `out` that holds another corpus.
+    The same arguments and eSpeak version give the same bytes; the same call completes an interrupted run.
+
+    Raises:
+        UserError: a number is out of range, espeakng-loader is missing, or `out` contains something else.
+        JobError: eSpeak NG fails.
     """
     from tqdm import tqdm
 
@@ -277,16 +280,16 @@ def make_corpus(out: Path, *, speakers: int = 8, utterances: int = 24, seed: int
     info = ["ID  AGE  GENDER  ACCENTS  REGION COMMENTS"]
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        tqdm(total=speakers * utterances, desc="speaking", unit="utt", disable=None) as bar,
+        tqdm(total=speakers * utterances, desc="synthesising", unit="utt", disable=None) as bar,
     ):
         for i in range(speakers):
             voice = VOICES[i % len(VOICES)]
             recordings, texts = _make_folders(out, _speaker_id(i))
-            (out / "phones.ctm").unlink(missing_ok=True)  # its presence says that the corpus is whole
+            (out / "phones.ctm").unlink(missing_ok=True)  # this file marks a complete corpus
             synthesizer = _Synthesizer(Path(folder), f"speaker{i}", voice.variant)
             for k, sentence in enumerate(lists[i]):
                 utt = _utterance_id(i, k)
-                wav, ctm[utt] = _speak(synthesizer, sentence, i, random.Random(f"{seed} {utt}"))
+                wav, ctm[utt] = _synthesise(synthesizer, sentence, i, random.Random(f"{seed} {utt}"))
                 audio.write(recordings / f"{utt}_mic1.flac", wav, SAMPLE_RATE)
                 atomic_write(texts / f"{utt}.txt", sentence + "\n")
                 bar.update()
