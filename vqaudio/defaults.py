@@ -1,0 +1,24 @@
+"""Names and numbers that the command line shows and the library uses; nothing heavy is imported here."""
+
+from typing import Literal
+
+SEED = 0
+"""Of sampling."""
+
+TEMPERATURE = 1.0
+"""Of sampling."""
+
+Weights = Literal["float32", "bfloat16"]
+"""Precisions of the decoder's weights while sampling on a CPU."""
+
+WEIGHTS: Weights = "float32"
+"""Precision of the decoder's weights while sampling."""
+
+UNIT_FORMATS = ("vqaudio", "fairseq", "gslm", "jsonl", "espnet")
+"""Formats of units: a unit directory, and the files of other tools."""
+
+FEATURES = ("mfcc", "log-mel", "npy")
+"""Features for k-means: two kinds computed from audio, and .npy files of another tool."""
+
+KMEANS_FRAMES = 300_000
+"""Frames that k-means clusters at most."""
