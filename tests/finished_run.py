@@ -21,13 +21,15 @@ VOID = {"meta", "img", "br", "input"}
 
 
 class Page(HTMLParser):
-    """Reads a page strictly: every element closed in turn; collects text, classes and sources."""
+    """Reads a page strictly: every element closed in turn; collects tags, classes, attributes, sources and text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
         self.sources: list[str] = []
         self.classes: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
         self.words: list[str] = []
         self.feed(text)
         self.close()
@@ -35,9 +37,11 @@ class Page(HTMLParser):
         self.text = " ".join(self.words)
 
     def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        self.classes += (attributes.get("class") or "").split()
-        self.sources += [value for name, value in attrs if name in ("src", "href", "poster", "srcset")]
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.classes += (dict(attrs).get("class") or "").split()
+        sources = [value for name, value in attrs if name in ("src", "href", "poster", "srcset")]
+        self.sources += [source for source in sources if not source.startswith("#")]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -79,39 +83,45 @@ def write_metrics(exp: Path) -> None:
     (exp / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def write_scores(exp: Path) -> None:
+def write_scores(exp: Path, utts: list[str], name: str, mark: str) -> None:
     units = {"pnmi": 0.61, "phone_purity": 0.5, "usage": 0.75, "perplexity": 9.0, "bitrate_entropy": 312.0}
     units |= {"abx_across": 0.214, "boundary_r_value": 0.33, "intervals": {"pnmi": [0.583, 0.641], "usage": None}}
-    per_utterance = {utt: {"estoi": number / 10, "stoi": None} for number, utt in enumerate(UTTS)}
+    per_utterance = {utt: {"estoi": number / 10, "stoi": None} for number, utt in enumerate(utts)}
     scores = {
-        "units": {"test_seen": units},
-        "audio": {"test_seen": {"estoi": 0.437, "mcd": None, "utterances": 6, "per_utterance": per_utterance}},
-        "baseline": {"test_seen": {**units, "pnmi": 0.42}},
-        "baseline_log_mel": {"test_seen": {**units, "pnmi": 0.47}},
-        "seconds": {"train": 100, "score": 7},
+        "units": {name: units},
+        "audio": {name: {"estoi": 0.437, "mcd": None, "utterances": 6, "per_utterance": per_utterance}},
+        "baseline": {name: {**units, "pnmi": 0.42}},
+        "baseline_log_mel": {name: {**units, "pnmi": 0.47}},
+        "seconds": {f"train{mark}": 100, "score": 7},
     }
     (exp / "scores.json").write_text(json.dumps(scores))
 
 
-def finished_run(tmp_path: Path, tag: str) -> Path:
-    """Write a run with all its parts, and its data."""
+def finished_run(tmp_path: Path, tag: str, mark: str = "") -> Path:
+    """Write a run with all its parts, and its data; `mark` is added to every name and text in it."""
+    utts, name = [f"{utt}{mark}" for utt in UTTS], f"test_seen{mark}"
     exp = save_tiny_model(tmp_path / "exp" / tag)
+    speakers = (exp / "speakers.txt").read_text(encoding="utf-8").splitlines()
+    (exp / "speakers.txt").write_text(
+        "\n".join([speakers[0], *(f"{speaker}{mark}" for speaker in speakers[1:]), ""]), encoding="utf-8"
+    )
     config = OmegaConf.load(exp / "config.yaml")
-    config.data.train, config.data.valid = str(tmp_path / "data" / "train"), str(tmp_path / "data" / "dev")
+    config.data.train, config.data.valid = str(tmp_path / "data" / f"train{mark}"), str(tmp_path / "data" / "dev")
     OmegaConf.save(config, exp / "config.yaml")
-    originals = write_set(tmp_path / "audio", UTTS, seed=0)
-    utterances = [Utterance(utt, Path(path), "p225") for utt, path in originals.items()]
-    datadir.write_utterances(tmp_path / "data" / "test_seen", utterances, text={UTTS[0]: "Say <i>five</i> & six."})
-    phones = [f"{utt} 1 {n * 0.1:.2f} 0.10 {phone}\n" for utt in UTTS for n, phone in enumerate(PHONES)]
-    (tmp_path / "data" / "test_seen" / "phones.ctm").write_text("".join(phones))
-    for name, seed in (("test_seen", 10), ("test_seen_swap", 20)):
-        paths = write_set(exp / "wav" / name, UTTS, seed)
-        datadir.write_table(exp / "wav" / name / "wav.scp", paths)
-    datadir.write_table(exp / "swap_utt2spk", dict.fromkeys(UTTS, "p226"))
+    originals = write_set(tmp_path / "audio", utts, seed=0)
+    utterances = [Utterance(utt, Path(path), f"p225{mark}") for utt, path in originals.items()]
+    text = {utts[0]: f"Say <i>five</i> & six{mark}."}
+    datadir.write_utterances(tmp_path / "data" / name, utterances, text=text)
+    phones = [f"{utt} 1 {n * 0.1:.2f} 0.10 {phone}{mark}\n" for utt in utts for n, phone in enumerate(PHONES)]
+    (tmp_path / "data" / name / "phones.ctm").write_text("".join(phones))
+    for folder, seed in ((name, 10), (f"{name}_swap", 20)):
+        paths = write_set(exp / "wav" / folder, utts, seed)
+        datadir.write_table(exp / "wav" / folder / "wav.scp", paths)
+    datadir.write_table(exp / "swap_utt2spk", dict.fromkeys(utts, f"p226{mark}"))
     rng = np.random.default_rng(0)
     info = UnitsInfo(RATE, HOP, RATE / HOP, CODES, 1, False, load_model(exp).hash, "0.1.0")
-    codes = [(utt, rng.integers(0, CODES - 3, (1, 60))) for utt in UTTS]
-    write_units(exp / "units" / "test_seen", info, codes, [])
+    codes = [(utt, rng.integers(0, CODES - 3, (1, 60))) for utt in utts]
+    write_units(exp / "units" / name, info, codes, [])
     write_metrics(exp)
-    write_scores(exp)
+    write_scores(exp, utts, name, mark)
     return exp

@@ -12,10 +12,9 @@ from finished_run import CODES, RATE, UTTS, Page, finished_run
 from vqaudio import audio
 from vqaudio.errors import UserError
 from vqaudio.model_directory import load_model
-from vqaudio.report import build_report, describe
-from vqaudio.report.charts import Series, line_chart, thinned, ticks, usage_chart
-from vqaudio.report.facts import read_metrics
-from vqaudio.report.run import Run
+from vqaudio.report.facts import describe, read_metrics
+from vqaudio.report.page import build_report
+from vqaudio.report.run import FinishedRun
 from vqaudio.report.samples import NUM_SAMPLES, choose
 
 
@@ -36,7 +35,7 @@ def test_the_page_is_one_well_formed_file_without_outside_resources(exp):
     text, page = report(exp)
     assert page.sources
     assert all(source.startswith("data:") for source in page.sources)
-    assert not re.search(r"url\(|@import|<script|<link|https?:", text)
+    assert not re.search(r"url\((?!#)|@import|<script|<link|https?:", text)
     assert len(text) < 15e6
 
 
@@ -44,7 +43,7 @@ def test_the_page_shows_every_part_of_a_finished_run(exp):
     _, page = report(exp)
     assert "0.437" in page.text
     assert "0.610" in page.text
-    assert "0.420" in page.text  # the baselines, beside it
+    assert "0.420" in page.text  # the baselines
     assert "0.470" in page.text
     assert "0.583–0.641" in page.text
     assert "21.4%" in page.text
@@ -54,12 +53,6 @@ def test_the_page_shows_every_part_of_a_finished_run(exp):
     assert "107 s" in page.text
     assert "codebook_size: 16" in page.text
     assert "missing" not in page.classes
-
-
-def test_the_second_phase_is_marked_at_its_first_step(exp):
-    text, _ = report(exp)
-    places = re.findall(r'<line class="switch" x1="([0-9.]+)" x2="\1"', text)
-    assert set(places) == {f"{46 + 0.4 * (360 - 10 - 46):.1f}"}  # step 400 of 1000, on an axis from 46 to 350
 
 
 def test_names_and_texts_are_escaped(exp):
@@ -164,7 +157,7 @@ def test_utterances_are_chosen_from_the_best_to_the_worst():
 
 
 def test_usage_is_the_share_of_the_frames(exp):
-    shares, size = Run(exp).usage("test_seen")
+    shares, size = FinishedRun(exp).usage("test_seen")
     counts = np.zeros(CODES)
     for line in (exp / "units/test_seen/units.txt").read_text().splitlines():
         for unit in line.split()[1:]:
@@ -180,26 +173,6 @@ def test_metrics_may_end_in_a_line_cut_off_but_not_hold_one(tmp_path):
     path.write_text('{"step": 1, "tra\n{"step": 2}\n')
     with pytest.raises(UserError, match=r"metrics\.jsonl:1"):
         read_metrics(tmp_path)
-
-
-def test_long_lines_are_thinned_to_means():
-    points = [(float(i), float(i % 2)) for i in range(1000)]
-    assert len(thinned(points)) == 250
-    assert {y for _, y in thinned(points)} == {0.5}
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (0.001, 0.0013), (-3, 17), (0, 250000), (1.0, 1.05)])
-def test_ticks_are_few_and_lie_inside(low, high):
-    found = ticks(low, high)
-    assert 2 <= len(found) <= 7
-    assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in found)
-
-
-@pytest.mark.parametrize("points", [[(0.0, 1.0)], [(5.0, 0.0), (6.0, 0.0)], [(0.0, -2.0), (9.0, 3e5)]])
-def test_charts_of_odd_data_hold_finite_numbers_only(points):
-    chart = line_chart("t", [Series("a", "first", points)], switch=5.0, floor=None)
-    usage = usage_chart("u", [1.0, 0.0, 0.0], "caption")
-    assert not re.search(r"nan|inf", chart + usage)
 
 
 def test_odd_scores_do_not_break_the_page(exp):

@@ -4,7 +4,8 @@ import pytest
 from browser import axe_violations, network, start_browser
 from finished_run import finished_run
 
-from vqaudio.report import build_comparison, build_report
+from vqaudio.report.comparison import build_comparison
+from vqaudio.report.page import build_report
 
 
 @pytest.fixture(scope="module")

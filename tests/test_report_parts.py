@@ -1,4 +1,4 @@
-"""What is drawn of units and phones, the tables of scores, and the page that compares runs."""
+"""Drawings of units and phones, tables of scores, and the page that compares runs."""
 
 import itertools
 import json
@@ -11,7 +11,8 @@ from finished_run import Page, finished_run, speech
 from vqaudio.cli import main
 from vqaudio.datadir import Phone
 from vqaudio.errors import UserError
-from vqaudio.report import build_comparison, build_report
+from vqaudio.report.comparison import build_comparison
+from vqaudio.report.page import build_report
 from vqaudio.report.phones import count_phones, heat_map, in_order, manner
 from vqaudio.report.samples import NUM_SAMPLES
 from vqaudio.report.tables import UNIT_SCORES, Column, score_table, unit_columns
@@ -61,32 +62,32 @@ def test_pointing_at_a_unit_of_the_heat_map_tells_its_phones(tmp_path):
     table = count_phones(
         {"a": np.array([[5, 5, 5, 7]])}, {"a": [Phone(0.0, 0.02, "T"), Phone(0.02, 0.1, "<AH>")]}, frame_rate=100
     )
-    text = heat_map("test & seen", table)
-    Page(text)
-    assert "unit 5: T 67%, &lt;AH&gt; 33%; 3 frames" in text
-    assert len(re.findall("<title>", text)) == 2
-    page = Page(build_report(finished_run(tmp_path, "run")).read_text(encoding="utf-8"))
-    assert "13 units, by the phone" in page.text
-    assert "fricatives" in page.text
+    drawn = heat_map("test", table)
+    assert drawn.hovers == ["unit 5: T 67%, <AH> 33%; 3 frames", "unit 7: <AH> 100%; 1 frames"]
+    assert drawn.manners == {"stops": 1, "others": 1}
+    text = build_report(finished_run(tmp_path, "run")).read_text(encoding="utf-8")
+    assert "13 units, sorted by their most frequent phone" in text
+    assert len(re.findall("<title>unit ", text)) == 13
+    assert "fricatives" in Page(text).text
 
 
 def test_boundaries_are_drawn_where_units_change():
-    tracks = Tracks(0.06)
-    tracks.units(np.array([[4, 4, 9, 9, 9, 4]]), 100)
-    tracks.spectrogram("x", speech(0, 0.12), np.array([[4, 4, 9, 9, 9, 4]]), 100)
-    text = tracks.svg("label")
-    assert [float(x) for x in re.findall(r"M([0-9.]+),", text)] == pytest.approx([0.02 * SCALE, 0.05 * SCALE])
-    boxes = re.findall(r'<rect class="unit" x="([0-9.]+)".*?<title>(.*?)</title>', text)
-    assert [title for _, title in boxes] == ["code 4, 20 ms", "code 9, 30 ms", "code 4, 10 ms"]
-    assert [float(x) for x, _ in boxes] == pytest.approx([0, 0.02 * SCALE, 0.05 * SCALE])
+    tracks = Tracks("label", 0.06)
+    tracks.add_units(np.array([[4, 4, 9, 9, 9, 4]]), 100)
+    tracks.add_spectrogram("x", speech(0, 0.12), np.array([[4, 4, 9, 9, 9, 4]]), 100)
+    assert tracks.pictures[0].changes == pytest.approx([0.02 * SCALE, 0.05 * SCALE])
+    assert [box.hover for box in tracks.boxes] == ["code 4, 20 ms", "code 9, 30 ms", "code 4, 10 ms"]
+    assert [box.x for box in tracks.boxes] == pytest.approx([0, 0.02 * SCALE, 0.05 * SCALE])
 
 
-def test_the_best_of_each_set_is_bold_by_the_direction_of_the_score():
+def test_the_best_of_each_set_is_marked_by_the_direction_of_the_score():
     scores = [{"pnmi": 0.2, "abx_across": 0.3}, {"pnmi": 0.4, "abx_across": 0.1}, {"pnmi": None, "abx_across": 0.2}]
     columns = [Column("a", str(number), "", values) for number, values in enumerate(scores)]
-    text = score_table("scores", UNIT_SCORES, [*columns, Column("b", "3", "", {"pnmi": 0.9})])
-    assert re.findall("<strong>(.*?)</strong>", text) == ["0.400", "10.0%"]
-    assert "Boundaries" not in text
+    table = score_table("scores", UNIT_SCORES, [*columns, Column("b", "3", "", {"pnmi": 0.9})])
+    cells = [cell for _, rows in table.groups for _, row in rows for cell in row]
+    assert [cell.text for cell in cells if cell.best] == ["0.400", "10.0%"]
+    assert [title for title, _ in table.groups] == ["Phones", "ABX error (50 % is chance)"]
+    assert [(name, span) for name, _, span in table.sets] == [("a", 3), ("b", 1)]
 
 
 def test_a_baseline_that_runs_share_is_shown_once():
@@ -115,7 +116,8 @@ def test_a_comparison_holds_scores_curves_and_players_of_every_run(tmp_path):
     clips = [source for source in page.sources if source.startswith("data:audio")]
     assert len(clips) == (1 + len(exps)) * NUM_SAMPLES
     assert len(set(clips)) > NUM_SAMPLES
-    assert page.classes.count("line") == 2 * text.count("training step")
+    assert page.tags.count("figure") > 6
+    assert page.classes.count("first") == 1 + text.count("training step")  # in the header and in every chart
     assert "data.train" in page.text  # where the configurations differ
     assert "missing" not in page.classes
 

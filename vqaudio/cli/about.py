@@ -1,4 +1,4 @@
-"""`vqaudio report`, `info` and `doctor`: what a run, a model and an installation are like."""
+"""`vqaudio report`, `info` and `doctor`: describe a run, a model and an installation."""
 
 import argparse
 from pathlib import Path
@@ -16,37 +16,39 @@ def add_about(subparsers: Any) -> None:
         "write one HTML page about a run, or one that compares runs",
         "vqaudio report exp/mini_tiny_kmeans exp/mini_tiny_gumbel --out comparison.html",
     )
-    report.add_argument("exp", type=Path, metavar="EXP", nargs="+", help="a run; several are compared")
+    report.add_argument("exp", type=Path, metavar="EXP", nargs="+", help="directory of a run; several are compared")
     report.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
-        help="the page (default: report.html in EXP; of several, comparison.html beside the first)",
+        help="file to write (default: EXP/report.html; for several runs, comparison.html in the folder of the first)",
     )
     info = command(subparsers, "info", run_info, "describe a model directory", "vqaudio info exp/vctk")
     info.add_argument("exp", type=Path, metavar="EXP")
-    command(subparsers, "doctor", run_doctor, "check the installation and say how to mend it", "vqaudio doctor")
+    command(subparsers, "doctor", run_doctor, "check the installation and say how to fix it", "vqaudio doctor")
 
 
 def run_report(args: argparse.Namespace) -> None:
-    """Write the page about a run, or about several."""
-    from vqaudio.report import build_comparison, build_report
-
+    """Write the page about a run, or the comparison of several."""
     if len(args.exp) == 1:
+        from vqaudio.report.page import build_report
+
         print(build_report(args.exp[0], args.out))
     else:
+        from vqaudio.report.comparison import build_comparison
+
         print(build_comparison(args.exp, args.out or args.exp[0].resolve().parent / "comparison.html"))
 
 
 def run_info(args: argparse.Namespace) -> None:
     """Describe a model directory."""
-    from vqaudio.report import describe
+    from vqaudio.report.facts import describe
 
     print(describe(args.exp))
 
 
 def run_doctor(args: argparse.Namespace) -> int:  # noqa: ARG001
-    """Check the installation; 1 when something required is missing."""
+    """Check the installation; return 1 if something required is missing."""
     from vqaudio.doctor import diagnose
 
     checks = diagnose()

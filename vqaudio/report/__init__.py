@@ -1,7 +1,7 @@
-"""What a run is and what came of it: a description in text, and one HTML page to send, of a run or of several."""
+"""HTML pages about finished runs: each is one file with everything inside, to be sent as it is.
 
-from vqaudio.report.comparison import build_comparison
-from vqaudio.report.facts import describe
-from vqaudio.report.page import build_report
-
-__all__ = ["build_comparison", "build_report", "describe"]
+`page.build_report` writes the page about one run and `comparison.build_comparison` the page about several; both read
+what the run left behind through `run.FinishedRun`, and fill the templates in `templates/` through `render`. The parts
+of a page have a module each: `samples` and `tracks` (players and spectrograms), `tables` (scores), `phones` (heat map),
+`curves` and `charts`, `facts` (the model, also for `vqaudio info`). `embed` turns sound and pictures into data URIs.
+"""

@@ -1,136 +1,263 @@
-"""Small charts as inline SVG, coloured by the page's style sheet, so that they follow light and dark."""
+"""Draws the charts of all pages with matplotlib, as inline SVG: lines over training steps, code usage, rows of ratings.
 
+Their colours are those of the style sheet, so that they are readable on light and on dark paper.
+"""
+
+import io
 import math
-from html import escape
-from typing import NamedTuple
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-WIDTH, HEIGHT = 360, 220
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 18, 30
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CHART_WIDTH, CHART_HEIGHT, ROWS_WIDTH, ROW_HEIGHT, BELOW_ROWS, LETTER = 360, 220, 420, 26, 40, 7
+"""Sizes in pixels, at which text has its size in `SETTINGS`; the page scales a drawing as a whole."""
 MAX_POINTS = 300
+"""Points of a line; in a drawing of this width nobody could see more."""
+LINE_COLOURS = ("first", "second", "third", "fourth", "fifth", "sixth")
+COLOURS = {
+    name: f"#00f0{number:02x}" for number, name in enumerate(("paper", "ink", "muted", "rule", *LINE_COLOURS), start=1)
+}
+"""What matplotlib draws with for each colour of the style sheet; `_inline` puts in the variable of that name."""
+DASHED: dict[str, Any] = {"color": COLOURS["muted"], "linewidth": 1, "linestyle": "dashed"}
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text, in the font of the page
+    "text.parse_math": False,  # names may hold dollar signs
+    "font.size": 10,
+    **{f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")},
+    "axes.labelcolor": COLOURS["muted"],
+    "axes.labelsize": 10,
+    "axes.axisbelow": True,
+    "grid.color": COLOURS["rule"],
+    "grid.linewidth": 1,
+    "lines.linewidth": 1.8,
+    "lines.markeredgewidth": 1.6,
+    "lines.solid_capstyle": "butt",
+    "lines.dashed_pattern": (3, 3),
+    "lines.scale_dashes": False,
+    **{f"{axis}tick.{name}.size": 0 for axis in "xy" for name in ("major", "minor")},
+    **{f"{axis}tick.color": COLOURS["muted"] for axis in "xy"},
+}
+
+
+class Chart(NamedTuple):
+    """A chart as the macro `chart` of `parts.html` takes it; `keys` names its lines and their colours."""
+
+    title: str
+    svg: Markup
+    caption: str = ""
+    keys: tuple[tuple[str, str], ...] = ()
 
 
 class Series(NamedTuple):
-    """A line: its name, its class in the style sheet, and its points (x, y) in the order of x."""
+    """A line: its name, its colour, and its points (x, y) in the order of x."""
 
     name: str
-    style: str
+    colour: str
     points: list[tuple[float, float]]
 
 
-class Scale(NamedTuple):
-    """Maps values from `low` to `high` linearly to `start` … `end` of the drawing."""
+@dataclass(frozen=True)
+class ValueAxis:
+    """A horizontal axis from `low` to `high`: its name, its ticks if not at round numbers, and a dashed line."""
 
+    name: str
     low: float
     high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        """Return the place of a value."""
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+    ticks: tuple[tuple[float, str], ...] = ()
+    line: float | None = None
 
 
-def line_chart(title: str, series: list[Series], *, switch: float | None = None, floor: float | None = None) -> str:
-    """Draw lines over training steps; `switch` marks where the second phase begins, `floor` extends the y axis."""
-    points = [point for line in series for point in line.points]
-    values = [y for _, y in points] + ([] if floor is None else [floor])
-    x = Scale(0, max(max(x for x, _ in points), 1), LEFT, WIDTH - RIGHT)
-    y = Scale(*_padded(min(values), max(values)), HEIGHT - BOTTOM, TOP)
-    parts = _steps(x, "training step")
-    for value in ticks(y.low, y.high):
-        parts += _level(y(value), _short(value))
-    if switch is not None and x.low < switch < x.high:
-        at = f"{x(switch):.1f}"
-        parts.append(f'<line class="switch" x1="{at}" x2="{at}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        parts.append(
-            f'<text class="switch-text" x="{x(switch):.1f}" text-anchor="middle" y="{TOP - 6}">WaveNet joins</text>'
-        )
-    for line in series:
-        path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in thinned(line.points))
-        parts.append(f'<polyline class="line {line.style}" points="{path}"/>')
-        if len(line.points) == 1:
-            parts.append(
-                f'<circle class="{line.style}" cx="{x(line.points[0][0]):.1f}" cy="{y(line.points[0][1]):.1f}" r="3"/>'
+@dataclass(frozen=True)
+class Row:
+    """A row of a chart: a box (see `statistics.box`), or dots and a mean with its interval.
+
+    The mark of the mean is filled if `solid`, open if not.
+    """
+
+    label: str
+    box: dict[str, Any] | None = None
+    dots: list[float] = field(default_factory=list)
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    solid: bool = True
+
+
+def line_chart(title: str, series: list[Series], *, switch: float | None = None, from_zero: bool = False) -> Chart:
+    """Return a chart of lines over training steps; `switch` marks the step at which the second phase begins.
+
+    The vertical axis begins at 0 if `from_zero`, else just below the lowest value.
+    """
+    last = max(x for line in series for x, _ in line.points)
+    lowest = min(y for line in series for _, y in line.points)
+
+    def draw(axes: "Axes") -> None:
+        axes.grid(axis="y", clip_on=False)
+        for line in series:
+            x, y = zip(*thinned(line.points), strict=True)
+            marker = "o" if len(x) == 1 else None
+            axes.plot(x, y, color=COLOURS[line.colour], marker=marker, markersize=5, clip_on=marker is None)
+        axes.set_xlim(0, max(last, 1))
+        if from_zero:
+            axes.set_ylim(bottom=min(0, lowest))
+        _set_ticks(axes.xaxis, "training step")
+        _set_ticks(axes.yaxis)
+        if switch is not None and 0 < switch < last:
+            axes.axvline(switch, **DASHED)
+            axes.annotate(
+                "WaveNet joins",
+                (switch, 1),
+                (0, 4),
+                xycoords=axes.get_xaxis_transform(),
+                textcoords="offset points",
+                color=COLOURS["muted"],
+                ha="center",
             )
-    legend = "".join(f'<span class="key {line.style}">{escape(line.name)}</span>' for line in series)
-    return _figure(title, parts, legend)
+
+    keys = tuple((line.name, line.colour) for line in series)
+    return Chart(title, _svg(title, CHART_WIDTH, CHART_HEIGHT, draw), keys=keys)
 
 
-def usage_chart(title: str, shares: list[float], caption: str) -> str:
-    """Draw the share of frames of each code, the most frequent first; a dashed line marks the uniform share.
+def usage_chart(title: str, shares: list[float], caption: str) -> Chart:
+    """Return a chart of the share of frames of each code, the most frequent first; a dashed line is the uniform share.
 
-    The axis is logarithmic: pauses make one code many times more frequent than all others.
+    The vertical axis is logarithmic: pauses make one code many times more frequent than all others.
     """
     used = sorted((share for share in shares if share > 0), reverse=True)
-    x = Scale(0, len(shares), LEFT, WIDTH - RIGHT)
-    y = Scale(math.log10(min(used[-1], 1 / len(shares))) - 0.1, math.log10(used[0]) + 0.1, HEIGHT - BOTTOM, TOP)
-    bottom, uniform = HEIGHT - BOTTOM, f"{y(-math.log10(len(shares))):.1f}"
-    path = "".join(f"V{y(math.log10(share)):.1f}H{x(rank):.1f}" for rank, share in enumerate(used, start=1))
-    parts = []
-    for power in range(math.ceil(y.low), math.floor(y.high) + 1):
-        parts += _level(y(power), f"{100 * 10.0**power:g} %")
-    parts += [
-        *_steps(x, "code, by rank"),
-        f'<path class="area" d="M{LEFT},{bottom}{path}V{bottom}Z"/>',
-        f'<line class="switch" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{uniform}" y2="{uniform}"/>',
-    ]
-    return _figure(title, parts, f"<span>{escape(caption)}</span>")
+    uniform = 1 / len(shares)
+    low, high = 0.8 * min(used[-1], uniform), 1.25 * used[0]
+
+    def draw(axes: "Axes") -> None:
+        axes.set_yscale("log")
+        axes.grid(axis="y", clip_on=False)
+        axes.stairs(used, baseline=low, fill=True, color=COLOURS["first"], alpha=0.75)
+        axes.axhline(uniform, **DASHED)
+        axes.set_xlim(0, len(shares))
+        axes.set_ylim(low, high)
+        _set_ticks(axes.xaxis, "code, by rank")
+        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+        axes.yaxis.set_minor_formatter(lambda *_: "")
+
+    return Chart(title, _svg(title, CHART_WIDTH, CHART_HEIGHT, draw), caption)
+
+
+def row_chart(title: str, rows: list[Row], axis: ValueAxis, caption: str) -> Chart:
+    """Return a chart of rows from top to bottom, their values along the horizontal axis.
+
+    Long labels make the drawing wider, and its text smaller on the page.
+    """
+
+    def draw(axes: "Axes") -> None:
+        axes.grid(axis="x", clip_on=False)
+        axes.set_xlim(axis.low, axis.high)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_yticks(range(len(rows)), [row.label for row in rows], color=COLOURS["ink"], fontsize=11)
+        axes.tick_params(axis="y", pad=8)
+        _set_ticks(axes.xaxis, axis.name)
+        if axis.ticks:
+            axes.set_xticks([value for value, _ in axis.ticks], [label for _, label in axis.ticks])
+        if axis.line is not None:
+            axes.axvline(axis.line, **DASHED)
+        for place, row in enumerate(rows):
+            if row.box:
+                _draw_box(axes, place, row.box)
+            else:
+                _draw_mean(axes, place, row)
+
+    width = max(ROWS_WIDTH, ROWS_WIDTH * 6 // 10 + LETTER * max(len(row.label) for row in rows))
+    return Chart(title, _svg(title, width, ROW_HEIGHT * len(rows) + BELOW_ROWS, draw), caption)
+
+
+def axis_around(name: str, values: Iterable[float], line: float) -> ValueAxis:
+    """Return an axis with a dashed line at `line` and room for all values."""
+    seen = [line, *values]
+    room = 0.08 * (max(seen) - min(seen)) or 1.0
+    return ValueAxis(name, min(seen) - room, max(seen) + room, line=line)
 
 
 def thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Replace runs of neighbouring points by their means where a line has more than the eye can tell apart."""
-    run = math.ceil(len(points) / MAX_POINTS)
-    if run <= 1:
+    """Return at most `MAX_POINTS` points: where there are more, neighbours are replaced by their mean."""
+    size = math.ceil(len(points) / MAX_POINTS)
+    if size <= 1:
         return points
-    runs = [points[i : i + run] for i in range(0, len(points), run)]
-    return [(sum(x for x, _ in r) / len(r), sum(y for _, y in r) / len(r)) for r in runs]
+    groups = [points[i : i + size] for i in range(0, len(points), size)]
+    return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Return round values from `low` to `high`, about `count` of them, 1, 2 or 5 times a power of ten apart.
+def _draw_box(axes: "Axes", place: int, box: dict[str, Any]) -> None:
+    """Draw a box with its whiskers and outliers."""
+    colour = COLOURS["first"]
+    names = {"whislo": "low", "q1": "q1", "med": "median", "q3": "q3", "whishi": "high", "fliers": "outliers"}
+    axes.bxp(
+        [{theirs: box[ours] for theirs, ours in names.items()}],
+        positions=[place],
+        orientation="horizontal",
+        widths=0.6,
+        patch_artist=True,
+        showcaps=False,
+        manage_ticks=False,
+        boxprops={"facecolor": (colour, 0.2), "edgecolor": colour},
+        whiskerprops={"color": colour},
+        medianprops={"color": colour, "linewidth": 2.5},
+        flierprops={"markeredgecolor": colour, "markeredgewidth": 1, "markersize": 4, "clip_on": False},
+    )
 
-    >>> ticks(0, 2750)
-    [0, 1000, 2000]
-    >>> [round(tick, 2) for tick in ticks(0.13, 0.31)]
-    [0.15, 0.2, 0.25, 0.3]
+
+def _draw_mean(axes: "Axes", place: float, row: Row) -> None:
+    """Draw a mean with its interval, above the dots of the row."""
+    colour = COLOURS["second"]
+    if row.dots:
+        dots: dict[str, Any] = {"color": COLOURS["muted"], "alpha": 0.45, "markersize": 3.6, "markeredgewidth": 0}
+        axes.plot(row.dots, [place + 0.23] * len(row.dots), "o", clip_on=False, **dots)
+        place -= 0.08
+    if row.low is not None and row.high is not None:
+        axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2, clip_on=False)
+    if row.mean is not None:
+        inside = colour if row.solid else COLOURS["paper"]
+        axes.plot(row.mean, place, "o", color=colour, markerfacecolor=inside, markersize=8, clip_on=False)
+
+
+def _set_ticks(axis: Any, name: str = "") -> None:
+    """Give an axis a name and a few ticks at round numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_label_text(name)
+    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if abs(value) >= 10000 else f"{value:.6g}")
+
+
+def _svg(title: str, width: int, height: int, draw: Callable[["Axes"], None]) -> Markup:
+    """Return what `draw` draws on axes, the same bytes for the same drawing."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    file = io.StringIO()
+    # The salt is in the names of clip paths and marks, which have to differ between the charts of a page.
+    with rc_context({**SETTINGS, "svg.hashsalt": title}):
+        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")  # inches of 72 pixels
+        draw(figure.subplots())
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+    return _inline(title, file.getvalue())
+
+
+def _inline(title: str, svg: str) -> Markup:
+    """Return matplotlib's SVG file as an element of a page.
+
+    Its header, global style, fixed size, names of groups and fonts are left out, and its colours become variables.
     """
-    raw = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return [i * (int(step) if step >= 1 else step) for i in range(first, last + 1)]
-
-
-def _padded(low: float, high: float) -> tuple[float, float]:
-    margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
-    return low if low == 0 else low - margin, high + margin
-
-
-def _level(y: float, label: str) -> list[str]:
-    """Draw a horizontal line of the grid and its label."""
-    return [
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>',
-        f'<text class="tick" text-anchor="end" x="{LEFT - 6}" y="{y + 3.5:.1f}">{label}</text>',
-    ]
-
-
-def _steps(x: Scale, label: str) -> list[str]:
-    """Draw the labels of the horizontal axis and its name."""
-    parts = [
-        f'<text class="tick" text-anchor="middle" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}">{label}</text>'
-    ]
-    for value in ticks(x.low, x.high):
-        anchor = "end" if x(value) > WIDTH - RIGHT - 12 else "middle"
-        place = f'text-anchor="{anchor}" x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 13}"'
-        parts.append(f'<text class="tick" {place}>{_short(value)}</text>')
-    return parts
-
-
-def _short(value: float) -> str:
-    return f"{value / 1000:g}k" if abs(value) >= 10000 else f"{value:.6g}"
-
-
-def _figure(title: str, parts: list[str], legend: str) -> str:
-    drawing = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
-    return f'<figure class="chart"><h3>{escape(title)}</h3>{drawing}<figcaption>{legend}</figcaption></figure>'
+    view = re.search(r'viewBox="[\d. ]+"', svg)
+    assert view is not None
+    drawing = svg.partition("</style>\n </defs>")[2]
+    drawing = re.sub(r'(?<=<g) id="[^"]*"| font-family: [^;"]*;?| transform="rotate\(-0 [^"]*"', "", drawing)
+    drawing = re.sub(r"\s*\n\s*", " ", drawing).replace("xlink:href", "href")
+    for name, colour in COLOURS.items():
+        drawing = drawing.replace(colour, f"var(--{name})")
+    head = f'<svg {view[0]} role="img" aria-label="{escape(title)}">'
+    return Markup(head + drawing)  # noqa: S704 (matplotlib has escaped the texts)

@@ -1,22 +1,27 @@
-"""Pictures and sound inside the page."""
+"""Turns pictures and sound into data URIs, so that a page needs no other file."""
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 
 from vqaudio.metrics.reconstruction import RATE
 
 
-def png_uri(file: io.BytesIO) -> str:
-    """Return a PNG as a data URI."""
+def picture_uri(pixels: np.ndarray, **options: Any) -> str:
+    """Return pixels as a PNG in a data URI; shapes and options are those of `matplotlib.image.imsave`."""
+    from matplotlib import image
+
+    file = io.BytesIO()
+    image.imsave(file, pixels, format="png", **options)
     return _data_uri("image/png", file.getvalue())
 
 
 def sound_uri(wav: np.ndarray) -> str:
     """Return audio (T,) at `reconstruction.RATE` as a data URI: MP3, or FLAC where libsndfile has no MP3.
 
-    MP3 is what every browser plays; at this quality (about 50 kbit/s of speech) it takes a third of FLAC.
+    Every browser plays MP3; at this quality (about 50 kbit/s of speech) it takes a third of FLAC's size.
     """
     import soundfile
 

@@ -1,4 +1,4 @@
-"""A run's directory as the report reads it: whatever of it is there."""
+"""Reads what a run left behind in its directory (exp/<tag>): model, metrics, scores, units, reconstructions, data."""
 
 import json
 from pathlib import Path
@@ -17,15 +17,19 @@ from vqaudio.report.tables import filled
 from vqaudio.units import Units, UnitSequence, read_units
 
 SWAP = "_swap"
-"""Ending of the name of a set that another speaker speaks."""
+"""Ending of the name of a set that was reconstructed with the voice of another speaker."""
 
 
-class Run:
-    """What `exp` holds. A part that is missing is empty, and a part that is broken leaves a line in `notes`."""
+class FinishedRun:
+    """The parts of a run; a missing part is empty, and a broken part is empty and adds a line to `notes`.
+
+    Raises:
+        UserError: there is no such directory.
+    """
 
     def __init__(self, exp: Path) -> None:
         if not exp.is_dir():
-            raise UserError(f"{exp}: no such directory; give the one that `vqaudio train` wrote (exp_dir)")
+            raise UserError(f"{exp}: no such directory; give one that `vqaudio train` wrote (exp_dir)")
         self.exp = exp
         self.notes: list[str] = []
         self.model: LoadedModel | None = self._try(lambda: load_model(exp), None)
@@ -41,6 +45,7 @@ class Run:
         self.wavs = {folder.name: folder for folder in folders if not folder.name.endswith(SWAP)}
 
     def _try(self, read: Any, otherwise: Any) -> Any:
+        """Return what `read` returns; if it fails, note why and return `otherwise`."""
         try:
             return read()
         except UserError as error:
@@ -54,9 +59,9 @@ class Run:
         try:
             scores = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise UserError(f"{path}: not JSON ({error}); score again") from None
+            raise UserError(f"{path}: not JSON ({error}); run `vqaudio evaluate` again") from None
         if not isinstance(scores, dict):
-            raise UserError(f"{path}: not a JSON object; score again")
+            raise UserError(f"{path}: not a JSON object; run `vqaudio evaluate` again")
         return {key: values for key, values in scores.items() if isinstance(values, dict)}
 
     def usage(self, name: str) -> tuple[list[float], int]:
@@ -84,24 +89,24 @@ class Run:
         return self._try(lambda: list(datadir.read_table(self.wavs[name] / "wav.scp")), [])
 
     def choose(self, name: str, utts: list[str]) -> list[str]:
-        """Choose some of `utts` of set `name` to look at and listen to."""
+        """Return those of `utts` of set `name` that are to be shown."""
         return choose(utts, self._per_utterance(name))
 
     def samples(self, name: str, utts: list[str]) -> list[Sample]:
-        """Return `utts` of set `name` with what there is of them: reconstruction first, then the other voice."""
+        """Return `utts` of set `name` with their reconstructions: in their own voice first, then in another voice."""
         folder, scores = self.wavs[name], self._per_utterance(name)
         originals, texts = self._originals(name)
         alignment, units = self._alignment(name), self.units.get(name)
         sequences: dict[str, UnitSequence] = {s.utt: s for s in units or [] if s.utt in utts}
         frame_rate = units.info.frame_rate if units is not None else 1.0
-        voices = self._try(lambda: self._voices(), {})
+        voices = self._try(self._voices, {})
         samples = []
         for utt in utts:
             wav, swap = folder / f"{utt}.wav", folder.with_name(name + SWAP) / f"{utt}.wav"
-            versions = [Version("From its units", wav, sequences.get(utt), frame_rate, estoi(scores, utt))]
+            versions = [Version("Reconstruction", wav, sequences.get(utt), frame_rate, estoi(scores, utt))]
             if swap.is_file():
                 voice = f"voice of {voices[utt]}" if utt in voices else "another voice"
-                versions.append(Version(f"From its units, {voice}", swap, None, frame_rate))
+                versions.append(Version(f"Reconstruction, {voice}", swap, None, frame_rate))
             samples.append(Sample(utt, texts.get(utt), originals.get(utt), alignment.get(utt, []), versions))
         return samples
 
@@ -111,7 +116,7 @@ class Run:
         return {utt: values for utt, values in scores.items() if isinstance(values, dict)} if scores else {}
 
     def _data(self, name: str) -> Path | None:
-        """Return the data directory of a set, which stands beside that of the training set."""
+        """Return the data directory of a set, which is in the same folder as that of the training set."""
         if self.model is None or self.model.config.data.get("train") is None:
             return None
         return Path(self.model.config.data.train).parent / name
@@ -135,5 +140,6 @@ class Run:
         return {utterance.utt: utterance for utterance in utterances}, texts
 
     def _voices(self) -> dict[str, str]:
+        """Return the speaker in whose voice each utterance was also reconstructed."""
         path = self.exp / "swap_utt2spk"
         return datadir.read_table(path, what="its speaker") if path.is_file() else {}

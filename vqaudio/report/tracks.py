@@ -1,114 +1,110 @@
-"""Spectrograms on one axis of time, with phones above and units, their boundaries drawn, between them."""
+"""Lays out the drawing of an utterance: spectrograms on one time axis, with rows of phones and of units above them."""
 
-import io
 import math
 from collections.abc import Sequence
-from html import escape
+from typing import NamedTuple
 
 import numpy as np
 
 from vqaudio.datadir import Phone
 from vqaudio.metrics.boundaries import change_times
 from vqaudio.metrics.reconstruction import FLOOR, RATE, log_mel
-from vqaudio.report.embed import png_uri
+from vqaudio.report.embed import picture_uri
 
 SCALE = 400
-"""Pixels a second: a phone of 50 ms has room for its name."""
+"""Pixels per second: the name of a phone fits into 50 ms."""
 PICTURE, TIER, TITLE, AXIS = 104, 16, 17, 16
-"""Heights in pixels of a spectrogram, of a row of phones or codes, of a title, and of the axis."""
+"""Heights in pixels of a spectrogram, of a row of phones or codes, of a title, and of the time axis."""
 LETTER = 6.2
-"""Pixels that a letter of a label takes."""
+"""Width of a letter of a label in pixels."""
 LOUDEST = 3.5
-"""Log-mel magnitude of the brightest colour; speech at the level of `log_mel` hardly passes it."""
+"""Log-mel magnitude of the brightest colour; speech at the level of `log_mel` hardly exceeds it."""
+
+
+class Box(NamedTuple):
+    """A phone or a run of one code: its text when pointed at, its label if there is room, and its colour."""
+
+    style: str
+    x: float
+    y: int
+    width: float
+    hover: str
+    label: str
+    colour: str
+
+
+class Picture(NamedTuple):
+    """A spectrogram: its title, its place, the picture as a data URI, and the places at which units change."""
+
+    title: str
+    y: int
+    width: float
+    uri: str
+    changes: list[float]
 
 
 class Tracks:
-    """A drawing that grows downwards, a track after the other."""
+    """A drawing that grows downwards, one track at a time; the macro `tracks` of `parts.html` draws it.
 
-    def __init__(self, seconds: float) -> None:
+    Places and sizes are in pixels; `ticks` holds the labels of the time axis, if there is one.
+    """
+
+    def __init__(self, label: str, seconds: float) -> None:
+        self.label = label
         self.seconds = seconds
+        self.width = math.ceil(seconds * SCALE) + 1
         self.height = 0
-        self.parts: list[str] = []
+        self.boxes: list[Box] = []
+        self.pictures: list[Picture] = []
+        self.ticks: list[tuple[float, str]] = []
+        self.sizes = {"title": TITLE, "picture": PICTURE, "tier": TIER}
 
-    def phones(self, phones: Sequence[Phone]) -> None:
-        """Add a row of phones between ticks."""
+    def add_phones(self, phones: Sequence[Phone]) -> None:
+        """Add a row of phones."""
         for phone in phones:
-            x, end = phone.start * SCALE, min(phone.start + phone.duration, self.seconds) * SCALE
-            if x < end:
-                self._box("phone", x, end, phone.phone, f"{phone.phone}, {1000 * phone.duration:.0f} ms")
+            hover = f"{phone.phone}, {1000 * phone.duration:.0f} ms"
+            self._add_box("phone", phone.start, phone.start + phone.duration, phone.phone, hover)
         self.height += TIER + 2
 
-    def units(self, codes: np.ndarray, frame_rate: float) -> None:
-        """Add a row for each group of codes (G, N): a box a run of the same code, of the code's colour."""
+    def add_units(self, codes: np.ndarray, frame_rate: float) -> None:
+        """Add a row for each group of codes (G, N), with one box for each run of the same code."""
         for group in codes:
             starts = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
             ends = np.append(starts[1:], len(group))
             for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-                if start / frame_rate < self.seconds:
-                    right = min(end / frame_rate, self.seconds) * SCALE
-                    code = int(group[start])
-                    says = f"code {code}, {1000 * (end - start) / frame_rate:.0f} ms"
-                    self._box("unit", start / frame_rate * SCALE, right, str(code), says, code_colour(code))
+                code = int(group[start])
+                hover = f"code {code}, {1000 * (end - start) / frame_rate:.0f} ms"
+                self._add_box("unit", start / frame_rate, end / frame_rate, str(code), hover, code_colour(code))
             self.height += TIER
         self.height += 2
 
-    def spectrogram(self, name: str, wav: np.ndarray, codes: np.ndarray | None, frame_rate: float) -> None:
-        """Add a title and the log-mel picture of a recording, with lines where codes (G, N) change."""
-        self.parts.append(f'<text class="track" x="0" y="{self.height + 13}">{escape(name)}</text>')
-        top = self.height + TITLE
+    def add_spectrogram(self, title: str, wav: np.ndarray, codes: np.ndarray | None, frame_rate: float) -> None:
+        """Add a title and the log-mel spectrogram of a wav (T,), with lines where codes (G, N) change."""
         width = len(wav) / RATE * SCALE
-        self.parts.append(
-            f'<image x="0" y="{top}" width="{width:.1f}" height="{PICTURE}" preserveAspectRatio="none" '
-            f'href="{_picture(wav)}"/>'
-        )
         times = np.array([]) if codes is None else change_times(codes, frame_rate) * SCALE
-        lines = "".join(f"M{x:.1f},{top}v{PICTURE}" for x in times if x < width)
-        if lines:
-            self.parts.append(f'<path class="bound" d="{lines}"/>')
-        self.height = top + PICTURE + 2
+        self.pictures.append(
+            Picture(title, self.height, width, _spectrogram(wav), [float(x) for x in times if x < width])
+        )
+        self.height += TITLE + PICTURE + 2
 
-    def axis(self) -> None:
-        """Add the axis of time, with a label every half second."""
-        for half in range(math.floor(2 * self.seconds) + 1):
-            x = half / 2 * SCALE
-            anchor = "start" if half == 0 else "middle"
-            self.parts.append(
-                f'<text class="tick" x="{x:.0f}" y="{self.height + 12}" text-anchor="{anchor}">{half / 2:g} s</text>'
-            )
+    def add_axis(self) -> None:
+        """Add the time axis, with a label every half second."""
+        self.ticks = [(half / 2 * SCALE, f"{half / 2:g} s") for half in range(math.floor(2 * self.seconds) + 1)]
         self.height += AXIS
 
-    def svg(self, label: str) -> str:
-        """Return the drawing, which scrolls sideways where the page is too narrow."""
-        width = math.ceil(self.seconds * SCALE) + 1
-        return (
-            f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}"><svg class="tracks" '
-            f'width="{width}" height="{self.height}" role="img" aria-label="{escape(label)}">'
-            f"{''.join(self.parts)}</svg></div>"
-        )
-
-    def _box(self, style: str, x: float, end: float, label: str, says: str, colour: str = "") -> None:
-        """Draw a box with what it says when pointed at, and its label where there is room."""
-        fill = f' fill="{colour}"' if colour else ""
-        self.parts.append(
-            f'<rect class="{style}" x="{x:.1f}" y="{self.height}" width="{end - x:.1f}" height="{TIER}"{fill}>'
-            f"<title>{escape(says)}</title></rect>"
-        )
-        if len(label) * LETTER <= end - x:
-            self.parts.append(
-                f'<text class="{style}-name" x="{(x + end) / 2:.1f}" y="{self.height + 12}" text-anchor="middle">'
-                f"{escape(label)}</text>"
-            )
+    def _add_box(self, style: str, start: float, end: float, label: str, hover: str, colour: str = "") -> None:
+        """Add a box from `start` to `end` (seconds), cut off at the end of the drawing."""
+        x, width = start * SCALE, (min(end, self.seconds) - start) * SCALE
+        if width > 0:
+            shown = label if len(label) * LETTER <= width else ""
+            self.boxes.append(Box(style, x, self.height, width, hover, shown, colour))
 
 
 def code_colour(code: int) -> str:
-    """Return a light colour for a code, hues a golden section apart in three shades, for dark letters on it."""
+    """Return a light colour for a code, for dark text on it: hues a golden section apart, in three shades."""
     return f"hsl({360 * (code * 0.618034 % 1):.0f} 55% {66 + 9 * (code % 3)}%)"
 
 
-def _picture(wav: np.ndarray) -> str:
-    from matplotlib import image
-
-    file = io.BytesIO()
+def _spectrogram(wav: np.ndarray) -> str:
     mel = log_mel(wav, RATE).T
-    image.imsave(file, mel, format="png", cmap="magma", origin="lower", vmin=math.log(FLOOR), vmax=LOUDEST)
-    return png_uri(file)
+    return picture_uri(mel, cmap="magma", origin="lower", vmin=math.log(FLOOR), vmax=LOUDEST)
