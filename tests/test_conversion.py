@@ -1,5 +1,6 @@
 """Units to and from the files of other tools: nothing is lost, nothing is guessed, bad lines are named."""
 
+import dataclasses
 import json
 import re
 
@@ -11,14 +12,21 @@ from hypothesis import strategies as st
 from tests import reference
 from tests.tiny_model import save_tiny_model
 from vqaudio.cli import main
+from vqaudio.defaults import UNIT_FORMATS
 from vqaudio.errors import UserError
 from vqaudio.units import UnitsInfo, read_units
-from vqaudio.units.conversion import convert, stated
+from vqaudio.units.conversion import convert
+from vqaudio.units.formats import READERS
 from vqaudio.units.writer import write_units
 
 FORMATS = ["fairseq", "gslm", "jsonl", "espnet"]
 INFO = UnitsInfo(16000, 160, 100.0, 256, 1, False, "a" * 64, "0.0.9")
-HUBERT = stated(16000, 320, 100, 1)
+HUBERT = UnitsInfo.of(sample_rate=16000, hop_length=320, codebook_size=100, groups=1)
+
+
+def test_the_command_line_knows_every_format():
+    assert ("vqaudio", *READERS) == UNIT_FORMATS
+
 
 odd = st.sampled_from(
     ["alpha.flac", "a.wav", ".wav", "..", "a|b", "|", "/a/b", "a/b.flac/", "x-1", "1 2".replace(" ", "-")]
@@ -173,7 +181,7 @@ def test_units_that_look_deduplicated_are_a_warning(tmp_path, capsys):
             from_="gslm",
             settings=HUBERT,
         )
-        assert ("give --durations" in capsys.readouterr().err) == warned
+        assert ("pass --durations" in capsys.readouterr().err) == warned
 
 
 BAD = {
@@ -189,7 +197,7 @@ BAD = {
         ("a|1-2\n", r"a\.txt:1: a: '1-2' is not a number"),
         ("a|1\nb|1\na|1\n", r"a\.txt: two utterances are named a"),
         ("\udcff|1\n", r"a\.txt:1: the name is not UTF-8"),
-        ("", r"a\.txt: holds no units"),
+        ("", r"a\.txt: contains no units"),
     ],
     "jsonl": [
         ("[]\n", r'a\.txt:1: not an object with "audio" and "units"'),
@@ -204,7 +212,7 @@ BAD = {
         ('{"audio": "a", "units": [1], "durations": [0]}\n', r"a\.txt:1: duration '0' is not"),
         (
             '{"audio": "a", "units": [1], "durations": [1]}\n{"audio": "b", "units": [1]}\n',
-            "for all utterances or for none",
+            "give them for all or for none",
         ),
         ('{"audio": "\\ud800", "units": [1]}\n', r"a\.txt:1: the name is not UTF-8"),
         ("[" * 100000 + "\n", r"a\.txt:1: not an object"),
@@ -227,7 +235,7 @@ def test_a_bad_line_is_named_and_nothing_is_written(tmp_path, kind, text, messag
     [
         ("/r\na.wav\t9\nb.wav\t9\n", "1\n", r"t\.km:2: ends where .*t\.tsv has b"),
         ("/r\na.wav\t9\n", "1\n2\n", r"t\.km:2: has no path in"),
-        ("", "1\n", r"t\.tsv: empty"),
+        ("", "1\n", r"t\.tsv: is empty"),
         ("/r\nx/a.wav\t9\ny/a.flac\t9\n", "1\n2\n", "two utterances are named a"),
         ("/r\na.wav\t9\n", "1 200\n", r"t\.km:1: a: unit 200 lies outside"),
     ],
@@ -257,7 +265,13 @@ def test_what_stands_beside_a_file_may_not_be_contradicted(units, tmp_path):
         UserError, match=r"a\.txt\.units\.json: contradicts the options, whose hop_length is 320, not 160"
     ):
         convert(tmp_path / "a.txt", tmp_path / "b", to="vqaudio", from_="gslm", settings=HUBERT)
-    convert(tmp_path / "a.txt", tmp_path / "b", to="vqaudio", from_="gslm", settings=stated(16000, 160, 256, 2))
+    convert(
+        tmp_path / "a.txt",
+        tmp_path / "b",
+        to="vqaudio",
+        from_="gslm",
+        settings=dataclasses.replace(INFO, groups=2, model_hash=""),
+    )
     assert files_of(tmp_path / "b") == files_of(units)
 
 
@@ -277,10 +291,10 @@ def test_lost_durations_are_an_error(units, tmp_path):
 def test_nothing_is_overwritten_and_nothing_guessed(units, tmp_path):
     convert(units, tmp_path / "a.txt", to="gslm")
     for source, arguments, message in [
-        (tmp_path / "a.txt", {"to": "vqaudio", "from_": "gslm"}, "is there already"),
-        (tmp_path / "a.txt", {"to": "vqaudio"}, r"cannot tell what it is: give --from fairseq\|gslm"),
-        (units, {"to": "vqaudio"}, "is a unit directory already"),
-        (units, {"to": "gslm", "settings": HUBERT}, "says itself what its units are"),
+        (tmp_path / "a.txt", {"to": "vqaudio", "from_": "gslm"}, "already exists"),
+        (tmp_path / "a.txt", {"to": "vqaudio"}, r"its format cannot be inferred; give --from fairseq\|gslm"),
+        (units, {"to": "vqaudio"}, "is already a unit directory"),
+        (units, {"to": "gslm", "settings": HUBERT}, "already records its settings"),
         (tmp_path / "missing", {"to": "gslm"}, "no such file or folder"),
     ]:
         with pytest.raises(UserError, match=message):
@@ -290,7 +304,7 @@ def test_nothing_is_overwritten_and_nothing_guessed(units, tmp_path):
 def test_an_id_that_would_break_a_line_is_refused(tmp_path):
     write_units(tmp_path / "units", INFO, [("a\tb", np.array([[7, 7]]))], [])
     for kind in FORMATS:
-        with pytest.raises(UserError, match=rf"'a\\tb' does not fit into {kind}"):
+        with pytest.raises(UserError, match=rf"'a\\tb' cannot be written as {kind}"):
             convert(tmp_path / "units", tmp_path / "out" / kind, to=kind)
     assert not list((tmp_path / "out").iterdir())
 
@@ -310,8 +324,6 @@ def test_units_of_an_unknown_model_are_decoded_only_when_a_model_vouches_for_the
     decode = ["decode", "--model", str(model), "--out", str(tmp_path / "wav"), "--jobs", "1", "--units"]
     capsys.readouterr()
     assert main([*decode, str(tmp_path / "unknown")]) == 2
-    assert (
-        "belong to model unknown (did this one make them? convert them again with --model)" in capsys.readouterr().err
-    )
+    assert "belong to model unknown (if this one made them, convert them again with --model)" in capsys.readouterr().err
     assert main([*decode, str(tmp_path / "mine")]) == 0
     assert main([*argv, "x", *options, "--model", str(model), "--groups", "1"]) == 2

@@ -1,6 +1,10 @@
 """Extraction: the same units whatever the jobs, shards and interruptions."""
 
+import fcntl
 import json
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +13,14 @@ import soundfile
 from tiny_model import save_tiny_model
 
 import vqaudio
+from vqaudio import files
 from vqaudio.codec import Codec
+from vqaudio.datadir import read_utterances
 from vqaudio.errors import JobError, UserError
 from vqaudio.files import locked
 from vqaudio.units import extraction, read_units
-from vqaudio.units.extraction import extract
+from vqaudio.units.extraction import extract, settings_of
+from vqaudio.units.writer import UnitWriter
 
 UTTERANCES = 9
 
@@ -100,7 +107,7 @@ def test_audio_files_are_named_by_their_stems(model_dir, data, tmp_path, whole):
 
 
 def test_two_files_of_one_name_are_refused(model_dir, tmp_path):
-    with pytest.raises(UserError, match=r"b/x.wav: has the utterance id 'x' of a/x.flac"):
+    with pytest.raises(UserError, match=r"b/x.wav: would get the utterance id 'x', like a/x.flac"):
         run(model_dir, None, tmp_path, wavs=[Path("a/x.flac"), Path("b/x.wav")])
 
 
@@ -126,6 +133,98 @@ def test_shards_merge_into_what_one_job_writes(model_dir, data, tmp_path, whole,
     assert contents(tmp_path) == whole
 
 
+def identities(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Every file below a folder with its inode and time of change: a file that is written again gets others."""
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_restart_on_finished_work_changes_no_file(model_dir, data, tmp_path, broken):
+    wavs = sorted(data.glob("*.wav"))
+    if broken:
+        wavs = [*wavs[:-1], tmp_path / "x_broken.wav"]
+        wavs[-1].write_bytes(b"RIFF")
+    options = {"wavs": wavs, "allow_failures": True}
+    for shards in (1, 3):
+        out = tmp_path / f"out{shards}"
+        for i in range(1, shards + 1):
+            run(model_dir, None, out, shard=(i, shards), **options)
+        before = identities(out)
+        for i in range(1, shards + 1):
+            run(model_dir, None, out, shard=(i, shards), **options)
+        assert identities(out) == before
+
+
+def test_shards_write_and_merge_one_at_a_time(model_dir, data, tmp_path, monkeypatch):
+    held = []
+
+    def watched(function):
+        def call(*arguments, **options):
+            with (tmp_path / "shards" / "lock").open("ab") as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.append(function.__name__)
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(UnitWriter, "finish", watched(UnitWriter.finish))
+    monkeypatch.setattr(extraction, "write_units", watched(extraction.write_units))
+    for i in (1, 2):
+        run(model_dir, data, tmp_path, shard=(i, 2))
+    assert held == ["finish", "finish", "write_units"]
+
+
+def test_shards_that_end_together_and_are_started_again_meanwhile_merge_all_the_same(model_dir, data, tmp_path, whole):
+    codec = vqaudio.load(model_dir)
+    utterances = read_utterances(data)
+    everybody_done = threading.Barrier(3)
+
+    def encode(utterance):
+        if utterance.utt in ("p225_0", "p225_1", "p225_2"):  # one of each shard
+            everybody_done.wait(timeout=60)
+        return codec.encode_file(utterance.path)
+
+    def job(index):
+        for _ in range(3):  # the second and third time on finished work
+            options = {"out": tmp_path, "shard": (index, 3), "allow_failures": False, "jobs": 1}
+            extraction.write_all(utterances, encode, settings_of(codec, False), **options)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(job, (1, 2, 3)))
+    assert contents(tmp_path) == whole
+
+
+def test_a_merge_that_was_killed_is_done_again_by_any_shard(model_dir, data, tmp_path, whole, monkeypatch):
+    for i in (1, 2):
+        run(model_dir, data, tmp_path, shard=(i, 3))
+    atomic_write = files.atomic_write
+
+    def dying(path, content):
+        if path == tmp_path / "units.json":
+            raise KeyboardInterrupt
+        atomic_write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "atomic_write", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run(model_dir, data, tmp_path, shard=(3, 3))
+    assert (tmp_path / "units.txt").exists()
+    run(model_dir, data, tmp_path, shard=(1, 3))
+    assert contents(tmp_path) == whole
+
+
+def test_a_repaired_file_of_a_shard_is_merged_when_the_shard_is_run_again(model_dir, data, tmp_path, whole):
+    wavs = tmp_path / "wavs"
+    shutil.copytree(data, wavs)
+    (wavs / "p225_4.wav").write_bytes(b"")
+    for i in (1, 2):
+        run(model_dir, None, tmp_path / "units", wavs=sorted(wavs.glob("*.wav")), shard=(i, 2), allow_failures=True)
+    assert len(read_units(tmp_path / "units")) == UTTERANCES - 1
+    shutil.copy(data / "p225_4.wav", wavs)
+    run(model_dir, None, tmp_path / "units", wavs=sorted(wavs.glob("*.wav")), shard=(1, 2))
+    assert contents(tmp_path / "units") == whole
+
+
 def test_deduplicated_shards_merge_too(model_dir, data, tmp_path):
     run(model_dir, data, tmp_path / "one", deduplicate=True)
     for i in (1, 2):
@@ -143,7 +242,7 @@ def test_a_merge_of_other_utterances_than_the_input_is_refused(model_dir, data, 
 
 @pytest.mark.parametrize("shard", [(0, 2), (3, 2), (1, 10)])
 def test_a_shard_that_cannot_be_is_refused(model_dir, data, tmp_path, shard):
-    with pytest.raises(UserError, match=r"--shard \d+/\d+: must be i/N"):
+    with pytest.raises(UserError, match=r"--shard \d+/\d+: not i/N"):
         run(model_dir, data, tmp_path, shard=shard)
 
 
@@ -178,8 +277,6 @@ def test_a_killed_job_continues_with_what_is_missing(model_dir, data, tmp_path, 
 
 @pytest.mark.parametrize("name", ["units.txt", "utt2num_units", "failed.txt", "units.json"])
 def test_a_job_killed_while_it_writes_the_directory_loses_nothing(model_dir, data, tmp_path, whole, monkeypatch, name):
-    from vqaudio import files
-
     atomic_writer = files.atomic_writer
 
     def dying(path, *arguments, **options):
@@ -248,16 +345,16 @@ def test_an_unexpected_error_of_one_utterance_does_not_cost_the_others(model_dir
 def test_units_of_another_model_are_not_overwritten(model_dir, data, tmp_path, whole):
     run(model_dir, data, tmp_path / "units")
     other = save_tiny_model(tmp_path / "other", seed=1)
-    with pytest.raises(UserError, match=r"holds units whose model_hash is .*; remove it or choose another --out"):
+    with pytest.raises(UserError, match=r"contains units whose model_hash is .*; remove it or choose another --out"):
         run(other, data, tmp_path / "units")
-    with pytest.raises(UserError, match=r"holds units whose deduplicated is False, not True"):
+    with pytest.raises(UserError, match=r"contains units whose deduplicated is False, not True"):
         run(model_dir, data, tmp_path / "units", deduplicate=True)
     assert contents(tmp_path / "units") == whole
 
 
 def test_units_of_other_utterances_are_not_overwritten(model_dir, data, tmp_path):
     run(model_dir, data, tmp_path)
-    with pytest.raises(UserError, match="holds 8 utterances that are not asked for, such as p225_1"):
+    with pytest.raises(UserError, match="contains 8 utterances that are not in the input, such as p225_1"):
         run(model_dir, None, tmp_path, wavs=[data / "p225_0.wav"])
 
 

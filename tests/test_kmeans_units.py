@@ -73,7 +73,7 @@ BROKEN = {
     "empty": (np.zeros((0, 3)), r"holds \(0, 3\)"),
     "text": (np.array([["a"]]), "of <U1"),
     "nan": (np.full((2, 3), np.nan), "6 values are NaN or infinite"),
-    "wide": (np.zeros((2, 4)), "4 features a frame, not 3"),
+    "wide": (np.zeros((2, 4)), "4 features per frame, not 3"),
 }
 
 
@@ -92,7 +92,7 @@ def test_broken_features_are_recorded_and_the_rest_is_written(npy, tmp_path, nam
     assert len(read_units(tmp_path / "units")) == 6
     np.save(npy / "u9.npy", np.zeros((2, 3)))  # mended: only it is missing
     assert apply(model, npy, tmp_path / "units") == 0
-    assert "6 utterances are there, 1 to do" in capsys.readouterr().out
+    assert "6 of 7 utterances already done" in capsys.readouterr().out
 
 
 def test_an_empty_file_and_an_archive_are_not_features(tmp_path):
@@ -131,7 +131,7 @@ def test_shards_make_the_same_directory(npy, tmp_path):
 def test_units_of_another_fit_are_not_mixed_in(npy, tmp_path, capsys):
     assert apply(fit(npy), npy, tmp_path / "units") == 0
     assert apply(fit(npy, "--frames", "20"), npy, tmp_path / "units") == 2
-    assert "holds units whose model_hash is" in capsys.readouterr().err
+    assert "contains units whose model_hash is" in capsys.readouterr().err
 
 
 def test_a_model_is_read_back_as_it_was(npy):
@@ -165,8 +165,8 @@ def test_what_is_not_a_model_is_refused_in_one_line(npy, damage):
 def test_features_of_different_models_are_not_fitted_together(npy):
     np.save(npy / "u1.npy", np.zeros((4, 7)))
     utterances = [Utterance(f"u{n}", npy / f"u{n}.npy", "s") for n in range(2)]
-    with pytest.raises(UserError, match="features a frame, not"):
-        KMeansUnits.fit(utterances, 2, features="npy", sample_rate=RATE, hop_length=HOP)
+    with pytest.raises(UserError, match="features per frame, not"):
+        KMeansUnits.fit(utterances, 2, features="npy", sample_rate=RATE, hop_length=HOP, frames=100, seed=0)
 
 
 def test_the_length_of_a_frame_must_be_given_for_files(npy, capsys):
@@ -233,5 +233,5 @@ def test_fitting_looks_at_a_bounded_number_of_frames(npy, monkeypatch):
         lambda utterance, kind, **settings: read.append(utterance) or read_features(utterance, kind, **settings),
     )
     utterances = [Utterance(f"u{n}", npy / f"u{n}.npy", "s") for n in range(6)]
-    KMeansUnits.fit(utterances, 2, features="npy", sample_rate=RATE, hop_length=HOP, frames=6)
+    KMeansUnits.fit(utterances, 2, features="npy", sample_rate=RATE, hop_length=HOP, frames=6, seed=0)
     assert len(read) == 2  # of 12 frames each: 4 × 6 are enough

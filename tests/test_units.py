@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import deduplicate_slowly
 
+import vqaudio
 from vqaudio.errors import UserError
 from vqaudio.units import UnitsInfo, deduplicate, expand, read_units
 from vqaudio.units.writer import UnitWriter, write_units
@@ -54,6 +55,7 @@ def test_a_round_trip_through_a_unit_directory_loses_nothing(tmp_path_factory, c
     assert not (folder / "journal.txt").exists()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3).flatmap(lambda g: st.lists(st.tuples(*[st.integers(0, 2)] * g), min_size=1, max_size=30)))
 def test_deduplicate_equals_the_naive_one_and_expand_undoes_it(frames):
     codes = np.array(frames, dtype=np.int64).T
@@ -111,6 +113,22 @@ DAMAGE = [
     ("units.json", '"deduplicated": true', '"deduplicated": 1', r"units.json: deduplicated is 1"),
     ("units.json", '"groups": 1', '"group": 1', r"units.json: must be an object with the keys"),
     ("units.json", "}", "", r"units.json: not JSON"),
+    (
+        "units.json",
+        '"frame_rate": 100.0',
+        '"frame_rate": NaN',
+        r"frame_rate is nan, but sample_rate / hop_length is 100",
+    ),
+    ("units.json", '"frame_rate": 100.0', '"frame_rate": Infinity', r"units.json: frame_rate is inf, but"),
+    ("units.json", '"frame_rate": 100.0', '"frame_rate": -1e999', r"units.json: frame_rate is -inf"),
+    ("units.json", '"frame_rate": 100.0', '"frame_rate": 7', r"units.json: frame_rate is 7, but"),
+    ("units.json", '"sample_rate": 16000', '"sample_rate": 1' + "0" * 400, r"units.json: sample_rate is 10"),
+    (
+        "units.json",
+        '"hop_length": 160',
+        '"hop_length": 320',
+        r"frame_rate is 100.0, but sample_rate / hop_length is 50",
+    ),
 ]
 
 
@@ -123,6 +141,11 @@ def test_a_damaged_unit_directory_is_refused_in_one_line(folder, name, old, new,
     assert "\n" not in str(caught.value)
 
 
+def test_frame_rate_and_version_are_derived_in_one_place():
+    info = UnitsInfo.of(sample_rate=22050, hop_length=441, codebook_size=8, groups=2, deduplicated=True, model_hash="a")
+    assert info == UnitsInfo(22050, 441, 50.0, 8, 2, True, "a", vqaudio.__version__)
+
+
 def test_a_bottomless_units_json_is_refused_in_one_line(folder):
     (folder / "units.json").write_text("[" * 100000)
     with pytest.raises(UserError, match="not JSON"):
@@ -131,7 +154,7 @@ def test_a_bottomless_units_json_is_refused_in_one_line(folder):
 
 def test_unsorted_keys_are_refused_even_when_all_files_agree(tmp_path):
     write_units(tmp_path, INFO, [("b", codes_of(1)), ("a", codes_of(2))], [])
-    with pytest.raises(UserError, match=r"units.txt:2: a stands after b; sort with LC_ALL=C"):
+    with pytest.raises(UserError, match=r"units.txt:2: a comes after b, not in the order of LC_ALL=C"):
         read_units(tmp_path)
 
 

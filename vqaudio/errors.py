@@ -1,9 +1,9 @@
-"""The two ways in which a command ends badly."""
+"""The two errors that end a command."""
 
 
 class UserError(ValueError):
-    """A mistake the user can cure: one line that names the file, the value and the cure; exit code 2."""
+    """A mistake that the user can correct: one line that names the file, the value and the cure; exit code 2."""
 
 
 class JobError(RuntimeError):
-    """A job that could not do all of its work: one line with a count or a cause; exit code 1."""
+    """A job that failed in whole or in part: one line with a count or a cause; exit code 1."""

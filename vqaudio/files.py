@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: whoever reads a name never sees half of what was written."""
+"""Atomic file writes (readers see the old file or the new one, never a half), checksums, and locks between jobs."""
 
 import contextlib
 import fcntl
@@ -14,13 +14,16 @@ from vqaudio.errors import UserError
 
 @contextlib.contextmanager
 def atomic_writer(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file beside `path` for writing, and rename it to `path` once all of it is on the disk.
+    """Open a temporary file for writing, and rename it to `path` when all of it is on disk.
 
-    `mode` is `"w"` (UTF-8, lines end in LF) or `"wb"`. An exception inside the `with` leaves `path` as it
-    was and nothing beside it.
+    An exception inside the `with` block deletes the temporary file and leaves `path` as it was.
+
+    Args:
+        path: file to write or to replace.
+        mode: `"w"` (UTF-8, lines end in LF) or `"wb"`.
 
     Raises:
-        UserError: the folder is missing or may not be written to.
+        UserError: the folder is missing or cannot be written to.
     """
     path = Path(path)
     partial = path.with_name(f".partial-{secrets.token_hex(8)}")
@@ -28,7 +31,7 @@ def atomic_writer(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     try:
         file = partial.open(mode.replace("w", "x"), **text)  # type: ignore[call-overload]
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}): check the folder {path.parent}") from error
+        raise UserError(f"{path}: cannot be written ({error.strerror}); check the folder {path.parent}") from error
     try:
         with file:
             yield file
@@ -42,13 +45,13 @@ def atomic_writer(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def atomic_write(path: str | Path, content: str | bytes) -> None:
-    """Write a whole file, text as UTF-8, so that it is there complete or not at all; see `atomic_writer`."""
+    """Write a whole file, text as UTF-8, with `atomic_writer`."""
     with atomic_writer(path, "wb") as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -57,7 +60,7 @@ def sha256(path: str | Path) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring a rename itself to the disk, where the system lets a folder be synced."""
+    """Write a rename to disk, if the system can sync a folder."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -68,10 +71,10 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Make the folder and hold it, so that a second job that writes to it is refused.
+    """Make a folder and hold its lock, so that a second job that writes there is refused.
 
     Raises:
-        UserError: another process holds it, or it cannot be made.
+        UserError: another process holds the lock, or the folder cannot be made.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -84,7 +87,19 @@ def locked(directory: Path) -> Iterator[None]:
         except BlockingIOError:
             raise UserError(f"{directory}: another job is writing here; wait for it or choose another folder") from None
         except OSError:
-            pass  # some network file systems cannot lock a folder: there it is up to the user
+            pass  # some network file systems cannot lock a folder; there the user must see to it
         yield
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def lock_file(path: Path) -> Iterator[None]:
+    """Make a lock file and hold it, after waiting for the process that holds it.
+
+    A file system that cannot lock files lets everybody through.
+    """
+    with path.open("ab") as file:  # network file systems lock only what is open for writing
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,16 +1,15 @@
-"""`vqaudio units`: units to and from other tools."""
+"""`vqaudio units`: converts units to and from the files of other tools."""
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vqaudio.cli.parser import command, command_group, count
+from vqaudio.defaults import UNIT_FORMATS
 from vqaudio.errors import UserError
 
 if TYPE_CHECKING:
     from vqaudio.units import UnitsInfo
-
-KINDS = ["vqaudio", "fairseq", "gslm", "jsonl", "espnet"]
 
 
 def add_units(subparsers: Any) -> None:
@@ -26,18 +25,22 @@ def add_units(subparsers: Any) -> None:
         "vqaudio units convert a.km units/a --to vqaudio --sample-rate 16000 --hop-length 320 --codebook-size 100",
     )
     convert.add_argument(
-        "source", type=Path, metavar="IN", help="unit directory or file; fairseq: NAME of .tsv and .km"
+        "source", type=Path, metavar="IN", help="unit directory or file; fairseq: NAME of NAME.tsv and NAME.km"
     )
-    convert.add_argument("out", type=Path, metavar="OUT", help="the same")
-    convert.add_argument("--to", choices=KINDS, required=True)
-    convert.add_argument("--from", choices=KINDS, dest="from_", help="what IN is, where it does not show")
-    convert.add_argument("--sample-rate", type=count, metavar="HZ", help="of the audio that the units of IN came from")
-    convert.add_argument("--hop-length", type=count, metavar="SAMPLES", help="of that audio, for a frame")
-    convert.add_argument("--codebook-size", type=count, metavar="K", help="codes of a group")
-    convert.add_argument("--groups", type=count, metavar="G", help="codes of a frame; 1 unless given")
-    convert.add_argument("--model", type=Path, metavar="EXP", help="in place of these four: the model of the units")
+    convert.add_argument("out", type=Path, metavar="OUT", help="unit directory or file to write")
+    convert.add_argument("--to", choices=UNIT_FORMATS, required=True, help="format of OUT")
+    convert.add_argument("--from", choices=UNIT_FORMATS, dest="from_", help="format of IN, if it cannot be inferred")
     convert.add_argument(
-        "--durations", type=Path, metavar="FILE", help="'utt d1 d2 …' of deduplicated units, in frames"
+        "--sample-rate", type=count, metavar="HZ", help="sample rate of the audio that the units come from"
+    )
+    convert.add_argument("--hop-length", type=count, metavar="SAMPLES", help="samples per frame")
+    convert.add_argument("--codebook-size", type=count, metavar="K", help="codes per group")
+    convert.add_argument("--groups", type=count, metavar="G", help="codes per frame (default: 1)")
+    convert.add_argument(
+        "--model", type=Path, metavar="EXP", help="model that made the units, instead of these four options"
+    )
+    convert.add_argument(
+        "--durations", type=Path, metavar="FILE", help="'utt d1 d2 …' in frames, if the units are deduplicated"
     )
 
 
@@ -52,19 +55,20 @@ def run_units_convert(args: argparse.Namespace) -> None:
 
 
 def _settings(args: argparse.Namespace) -> "UnitsInfo | None":
-    """Return what the options say of the units; None when they say nothing."""
-    needed = (args.sample_rate, args.hop_length, args.codebook_size)
+    """Return the settings that the options describe; None without options."""
+    needed = {name: getattr(args, name) for name in ("sample_rate", "hop_length", "codebook_size")}
+    given = [args.groups, *needed.values()]
     if args.model is not None:
         from vqaudio.codec import load
         from vqaudio.units.extraction import settings_of
 
-        if any((*needed, args.groups)):
-            raise UserError("units convert: --model says what the units are: leave the other options out")
+        if any(given):
+            raise UserError("units convert: --model already describes the units; drop the other options")
         return settings_of(load(args.model), deduplicate=False)
-    if not any((*needed, args.groups)):
+    if not any(given):
         return None
-    if not all(needed):
+    if not all(needed.values()):
         raise UserError("units convert: give all of --sample-rate, --hop-length and --codebook-size, or --model")
-    from vqaudio.units.conversion import stated
+    from vqaudio.units import UnitsInfo
 
-    return stated(*needed, args.groups or 1)
+    return UnitsInfo.of(**needed, groups=args.groups or 1)

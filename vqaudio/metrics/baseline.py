@@ -8,6 +8,7 @@ import numpy as np
 
 from vqaudio.codec import one_thread
 from vqaudio.datadir import read_utterances
+from vqaudio.defaults import KMEANS_FRAMES
 from vqaudio.errors import UserError
 from vqaudio.metrics.alignment import read_alignment
 from vqaudio.metrics.evaluation import figures
@@ -32,6 +33,7 @@ def fit(data: Path, units: Path, *, features: str = "mfcc", seed: int = 0) -> KM
             features=features,
             sample_rate=info.sample_rate,
             hop_length=info.hop_length,
+            frames=KMEANS_FRAMES,
             seed=seed,
         )
     except UserError as error:

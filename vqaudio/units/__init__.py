@@ -1,8 +1,8 @@
-"""Discrete units: on disk, as text, in the formats of other tools, out of speech and back into speech.
+"""Discrete units: read, written, extracted from speech, turned back into speech, and converted for other tools.
 
-`directory` reads a unit directory (units.txt, units.json, …), `writer` writes one; `text` and `sequence` are one line.
-`extraction` makes units of speech, `kmeans` of other features, `synthesis` speech of units; `conversion` and `formats`
-go to and from the files of other tools.
+`directory` reads a unit directory (units.txt, units.json, …) and `writer` writes one; `text` and `sequence` deal with
+one line of it. `extraction` makes units from speech with a trained model, `kmeans` from fixed features; `synthesis`
+makes speech from units; `conversion` and `formats` read and write the files of other tools.
 """
 
 from vqaudio.units.directory import Units, UnitsInfo, read_failed, read_info, read_units

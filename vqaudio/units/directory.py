@@ -1,12 +1,12 @@
-"""Unit directories: codes on disk, as text that other tools read.
+"""Reads unit directories: codes on disk, as text that other tools read too.
 
     units.txt         utt-id 71 71 12 …     one line per utterance, sorted; G > 1 joins groups: 71-3 12-40
     utt2num_units     utt-id N
-    units.json        what the units are (`UnitsInfo`)
-    durations.txt     only when deduplicated: utt-id d1 d2 …, in frames
+    units.json        settings and counts (`UnitsInfo`)
+    durations.txt     only if deduplicated: utt-id d1 d2 …, in frames
     failed.txt        utt-id <tab> reason
 
-Text is UTF-8 and sorted as `LC_ALL=C sort` does: by bytes.
+Text is UTF-8 and sorted by bytes, as `LC_ALL=C sort` does.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+import vqaudio
 from vqaudio.errors import UserError
 from vqaudio.units.sequence import UnitSequence
 from vqaudio.units.text import EXTRACT_AGAIN, parse_durations, parse_units, printable
@@ -23,32 +24,59 @@ from vqaudio.units.text import EXTRACT_AGAIN, parse_durations, parse_units, prin
 Line = tuple[int, str, bytes]
 """Number, key and rest of a line."""
 
+MAX_NUMBER = 2**53
+"""Largest number in `units.json`: up to here every whole number is exact in any JSON reader."""
+
 
 @dataclass(frozen=True)
 class UnitsInfo:
-    """What the units of a directory are: the contents of `units.json`."""
+    """The contents of `units.json`: settings and counts of a unit directory; `of` makes one without counts."""
 
     sample_rate: int
-    """Hz, of the audio the model works on."""
+    """Hz, of the audio that the model works on."""
     hop_length: int
     """Samples per frame."""
     frame_rate: float
-    """Frames per second (Hz)."""
+    """Frames per second (Hz): `sample_rate` / `hop_length`."""
     codebook_size: int
-    """K: units run from 0 to K - 1."""
+    """K: units are 0 to K - 1."""
     groups: int
     """G: units per frame."""
     deduplicated: bool
-    """Whether runs of equal frames are one unit; their lengths stand in `durations.txt`."""
+    """Whether runs of equal frames are one unit, whose lengths are in `durations.txt`."""
     model_hash: str
-    """SHA-256 of the weights that made the units; empty where that is not known: such units are not decoded."""
+    """SHA-256 of the weights that made the units; empty if unknown, and such units are not decoded."""
     vqaudio_version: str
     num_utterances: int = 0
     num_frames: int = 0
     """Frames before deduplication."""
 
+    @classmethod
+    def of(
+        cls,
+        *,
+        sample_rate: int,
+        hop_length: int,
+        codebook_size: int,
+        groups: int,
+        deduplicated: bool = False,
+        model_hash: str = "",
+    ) -> "UnitsInfo":
+        """Return settings without counts; the frame rate and vqaudio's version are derived here and nowhere else."""
+        frame_rate = sample_rate / hop_length
+        return cls(
+            sample_rate,
+            hop_length,
+            frame_rate,
+            codebook_size,
+            groups,
+            deduplicated,
+            model_hash,
+            vqaudio.__version__,
+        )
+
     def difference(self, other: "UnitsInfo") -> str | None:
-        """Name the first property, counts and version aside, in which `other` differs; None when there is none."""
+        """Say how `other` differs in its first different setting; None if all settings are equal."""
         for name in _SETTINGS:
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
@@ -61,7 +89,7 @@ _SETTINGS = [name for name in _FIELDS if name not in ("vqaudio_version", "num_ut
 
 
 class Units:
-    """A unit directory; iterating streams its `UnitSequence`s in order and checks every line on the way."""
+    """A unit directory; iterating yields its `UnitSequence`s in order and checks every line."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -95,7 +123,7 @@ class Units:
                 )
 
     def _aligned(self, names: list[str], rows: tuple[Line | None, ...]) -> list[Line]:
-        """Return a line of each file; refuse when one has none, or one of another utterance."""
+        """Return one line of each file; raise if a file has ended or has another utterance here."""
         line, utt, _ = next(row for row in rows if row is not None)
         for name, row in zip(names, rows, strict=True):
             if row is None or row[1] != utt:
@@ -114,19 +142,19 @@ class Units:
 
 
 def read_units(directory: Path, *, expected_hash: str | None = None) -> Units:
-    """Open a unit directory and check all of it before anything is done with it; memory does not grow with its size.
+    """Open a unit directory after checking all of it; memory does not grow with its size.
 
     Args:
         directory: what `vqaudio extract` wrote.
-        expected_hash: hash of the model that is going to read the units.
+        expected_hash: hash of the model that will read the units.
 
     Raises:
         UserError: a file is missing or malformed; a unit lies outside the codebook; a line has no units; keys are
-            unsorted or repeated; counts disagree; no utterance at all; the units belong to another model.
+            unsorted or repeated; counts disagree; there is no utterance; the units belong to another model.
     """
     units = Units(directory)
     if expected_hash is not None and units.info.model_hash != expected_hash:
-        made_by = _short(units.info.model_hash) or "unknown (did this one make them? convert them again with --model)"
+        made_by = _short(units.info.model_hash) or "unknown (if this one made them, convert them again with --model)"
         raise UserError(
             f"{directory / 'units.json'}: the units belong to model {made_by}, not {_short(expected_hash)}; use the "
             f"model that made them, or {EXTRACT_AGAIN}"
@@ -150,12 +178,12 @@ def read_info(path: Path) -> UnitsInfo:
     """Read a `units.json`.
 
     Raises:
-        UserError: it is missing or not such a file.
+        UserError: it is missing, malformed or contradicts itself.
     """
     try:
         values = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{path}: not found; not a (complete) unit directory: run `vqaudio extract`") from None
+        raise UserError(f"{path}: not found, so this is no complete unit directory; run vqaudio extract") from None
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error}); {EXTRACT_AGAIN}") from None
     if not isinstance(values, dict) or values.keys() != _FIELDS.keys():
@@ -165,13 +193,18 @@ def read_info(path: Path) -> UnitsInfo:
         value = values[name]
         good = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)  # type: ignore[arg-type]
         least = 0 if name.startswith("num_") else 1
-        if not good or (kind in (int, float) and value < least):
+        if not good or (kind is int and not least <= value <= MAX_NUMBER):
             raise UserError(f"{path}: {name} is {value!r}; {EXTRACT_AGAIN}")
+    rate = values["sample_rate"] / values["hop_length"]
+    if values["frame_rate"] != rate:
+        raise UserError(
+            f"{path}: frame_rate is {values['frame_rate']}, but sample_rate / hop_length is {rate}; {EXTRACT_AGAIN}"
+        )
     return UnitsInfo(**values)
 
 
 def _lines(path: Path) -> Iterator[Line]:
-    """Yield line number, key and the rest; keys must be UTF-8, sorted by bytes and unique."""
+    """Yield number, key and rest of each line; keys must be UTF-8, sorted by bytes and unique."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -184,7 +217,11 @@ def _lines(path: Path) -> Iterator[Line]:
             if not line.endswith(b"\n") or not key:
                 raise UserError(f"{where}: the line is cut off; {EXTRACT_AGAIN}")
             if key <= previous:
-                wrong = "occurs twice" if key == previous else f"stands after {printable(previous)}; sort with LC_ALL=C"
+                wrong = (
+                    "occurs twice"
+                    if key == previous
+                    else f"comes after {printable(previous)}, not in the order of LC_ALL=C"
+                )
                 raise UserError(f"{where}: {printable(key)} {wrong}; {EXTRACT_AGAIN}")
             try:
                 yield number, key.decode(), body

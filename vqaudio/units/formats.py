@@ -1,18 +1,18 @@
-"""Units in the files of other tools, read and written line by line; UTF-8, LF.
+"""Reads and writes units in the files of other tools, line by line; UTF-8, LF.
 
-In all of them a frame of G > 1 groups is one token, its codes joined by "-" (as vq-wav2vec's), but for JSON lists.
+In all of them but JSON, a frame of G > 1 groups is one token, its codes joined by "-" as in vq-wav2vec.
 
 fairseq  <name>.tsv: the folder of the audio, then "path <tab> samples" a line (wav2vec_manifest.py);
          <name>.km: "71 71 12", line n the units of the n-th path (simple_kmeans).
 gslm     "name|71 71 12" a line (GSLM's quantize_with_kmeans.py); a tab in place of "|" is read too (textlesslib's
          transcribe.py --preserve_name).
 jsonl    {"audio": "path", "units": [71, 71, 12]} a line (fastabx's from_item_and_units), units [[71, 3], [12, 40]] with
-         groups, and "durations": [1, 2, …] in frames where units were deduplicated.
+         groups, and "durations": [1, 2, …] in frames if the units are deduplicated.
 espnet   "utt 71 71 12" a line, sorted (Kaldi's text; ESPnet's text.km and token files).
 
-A path names the utterance by its last part without the suffix of its audio format, removed as a whole: `alpha.flac` is
-`alpha`, where GSLM's own `rstrip(".flac")` says `alph`. Names in gslm and espnet files are taken as they stand. What is
-written has the utterance id and ".wav" for a path, and frames times hop length for samples.
+The utterance id of a path is its last part without the suffix of its audio format, removed as a whole: `alpha.flac` is
+`alpha`, while GSLM's own `rstrip(".flac")` makes it `alph`. Names in gslm and espnet files are taken as they are. In
+files written here, a path is the utterance id and ".wav", and the samples are the frames times the hop length.
 """
 
 import json
@@ -32,7 +32,7 @@ from vqaudio.units.text import format_frames, parse_durations, parse_units
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff", ".sph"}
 BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
-"""What would end a name, or a line, in one tool or another."""
+"""Characters that end a name, or a line, in one tool or another."""
 CURE = "correct the line"
 
 
@@ -45,7 +45,7 @@ class Reading(NamedTuple):
 
 
 def part(path: Path, suffix: str) -> Path:
-    """Return the file beside `path` that has `suffix` added to its name."""
+    """Return `path` with `suffix` added to its name."""
     return path.with_name(path.name + suffix)
 
 
@@ -55,11 +55,11 @@ def fairseq_stem(path: Path) -> Path:
 
 
 def read_fairseq(path: Path, reading: Reading) -> Iterator[UnitSequence]:
-    """Yield the utterances of <name>.tsv and <name>.km, in their order."""
+    """Yield the utterances of <name>.tsv and <name>.km in the order of the lines."""
     manifest, labels = (part(fairseq_stem(path), suffix) for suffix in (".tsv", ".km"))
     rows, bodies = read_lines(manifest), read_lines(labels)
     if next(rows, None) is None:
-        raise UserError(f"{manifest}: empty; its first line must name the folder of the audio")
+        raise UserError(f"{manifest}: is empty; its first line must name the folder of the audio")
     for number, row in rows:
         utt = path_to_utt(row.partition(b"\t")[0], reading, f"{manifest}:{number}")
         _, body = next(bodies, (0, None))
@@ -71,7 +71,7 @@ def read_fairseq(path: Path, reading: Reading) -> Iterator[UnitSequence]:
 
 
 def read_gslm(path: Path, reading: Reading) -> Iterator[UnitSequence]:
-    """Yield the utterances of "name|71 71 12" or "name<tab>71 71 12", in their order."""
+    """Yield the utterances of "name|71 71 12" or "name<tab>71 71 12" in the order of the lines."""
     for number, line in read_lines(path):
         name, separator, body = line.rpartition(b"\t" if b"\t" in line else b"|")
         if not separator:
@@ -81,7 +81,7 @@ def read_gslm(path: Path, reading: Reading) -> Iterator[UnitSequence]:
 
 
 def read_espnet(path: Path, reading: Reading) -> Iterator[UnitSequence]:
-    """Yield the utterances of "utt 71 71 12", in their order."""
+    """Yield the utterances of "utt 71 71 12" in the order of the lines."""
     for number, line in read_lines(path):
         name, _, body = line.replace(b"\t", b" ", 1).partition(b" ")
         utt = text_of(name, f"{path}:{number}")
@@ -89,7 +89,7 @@ def read_espnet(path: Path, reading: Reading) -> Iterator[UnitSequence]:
 
 
 def read_jsonl(path: Path, reading: Reading) -> Iterator[UnitSequence]:
-    """Yield the utterances of JSON lines, in their order."""
+    """Yield the utterances of JSON lines in the order of the lines."""
     for number, line in read_lines(path):
         where = f"{path}:{number}"
         try:
@@ -109,7 +109,7 @@ def read_jsonl(path: Path, reading: Reading) -> Iterator[UnitSequence]:
 
 
 def json_tokens(values: object, where: str) -> bytes:
-    """Return a list of numbers, or of lists of numbers, as the tokens of a line."""
+    """Return a list of whole numbers, or of lists of them, as the tokens of a line."""
     items = values if isinstance(values, list) else [values]
     rows = [item if isinstance(item, list) else [item] for item in items]
     if not isinstance(values, list) or any(type(code) is not int for row in rows for code in row):
@@ -126,10 +126,10 @@ READERS: dict[str, Callable[[Path, Reading], Iterator[UnitSequence]]] = {
 
 
 def write(units: Units, path: Path, kind: str) -> None:
-    """Write a unit directory as a file of another tool, deduplicated if it is; each file replaces the old one at once.
+    """Write a unit directory as a file of another tool, deduplicated if it is; an old file is replaced atomically.
 
     Raises:
-        UserError: an utterance id holds white space or a control character, which would break the line.
+        UserError: an utterance id contains white space or a control character, which would break the line.
     """
     path = fairseq_stem(path) if kind == "fairseq" else path
     hop_length = units.info.hop_length
@@ -141,7 +141,7 @@ def write(units: Units, path: Path, kind: str) -> None:
         for sequence in units:
             utt = sequence.utt
             if BREAKS.search(utt):
-                raise UserError(f"{units.directory / 'units.txt'}: {utt!r} does not fit into {kind}; rename it")
+                raise UserError(f"{units.directory / 'units.txt'}: {utt!r} cannot be written as {kind}; rename it")
             body = format_frames(sequence.units)
             if kind == "fairseq":
                 manifest.write(f"{utt}.wav\t{sequence.num_frames * hop_length}\n")
@@ -162,7 +162,7 @@ def json_line(sequence: UnitSequence) -> str:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield number, from 1, and content of each line; a carriage return before the LF is dropped."""
+    """Yield the number (from 1) and the content of each line; a carriage return before the LF is dropped."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -176,23 +176,23 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def units_of(body: bytes, reading: Reading, where: str) -> np.ndarray:
-    """Return the units (G, U) of a line."""
+    """Parse the units (G, U) of a line."""
     return parse_units(body, reading.groups, reading.codebook_size, where, CURE)
 
 
 def text_of(name: bytes, where: str) -> str:
-    """Return an utterance id; refuse what a unit directory cannot hold."""
+    """Return a name as an utterance id; raise if a unit directory cannot hold it."""
     try:
         utt = name.decode()
     except UnicodeDecodeError:
         raise UserError(f"{where}: the name is not UTF-8; convert the file (iconv -t UTF-8)") from None
     if not utt or BREAKS.search(utt):
-        raise UserError(f"{where}: {utt!r} cannot be an utterance id (empty, or white space in it); {CURE}")
+        raise UserError(f"{where}: {utt!r} cannot be an utterance id (empty, or with white space); {CURE}")
     return utt
 
 
 def path_to_utt(path: bytes, reading: Reading, where: str) -> str:
-    """Return the utterance id that the path of an audio file stands for."""
+    """Return the utterance id of the path of an audio file."""
     if reading.whole_paths:
         return text_of(path.removesuffix(b".wav"), where)
     name = text_of(path.rpartition(b"/")[2], where)

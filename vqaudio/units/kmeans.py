@@ -1,6 +1,7 @@
-"""Units by k-means on features that do not change: MFCC, log-mel, or what another tool (HuBERT, …) saved as .npy.
+"""Makes units by k-means on fixed features: MFCC, log-mel, or .npy files of another tool such as HuBERT.
 
-A model is one safetensors file: `mean` and `std` (D,), `codebook` (K, D), and what they apply to as text in its header.
+A model is one safetensors file: `mean` and `std` (D,), `codebook` (K, D), and in its header the kind of features, the
+sample rate and the hop length.
 """
 
 import json
@@ -15,9 +16,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-import vqaudio
 from vqaudio import audio, files
 from vqaudio.datadir import Utterance, read_table, read_utterances
+from vqaudio.defaults import FEATURES
 from vqaudio.errors import UserError
 from vqaudio.features import log_mel, mfcc
 from vqaudio.model.clustering import kmeans, nearest_label
@@ -25,28 +26,27 @@ from vqaudio.progress import Progress
 from vqaudio.units.directory import UnitsInfo
 from vqaudio.units.extraction import check_shard, from_files, write_all
 
-KINDS = ("mfcc", "log-mel", "npy")
-LEVEL = -25.0  # dBFS that utterances are scaled to: the level then tells loud phones, not loud recordings
-FRAMES = 300_000
-SEEN = 4
-"""Times `frames` that are looked at, at most."""
+LEVEL_DB = -25.0
+"""dBFS that utterances are scaled to, so that features tell loud phones from soft ones, not loud recordings."""
+MAX_SEEN = 4
+"""`fit` reads at most this many times the frames that it clusters."""
 FIT_AGAIN = "fit it again with vqaudio kmeans fit"
 
 
 @dataclass(frozen=True)
 class KMeansUnits:
-    """A codebook of features; make one with `fit` or `load`."""
+    """A codebook for features; `fit` or `load` makes one."""
 
     features: str
-    """One of `KINDS`."""
+    """One of `vqaudio.defaults.FEATURES`."""
     sample_rate: int
     """Hz."""
     hop_length: int
     """Samples per frame."""
     mean: Tensor
-    """(D,) of the frames of the fit; 0 for npy."""
+    """(D,) mean of the frames of the fit; 0 for npy."""
     std: Tensor
-    """(D,) of the frames of the fit; 1 for npy."""
+    """(D,) standard deviation of the frames of the fit; 1 for npy."""
     codebook: Tensor
     """(K, D), standardised."""
 
@@ -59,27 +59,27 @@ class KMeansUnits:
         features: str,
         sample_rate: int,
         hop_length: int,
-        frames: int = FRAMES,
-        seed: int = 0,
+        frames: int,
+        seed: int,
     ) -> "KMeansUnits":
-        """Fit a codebook on features, streamed: neither memory nor time grows with the corpus.
+        """Fit a codebook on features; neither memory nor time grows with the corpus.
 
-        Utterances come in random order until 4 · `frames` frames were seen; a uniform sample of those, at most
-        `frames`, is what k-means++ and Lloyd's iterations work on. With what these need it takes 12 · `frames` · D
-        bytes (140 MB for MFCC, 2.8 GB for D = 768), beside one utterance. MFCC and log-mel are standardised, dimension
-        by dimension; features from files are clustered as they are, as HuBERT's are.
+        Utterances are read in random order until 4 · `frames` frames have been seen; k-means++ and Lloyd's iterations
+        work on a uniform sample of at most `frames` of those. All together take 12 · `frames` · D bytes (140 MB for
+        MFCC, 2.8 GB for D = 768) and one utterance. MFCC and log-mel are standardised in each dimension; features from
+        files are clustered as they are, as is usual for HuBERT's.
 
         Args:
-            utterances: whose features are read; files that cannot be read are passed over.
+            utterances: utterances to read; files that cannot be read are skipped.
             codebook_size: K.
-            features: one of `KINDS`.
-            sample_rate: Hz, of the audio, or of that from which the .npy were made.
+            features: one of `vqaudio.defaults.FEATURES`.
+            sample_rate: Hz, of the audio, or of the audio that the .npy files were computed from.
             hop_length: samples per frame.
             frames: size of the sample.
-            seed: of the order, the sample and the seeding of the clusters.
+            seed: of the order, the sample and the initial clusters.
 
         Raises:
-            UserError: no file can be read, or the features of two differ in size.
+            UserError: no file can be read, or two files have features of different size.
 
         Source: Vitter 1985 (reservoir sampling, algorithm R).
         """
@@ -96,7 +96,7 @@ class KMeansUnits:
         """Read what `save` wrote; nothing is unpickled.
 
         Raises:
-            UserError: the file is missing, or is not such a model.
+            UserError: the file is missing or is no k-means model.
         """
         try:
             with safe_open(path, "pt") as file:
@@ -106,11 +106,11 @@ class KMeansUnits:
             model = cls(**about, **tensors)
             features, rates = model.features, (model.sample_rate, model.hop_length)
             K, D = model.codebook.shape
-            good = features in KINDS and all(type(rate) is int and rate > 0 for rate in rates) and K > 0
+            good = features in FEATURES and all(type(rate) is int and rate > 0 for rate in rates) and K > 0
             if not good or model.mean.shape != (D,) or model.std.shape != (D,):
                 raise ValueError("wrong settings or shapes")
         except FileNotFoundError:
-            raise UserError(f"{path}: no such k-means model: make one with vqaudio kmeans fit") from None
+            raise UserError(f"{path}: no such k-means model; make one with vqaudio kmeans fit") from None
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path}: not a k-means model ({error}); {FIT_AGAIN}") from None
         return model
@@ -123,10 +123,10 @@ class KMeansUnits:
         files.atomic_write(path, safetensors.torch.save(tensors, {"vqaudio_kmeans": json.dumps(about)}))
 
     def encode(self, utterance: Utterance) -> np.ndarray:
-        """Turn an utterance into codes (1, N), int64: for audio, N = ceil(T / hop_length).
+        """Return the codes (1, N) int64 of an utterance; for audio, N = ceil(T / hop_length).
 
         Raises:
-            UserError: it cannot be read, or its features are not of the model's size.
+            UserError: it cannot be read, or its features do not have the model's size.
         """
         rows = read_features(utterance, self.features, sample_rate=self.sample_rate, hop_length=self.hop_length)
         _check_size(utterance, rows, len(self.mean))
@@ -143,7 +143,7 @@ def apply(
     allow_failures: bool,
     jobs: int,
 ) -> None:
-    """Write the units of a model to a unit directory, with all that `vqaudio.units.extraction.extract` promises.
+    """Write the units of a k-means model to a unit directory, in the way that `extraction.extract` describes.
 
     Args:
         model_file: what `KMeansUnits.save` wrote; its SHA-256 is the model hash of the units.
@@ -151,31 +151,29 @@ def apply(
         out: unit directory to write, or to complete.
         deduplicate: as in `extract`, like all that follow.
         shard: (i, N).
-        allow_failures: failed utterances are no error.
+        allow_failures: do not raise if only some utterances failed.
         jobs: utterances to work on at a time, one thread each.
 
     Raises:
-        UserError: bad input as a whole.
+        UserError: the model or `source` cannot be read, or `out` contains other units.
         JobError: some utterances failed, or all.
     """
     model = KMeansUnits.load(model_file)
     utterances = find_utterances(source, model.features)
     check_shard(shard, len(utterances))
-    settings = UnitsInfo(
+    settings = UnitsInfo.of(
         sample_rate=model.sample_rate,
         hop_length=model.hop_length,
-        frame_rate=model.sample_rate / model.hop_length,
         codebook_size=len(model.codebook),
         groups=1,
         deduplicated=deduplicate,
         model_hash=files.sha256(model_file),
-        vqaudio_version=vqaudio.__version__,
     )
     write_all(utterances, model.encode, settings, out=out, shard=shard, allow_failures=allow_failures, jobs=jobs)
 
 
 def find_utterances(source: Path, features: str) -> list[Utterance]:
-    """List the utterances of a data directory or, for `npy`, of a folder of <utt>.npy or a list of "utt path".
+    """Return the utterances of a data directory or, for `npy`, of a folder of <utt>.npy or a list of "utt path".
 
     Raises:
         UserError: the source is missing, malformed or empty, or a file name cannot be an utterance id.
@@ -193,7 +191,7 @@ def find_utterances(source: Path, features: str) -> list[Utterance]:
 
 
 class Reservoir:
-    """A uniform sample of at most `size` of the rows that were added, in memory for those alone."""
+    """A uniform sample of at most `size` of the rows that were added; memory holds the sample alone."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.size, self.seen = size, 0
@@ -201,13 +199,13 @@ class Reservoir:
         self.generator = np.random.default_rng(seed)
 
     def add(self, rows: np.ndarray) -> None:
-        """Give each of `rows` (n, D) its chance: the i-th ever takes a random place of i, if that is one of ours."""
+        """Add `rows` (n, D): the i-th row of all draws one of i places, and is kept if the sample has that place."""
         if self.kept is None:
             self.kept = np.empty((self.size, rows.shape[1]), dtype=np.float32)  # pages are taken when written to
         order = np.arange(self.seen, self.seen + len(rows))
         places = np.where(order < self.size, order, self.generator.integers(0, order + 1))
         ours = places < self.size
-        self.kept[places[ours]] = rows[ours]  # of two rows for one place the later stays, as one by one
+        self.kept[places[ours]] = rows[ours]  # of two rows with one place the later wins, as if added one by one
         self.seen += len(rows)
 
     @property
@@ -220,14 +218,14 @@ class Reservoir:
 def _sample(
     utterances: Iterable[Utterance], features: str, sample_rate: int, hop_length: int, frames: int, seed: int
 ) -> Tensor:
-    """Return the frames (n, D) that a codebook is fitted on."""
+    """Return the frames (n, D) to fit a codebook on."""
     ordered = sorted(utterances, key=lambda utterance: utterance.utt)
     random.Random(seed).shuffle(ordered)
     reservoir = Reservoir(frames, seed)
     error = "no utterances"
     with Progress("read features", len(ordered), "utterances") as progress:
         for utterance in ordered:
-            if reservoir.seen >= SEEN * frames:
+            if reservoir.seen >= MAX_SEEN * frames:
                 break
             progress.update()
             try:
@@ -239,37 +237,37 @@ def _sample(
                 _check_size(utterance, rows, reservoir.kept.shape[1])
             reservoir.add(rows.numpy())
     if reservoir.seen == 0:
-        raise UserError(f"no {features} features to fit k-means on: {error}")
+        raise UserError(f"no {features} features to fit k-means on ({error}); repair the input")
     return torch.from_numpy(reservoir.rows)
 
 
 def _check_size(utterance: Utterance, rows: Tensor, size: int) -> None:
     if rows.shape[1] != size:
-        raise UserError(f"{utterance.path}: {rows.shape[1]} features a frame, not {size}: use those of one model")
+        raise UserError(f"{utterance.path}: {rows.shape[1]} features per frame, not {size}; use those of one model")
 
 
 def read_features(utterance: Utterance, kind: str, *, sample_rate: int, hop_length: int) -> Tensor:
-    """Read an utterance as features (N, D), float32: its audio as `mfcc` or `log_mel`, or its .npy file as it is.
+    """Return the features (N, D), float32, of an utterance: `mfcc` or `log_mel` of its audio, or its .npy file.
 
-    Audio is resampled to `sample_rate` (Hz) and scaled to -25 dBFS first. A .npy file holds (N, D) real numbers;
-    it is never unpickled.
+    Audio is first resampled to `sample_rate` (Hz) and scaled to −25 dBFS. A .npy file holds (N, D) real numbers; it is
+    never unpickled.
 
     Raises:
-        UserError: the file cannot be read, or does not hold finite features.
+        UserError: the file cannot be read, or its features are not finite.
     """
     if kind == "npy":
         return _read_npy(utterance.path)
     wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end)
-    samples = torch.from_numpy(wav * audio.level_gain(wav, LEVEL))
+    samples = torch.from_numpy(wav * audio.level_gain(wav, LEVEL_DB))
     return (mfcc if kind == "mfcc" else log_mel)(samples, sample_rate=sample_rate, hop_length=hop_length)
 
 
 def _read_npy(path: Path) -> Tensor:
-    cure = "save one array of frames (N, D) a file with numpy.save"
+    cure = "save one array (N, D) per file with numpy.save"
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file: correct the list") from None
+        raise UserError(f"{path}: no such file; correct the list") from None
     except Exception as error:  # a broken header raises what Python's own parser does
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: not a .npy file of numbers ({reason}); {cure}") from None

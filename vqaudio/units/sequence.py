@@ -1,4 +1,4 @@
-"""The units of one utterance, and runs of equal units: merged, and expanded again."""
+"""Holds the units of one utterance; merges runs of equal units, and expands them again."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class UnitSequence:
-    """One utterance: `units` (G, U) int64 as they stand in the file and, when deduplicated, `durations` (U,)."""
+    """One utterance: `units` (G, U) int64 as in the file and, if deduplicated, their `durations` (U,) in frames."""
 
     utt: str
     units: np.ndarray
@@ -15,17 +15,17 @@ class UnitSequence:
 
     @property
     def num_frames(self) -> int:
-        """N, frames before deduplication."""
+        """N, the number of frames before deduplication."""
         return self.units.shape[1] if self.durations is None else int(self.durations.sum())
 
     @property
     def codes(self) -> np.ndarray:
-        """The codes (G, N), one column a frame."""
+        """The codes (G, N), one column per frame."""
         return self.units if self.durations is None else expand(self.units, self.durations)
 
 
 def deduplicate(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Merge runs of equal frames of `codes` (G, N) into `units` (G, U); also return their lengths (U,) in frames.
+    """Merge runs of equal frames of `codes` (G, N); return `units` (G, U) and the lengths (U,) of the runs in frames.
 
     >>> units, durations = deduplicate(np.array([[7, 7, 7, 2, 7]]))
     >>> units.tolist(), durations.tolist()
@@ -39,5 +39,5 @@ def deduplicate(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def expand(units: np.ndarray, durations: np.ndarray) -> np.ndarray:
-    """Undo `deduplicate`: repeat each of `units` (G, U) for its duration (U,) into codes (G, N)."""
+    """Undo `deduplicate`: return codes (G, N), in which each of `units` (G, U) lasts for its duration (U,)."""
     return np.repeat(units, durations, axis=1)

@@ -1,4 +1,4 @@
-"""Units as text, and text as units: `utt 71-3 12-40`."""
+"""Formats units as text, and parses them: `utt 71-3 12-40`."""
 
 import re
 
@@ -23,10 +23,10 @@ def format_frames(units: np.ndarray) -> str:
 
 
 def parse_units(body: bytes, groups: int, codebook_size: int, where: str, cure: str = EXTRACT_AGAIN) -> np.ndarray:
-    """Return the units (G, U) of `71-3 12-40`; `where` begins the error message and `cure` ends it.
+    """Parse `71-3 12-40` into units (G, U); an error message begins with `where` and ends with `cure`.
 
     Raises:
-        UserError: no units, another number of groups, or a unit outside the codebook.
+        UserError: there are no units, the number of groups differs, or a unit lies outside the codebook.
     """
     tokens = body.split()
     if not tokens:
@@ -46,20 +46,22 @@ def parse_units(body: bytes, groups: int, codebook_size: int, where: str, cure: 
 
 
 def parse_durations(body: bytes, units: int, where: str, cure: str = EXTRACT_AGAIN) -> np.ndarray:
-    """Return the durations (U,), in frames, of `units` units; messages as in `parse_units`.
+    """Parse the durations (U,), in frames, of `units` units; messages as in `parse_units`.
 
     Raises:
-        UserError: one that is no number from 1, or another count.
+        UserError: a duration is not a whole number of at least 1, or their number is not `units`.
     """
     tokens = body.split()
     for token in tokens:
         if not NUMBER.fullmatch(token) or int(token) < 1:
-            raise UserError(f"{where}: duration {printable(token)!r} is not a number of frames from 1; {cure}")
+            raise UserError(
+                f"{where}: duration {printable(token)!r} is not a whole number of frames of at least 1; {cure}"
+            )
     if len(tokens) != units:
         raise UserError(f"{where}: {len(tokens)} durations for {units} units; {cure}")
     return np.array(tokens, dtype=np.int64)
 
 
 def printable(value: bytes) -> str:
-    """Return bytes of a file as text for a message; what is not UTF-8 becomes �."""
+    """Decode bytes of a file for a message; bytes that are not UTF-8 become �."""
     return value.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Writing unit directories: whole from a sorted stream, or bit by bit through a journal that survives a killed job."""
+"""Writes unit directories: at once from a sorted stream, or bit by bit through a journal that survives a killed job."""
 
 import dataclasses
 import json
@@ -11,19 +11,21 @@ import numpy as np
 
 from vqaudio import files
 from vqaudio.errors import UserError
-from vqaudio.units.directory import Units, UnitsInfo
+from vqaudio.units.directory import Units, UnitsInfo, read_failed, read_info
 from vqaudio.units.sequence import deduplicate
 from vqaudio.units.text import format_units, parse_units
 
 START_AFRESH = "remove it or choose another --out"
+SHARDS = "shards"
+"""Folder inside a unit directory for the unit directories of its shards."""
 
 
 def write_units(
     directory: Path, settings: UnitsInfo, records: Iterable[tuple[str, np.ndarray]], failed: Iterable[tuple[str, str]]
 ) -> UnitsInfo:
-    """Write a unit directory from a sorted stream of (utt, codes (G, N)) and of (utt, reason).
+    """Write a unit directory from a sorted stream of (utt, codes (G, N)) and one of (utt, reason).
 
-    Each file replaces the old one at once, `units.json` last: where it stands, the directory is complete.
+    Each file replaces the old one atomically, `units.json` last: a directory that has one is complete.
     """
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "units.json").unlink(missing_ok=True)
@@ -44,27 +46,33 @@ def write_units(
             count_file.write(f"{utt} {units.shape[1]}\n".encode())
     with files.atomic_writer(directory / "failed.txt", "wb") as failed_file:
         for utt, reason in failed:
-            failed_file.write(f"{utt}\t{' '.join(reason.split())}\n".encode())
+            failed_file.write(f"{utt}\t{_one_line(reason)}\n".encode())
     info = dataclasses.replace(settings, num_utterances=utterances, num_frames=frames)
     files.atomic_write(directory / "units.json", json.dumps(dataclasses.asdict(info), indent=2) + "\n")
     return info
 
 
 def check_settings(directory: Path, settings: UnitsInfo) -> None:
-    """Refuse a folder that holds other units, or `units.txt` of unknown origin."""
+    """Raise unless a folder may be written to or completed.
+
+    Raises:
+        UserError: it holds units of other settings, or a `units.txt` that no killed job of vqaudio can have left.
+    """
     if (directory / "units.json").exists():
-        difference = settings.difference(Units(directory).info)
+        difference = settings.difference(read_info(directory / "units.json"))
         if difference:
-            raise UserError(f"{directory}: holds units whose {difference}; {START_AFRESH}")
-    elif (directory / "units.txt").exists() and not (directory / UnitWriter.JOURNAL).exists():
-        raise UserError(f"{directory}: holds a units.txt without units.json; {START_AFRESH}")
+            raise UserError(f"{directory}: contains units whose {difference}; {START_AFRESH}")
+        return
+    unfinished = (directory / UnitWriter.JOURNAL).exists() or (directory / SHARDS).exists()
+    if (directory / "units.txt").exists() and not unfinished:
+        raise UserError(f"{directory}: contains a units.txt without units.json; {START_AFRESH}")
 
 
 class UnitWriter:
-    """Collects the units of a directory in a journal, in any order, and writes the directory from it at the end.
+    """Collects units in a journal, in any order, and writes a unit directory from it at the end.
 
-    A line of the journal, once complete, is kept: what a killed job has done stays done. Memory holds an id and an
-    offset for each utterance, never units.
+    Every complete line of the journal survives a killed job. Memory holds an id and an offset for each utterance, never
+    units. If nothing is written and nothing has failed anew, a finished directory stays as it is, file by file.
     """
 
     JOURNAL = "journal.txt"
@@ -84,15 +92,15 @@ class UnitWriter:
         return json.dumps(dataclasses.asdict(self.settings)).encode() + b"\n"
 
     def _reopen(self) -> None:
-        """Continue a journal after its last complete line."""
+        """Open a journal to continue it after its last complete line."""
         self.offsets = {}
         with self.path.open("rb") as file:
             try:
                 difference = self.settings.difference(UnitsInfo(**json.loads(file.readline())))
             except (ValueError, TypeError):
-                difference = "journal is broken"
+                difference = "journal has no first line"
             if difference:
-                raise UserError(f"{self.path}: belongs to units whose {difference}; remove {self.directory}")
+                raise UserError(f"{self.path}: is of units whose {difference}; remove {self.directory}")
             end = file.tell()
             for line in file:
                 if not line.endswith(b"\n"):
@@ -104,7 +112,7 @@ class UnitWriter:
         self.file.seek(end)
 
     def _begin(self) -> None:
-        """Start a journal with what the finished directory holds, if there is one."""
+        """Start a journal with the units of the finished directory, if there is one."""
         present = iter(Units(self.directory)) if (self.directory / "units.json").exists() else iter(())
         with files.atomic_writer(self.path, "wb") as file:
             file.write(self._header())
@@ -122,12 +130,20 @@ class UnitWriter:
         self.file.flush()
 
     def finish(self, failed: Mapping[str, str]) -> UnitsInfo:
-        """Write the unit directory, with `failed` (utt to reason), and drop the journal."""
+        """Write the unit directory, with `failed` (utt to reason), and delete the journal."""
+        if self._is_finished(failed):
+            return read_info(self.directory / "units.json")
         if self.file is None:
             self._begin()
         info = write_units(self.directory, self.settings, self._sorted(), failed.items())
         self.path.unlink()
         return info
+
+    def _is_finished(self, failed: Mapping[str, str]) -> bool:
+        """Return whether the directory is complete and already holds all that is known."""
+        if self.file is not None or not (self.directory / "units.json").exists():
+            return False
+        return dict(read_failed(self.directory)) == {utt: _one_line(reason) for utt, reason in failed.items()}
 
     def _sorted(self) -> Iterator[tuple[str, np.ndarray]]:
         with self.path.open("rb") as file:
@@ -143,3 +159,7 @@ class UnitWriter:
     def __exit__(self, *_: object) -> None:
         if self.file is not None:
             self.file.close()
+
+
+def _one_line(reason: str) -> str:
+    return " ".join(reason.split())
