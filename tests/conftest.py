@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 @pytest.fixture
 def real_speech() -> Path:
