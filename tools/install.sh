@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv at the project's root, or brings it up to date; takes a moment when nothing changed.
+# Makes or updates .venv at the project's root; takes a moment if nothing changed.
 set -euo pipefail
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
@@ -15,8 +15,8 @@ usage="Usage: tools/install.sh [--dev] [--browser]
 Installs vqaudio (editable) with the extras mini, eval and listen into .venv at the project's root, at the versions of
 constraints.txt. --dev adds what tools/test.sh needs, --browser what the tests of the listening page need (Chromium, its
 driver, axe-core). PYTHON=… chooses the interpreter (3.10 or newer).
-pip is used as configured; on Linux without an NVIDIA driver, $torch_index
-is asked as well, so that torch comes without CUDA."
+pip uses your configuration. On Linux without an NVIDIA driver it also searches
+$torch_index, which has torch without CUDA."
 
 say() { printf 'install.sh: %s\n' "$*"; }
 die() {
@@ -45,7 +45,7 @@ check_python() {
     die "$python is $("$python" --version 2>&1); Python 3.10 or newer is needed: PYTHON=/path/to/python3 tools/install.sh"
 }
 
-# What .venv/installed holds when nothing is left to do: the extras, then a hash of all that decides the outcome.
+# Print the content of .venv/installed, without the extras: a hash of everything that determines the installation.
 fingerprint() {
   "$python" - "$root" <<'END'
 import hashlib, pathlib, sys
@@ -56,13 +56,13 @@ print(hashlib.sha256(b"\0".join(data)).hexdigest())
 END
 }
 
-# A run that was killed leaves .venv/installing behind: its half-written packages are thrown away with the rest.
+# A killed installation leaves .venv/installing. The environment is then made anew, since packages may be incomplete.
 make_venv() {
   local owner
   if [ -e "$venv/installing" ]; then
     owner=$(cat "$venv/installing")
     if [ -n "$owner" ] && kill -0 "$owner" 2>/dev/null; then
-      die "another tools/install.sh is at work (process $owner); wait for it, or remove $venv/installing"
+      die "another tools/install.sh is running (process $owner); wait for it, or remove $venv/installing"
     fi
     say "an earlier installation was interrupted; starting again"
     "$python" -m venv --clear "$venv" || venv_failed
@@ -99,8 +99,8 @@ install_packages() {
   fi
 }
 
-# PyPI's torchaudio has extensions linked to CUDA, so it fails to import beside a torch without. Nothing here uses
-# them: out of lib/, they are not loaded.
+# PyPI's torchaudio has extensions linked to CUDA, so it fails to import with a CPU build of torch. vqaudio does not use
+# them; outside lib/ they are not loaded.
 repair_torchaudio() {
   if "$venv/bin/python" -c 'import torchaudio' 2>/dev/null; then return; fi
   "$venv/bin/python" - <<'END'
@@ -112,11 +112,12 @@ if torch.version.cuda is None:
     for extension in lib.glob("*.so"):
         extension.replace(aside / extension.name)
 END
-  "$venv/bin/python" -c 'import torchaudio' || die "torchaudio does not import beside this torch; see the error above"
+  "$venv/bin/python" -c 'import torchaudio' || die "torchaudio does not import with this torch; see the error above"
   say "moved torchaudio's CUDA extensions aside: this torch is a CPU build"
 }
 
-apt_install() { # PACKAGE…: true when apt-get is ours to use and has installed them
+# Install packages as root with apt-get; fail if that is not possible.
+apt_install() { # PACKAGE…
   if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then return 1; fi
   say "installing $* with apt-get"
   { apt-get update -q || true; DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; } \
@@ -130,7 +131,7 @@ install_shellcheck() {
   die "shellcheck is missing; install it with your package manager (apt-get install shellcheck, brew install shellcheck)"
 }
 
-# axe-core comes in a package whose dependencies, another way to drive browsers, are not wanted.
+# The dependencies of the package that contains axe-core, another browser driver, are not needed.
 install_browser() {
   if ! "$venv/bin/python" -m pip show -q "${axe%==*}" >/dev/null 2>&1; then
     "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps "$axe" || die "pip cannot install $axe"
@@ -144,7 +145,7 @@ check_python
 wanted=$(fingerprint)
 installed=$(cat "$venv/installed" 2>/dev/null || true)
 case "$installed" in *dev*" $wanted" | "$extras $wanted") up_to_date=true ;; *) up_to_date=false ;; esac
-case "$installed" in *dev*) extras=mini,eval,listen,dev ;; esac    # an environment for developers stays one
+case "$installed" in *dev*) extras=mini,eval,listen,dev ;; esac    # an environment with dev keeps it
 
 if [ "$up_to_date" = false ]; then
   make_venv

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Kaldi's option syntax for shell scripts: `--some-name value` sets the variable some_name. To be sourced.
+# Parses options as Kaldi's scripts do: `--some-name value` sets the variable some_name. To be sourced.
 #
 #     stage=0 mini=false                       # defaults
 #     options=(stage mini)                     # the names that a user may set
 #     help_message="Usage: $0 [options] …"
 #     . parse_options.sh                       # reads "$@"
 #
-# Unlike Kaldi's, it evaluates nothing (a value with quotes or $(…) stays text), it sets only the names listed in
-# `options`, and it refuses a missing value. A variable that holds true or false takes only true or false.
+# Unlike Kaldi's parser, it evaluates nothing (a value with quotes or $(…) stays text), sets only the names listed in
+# `options`, and rejects a missing value. A variable whose default is true or false takes only these two values.
 
 option_error() {
   printf '%s: %s; see --help\n' "$(basename -- "$0")" "$1" >&2
