@@ -127,6 +127,13 @@ def test_help_names_every_option_and_needs_no_environment(recipe: Recipe) -> Non
         assert f"--{name.replace('_', '-')} " in text
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_the_number_of_jobs_is_the_number_of_cores_that_the_process_may_use(recipe: Recipe) -> None:
+    one = functools.partial(os.sched_setaffinity, 0, {min(os.sched_getaffinity(0))})
+    done = subprocess.run([recipe.folder / "run.sh", "--help"], preexec_fn=one, capture_output=True, text=True)
+    assert "available cores, 1)" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
