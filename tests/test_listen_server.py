@@ -11,6 +11,7 @@ import pytest
 from listening import ask, make_test, serving
 
 from vqaudio.cli import main
+from vqaudio.listening import server
 from vqaudio.listening.analysis.ratings import Rating, read_results
 from vqaudio.listening.answers import rated_stimuli
 from vqaudio.listening.key import read_key
@@ -141,11 +142,9 @@ def test_a_stranger_gets_nothing_and_is_slowed_down(served, tmp_path) -> None:
 
 
 def test_a_rate_limit_fills_up_again_and_forgets_the_oldest(monkeypatch) -> None:
-    from vqaudio.listening import limits
-
     now = 0.0
-    monkeypatch.setattr(limits.time, "monotonic", lambda: now)
-    monkeypatch.setattr(limits, "MAX_KEYS", 3)
+    monkeypatch.setattr(server.time, "monotonic", lambda: now)
+    monkeypatch.setattr(server, "MAX_KEYS", 3)
     limit = RateLimit(per_second=2, burst=3)
     assert [limit.allow("a") for _ in range(4)] == [True, True, True, False]
     now = 1.0
@@ -321,6 +320,15 @@ def test_an_address_that_is_taken_is_one_line(tmp_path, capsys) -> None:
         assert message in capsys.readouterr().err
 
 
+def test_the_example_address_has_the_port_that_was_asked_for(tmp_path, capsys) -> None:
+    test = make_test(tmp_path, "acr")
+    for port, shown in (("9123", ":9123"), ("0", ":PORT")):
+        assert main(["listen", "serve", str(test), "--host", "0.0.0.0", "--port", port]) == 2
+        error = capsys.readouterr().err
+        assert error.rstrip().endswith(shown)
+        assert "8000" not in error
+
+
 def test_a_second_server_for_the_same_test_is_refused(tmp_path, capsys) -> None:
     from vqaudio.files import locked
 
@@ -358,7 +366,7 @@ def test_results_of_a_static_test_are_taken_in_once(tmp_path, capsys) -> None:
     files = [str(result_file(test, token, tmp_path / f"{n}.json")) for n, token in enumerate(tokens)]
     for _ in range(2):
         assert main(["listen", "import", str(test), *files]) == 0
-        assert capsys.readouterr().out == "2 answers taken in\n"
+        assert capsys.readouterr().out == "2 answers imported\n"
         ratings = read_results(test).ratings
         assert {type(rating) for rating in ratings} == {Rating}
         assert [(rating.listener, rating.value) for rating in ratings] == [("L001", 4.0), ("L002", 4.0)]

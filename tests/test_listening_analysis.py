@@ -46,7 +46,7 @@ def scale_panel(kind: str = "mushra", listeners: int = 11, items: int = 8, sampl
 
 
 def pair_panel(kind: str, listeners: int = 11, items: int = 6) -> Results:
-    """Listeners compare systems of known strengths; every other answer names its systems the other way round."""
+    """Listeners compare systems of known strengths."""
     rng = np.random.default_rng(8)
     names, found = list(STRENGTHS), []
     for number in range(listeners * items * 3):
@@ -58,11 +58,7 @@ def pair_panel(kind: str, listeners: int = 11, items: int = 6) -> Results:
         else:
             chance = 1 / (1 + math.exp(-s)) if kind == "ab" else 0.5 + abs(s) / 4
             value = float(rng.random() < chance)
-        rating = Rating(f"L{listener:02d}", f"i{item}", names[a], value, names[b])
-        if number % 2:
-            turned = {"ccr": -value, "ab": 1 - value, "abx": value}[kind]
-            rating = Rating(f"L{listener:02d}", f"i{item}", names[b], turned, names[a])
-        found.append(rating)
+        found.append(Rating(f"L{listener:02d}", f"i{item}", names[a], value, names[b]))
     return Results(kind, found, 16000, 11)
 
 
@@ -212,6 +208,14 @@ def test_undecided_answers_count_half_for_each():
     assert strong["strength"] - weak["strength"] == pytest.approx(math.log(3 / 2))  # 2.5 + 0.5 to 1.5 + 0.5
 
 
+def test_the_share_in_a_finding_is_that_of_the_system_that_it_names():
+    """Six listeners prefer A in their one answer; a seventh answers 20 times, always for B."""
+    found = [Rating(f"L{n}", "i", "A", 1.0, "B") for n in range(6)]
+    found += [Rating("L6", f"i{n}", "A", 0.0, "B") for n in range(20)]
+    (sentence,) = findings(analyse(Results("ab", found, 16000, 0)))
+    assert "23 % of answers prefer A" in sentence
+
+
 def test_systems_that_were_never_linked_have_no_common_strengths():
     found = [Rating(f"L{n}", "i", a, 1.0, b) for n in range(3) for a, b in (("A", "B"), ("C", "D"))]
     figures = analyse(Results("ab", found, 16000, 0))
@@ -219,8 +223,8 @@ def test_systems_that_were_never_linked_have_no_common_strengths():
     assert "not linked" in Page(analysis_page(figures, "test")).text
 
 
-def test_ccr_gives_comparison_means_against_the_reference_second():
-    found = [Rating(f"L{n}", "i", "reference", float(v), "A") for n, v in enumerate([1, 2, 3, 2, 1, 3])]
+def test_ccr_gives_comparison_means_of_each_pair_in_the_order_of_its_ratings():
+    found = [Rating(f"L{n}", "i", "A", float(-v), "reference") for n, v in enumerate([1, 2, 3, 2, 1, 3])]
     found += [Rating("L0", "j", "A", -2.0, "reference")]
     (pair,) = analyse(Results("ccr", found, 16000, 0))["pairs"]
     assert (pair["a"], pair["b"]) == ("A", "reference")
@@ -228,14 +232,14 @@ def test_ccr_gives_comparison_means_against_the_reference_second():
     assert pair["difference"] == pytest.approx(-12.5 / 6)  # listeners: −1.5, −2, −3, −2, −1, −3
     assert pair["wilcoxon_p"] == pytest.approx(2 / 64)
     pairs = analyse(pair_panel("ccr"))["pairs"]
-    assert [pair["a"] + " " + pair["b"] for pair in pairs] == ["gumbel k-means", "gumbel swap", "k-means swap"]
-    assert [pair["mean"] for pair in pairs] == pytest.approx([-0.6, 1.2, 1.8], abs=0.3)
+    assert [pair["a"] + " " + pair["b"] for pair in pairs] == ["gumbel swap", "k-means gumbel", "k-means swap"]
+    assert [pair["mean"] for pair in pairs] == pytest.approx([1.2, 0.6, 1.8], abs=0.3)
 
 
 def test_abx_counts_right_answers_of_pairs_listeners_and_all():
     """12 of 16 right: p = 2517 / 65536; 8 of 8: 2⁻⁸; in one pair 20 of 24."""
     found = [Rating("L1", f"i{n}", "A", float(n < 12), "B") for n in range(16)]
-    found += [Rating("L2", f"i{n}", "B", 1.0, "A") for n in range(8)]
+    found += [Rating("L2", f"i{n}", "A", 1.0, "B") for n in range(8)]
     figures = analyse(Results("abx", found, 16000, 0))
     assert [share["binomial_p"] for share in figures["by_listener"]] == pytest.approx([2517 / 65536, 2**-8])
     (pair,) = figures["pairs"]
@@ -354,9 +358,9 @@ def test_the_command_reads_a_stored_test_and_writes_beside_its_key(tmp_path, cap
     shown = capsys.readouterr().out
     assert "MUSHRA-style: 3 listeners count, 0 excluded" in shown
     assert f"{tmp_path}/private/analysis/analysis.html" in shown
-    run(str(tmp_path), "--json", "--out", str(tmp_path / "elsewhere"))
-    figures = json.loads(capsys.readouterr().out)
-    assert figures == json.loads((tmp_path / "private/analysis/analysis.json").read_text())
+    run(str(tmp_path), "--out", str(tmp_path / "elsewhere"))
+    figures = json.loads((tmp_path / "private/analysis/analysis.json").read_text())
+    assert figures == json.loads((tmp_path / "elsewhere" / "analysis.json").read_text())
     assert (tmp_path / "elsewhere" / "analysis.html").is_file()
     assert (figures["ratings"], figures["items"], figures["seed"]) == (24, 2, 5)
     assert {system["system"]: system["mean"] for system in figures["systems"]} == {

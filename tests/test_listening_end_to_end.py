@@ -1,5 +1,6 @@
 """From `listen build` over saved answers to `listen analyse`: what goes in by random names comes out by true ones."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -45,10 +46,13 @@ def test_what_listeners_prefer_is_what_the_analysis_finds(kind: str, tmp_path: P
     assert found["listeners"] == {"rated": 6, "kept": 6, "excluded": 0}
     assert found["items"] == 3
     if kind in ("ccr", "ab"):
-        expected = {(GOOD, "reference"): -1, (BAD, "reference"): -2} if kind == "ccr" else {(BAD, GOOD): 0}
+        expected = {(GOOD, "reference"): -1, (BAD, "reference"): -2} if kind == "ccr" else {(GOOD, BAD): 1}
         assert {(pair["a"], pair["b"]): pair["mean"] for pair in found["pairs"]} == expected
     elif kind == "abx":
         assert found["overall"]["share"] == 1
+    if kind in ("ccr", "ab", "abx"):
+        rows = csv.DictReader((test / "private" / "analysis" / "ratings.csv").read_text(encoding="utf-8").splitlines())
+        assert {(row["system"], row["other"]) for row in rows} == {(pair["a"], pair["b"]) for pair in found["pairs"]}
     else:
         means = {system["system"]: system["mean"] for system in found["systems"]}
         assert means[GOOD] == {"mushra": 72.5, "acr": 3, "dcr": 3}[kind]

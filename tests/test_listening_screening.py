@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from vqaudio.listening.analysis.ratings import Rating
 from vqaudio.listening.analysis.screening import post_screen
+from vqaudio.listening.anchors import MIN_RATE_7000
 
 GOOD = (100.0, 50.0)  # hidden reference, mid anchor
 
@@ -65,8 +66,10 @@ def test_counts_are_kept_of_what_the_exemption_passed_over():
     assert (found.anchor_items, found.anchor_high, found.anchor_exempt) == (10, 0, 1)
 
 
-@pytest.mark.parametrize(("sample_rate", "names"), [(16000, []), (22050, ["L02"]), (48000, ["L02"])])
-def test_at_16_khz_the_mid_anchor_rule_is_not_applied(sample_rate, names):
+@pytest.mark.parametrize(
+    ("sample_rate", "names"), [(16000, []), (MIN_RATE_7000 - 1, []), (MIN_RATE_7000, ["L02"]), (48000, ["L02"])]
+)
+def test_the_mid_anchor_rule_is_applied_at_the_rates_at_which_a_test_gets_a_mid_anchor(sample_rate, names):
     table = panel({"L02": dict.fromkeys(range(10), (100.0, 100.0))})
     assert list(excluded(table, sample_rate)) == names
 

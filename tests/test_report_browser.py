@@ -1,9 +1,12 @@
-"""The report and the comparison in a real browser: nothing asked of any network, no error, every player plays."""
+"""The pages in a real browser: no request to any network, no error, accessible; every player plays."""
 
 import pytest
 from browser import axe_violations, network, start_browser
 from finished_run import finished_run
+from test_listening_analysis import panel
 
+from vqaudio.listening.analysis.figures import analyse
+from vqaudio.listening.analysis.page import analysis_page
 from vqaudio.report.comparison import build_comparison
 from vqaudio.report.page import build_report
 
@@ -17,16 +20,20 @@ def driver(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """The page about a run, and the one that compares it with another."""
+    """The page about a run, the one that compares it with another, and those about two listening tests."""
     exps = [finished_run(tmp_path_factory.mktemp("runs"), tag) for tag in ("one", "two")]
-    return {
+    found = {
         "report": build_report(exps[0]),
         "comparison": build_comparison(exps, exps[0].parent / "comparison.html"),
     }
+    for kind in ("mushra", "ab"):
+        found[kind] = exps[0].parent / f"{kind}.html"
+        found[kind].write_text(analysis_page(analyse(panel(kind)), "test"), encoding="utf-8")
+    return found
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("name", ["report", "comparison"])
+@pytest.mark.parametrize("name", ["report", "comparison", "mushra", "ab"])
 def test_a_page_opens_offline_without_an_error_and_is_accessible(name, colours, driver, pages) -> None:
     network(driver)
     driver.get_log("browser")

@@ -53,9 +53,8 @@ def serve(test: Path, *, host: str, port: int, url: str | None) -> None:
     """
     read_key(test)
     if host == "0.0.0.0" and url is None:  # noqa: S104
-        raise UserError(
-            f"--host {host}: give --url too, the address that listeners will open, e.g. http://{socket.gethostname()}:8000"
-        )
+        example = f"http://{socket.gethostname()}:{port or 'PORT'}"
+        raise UserError(f"--host {host}: no address that listeners can open; give --url too, such as {example}")
     with locked(test / "private"), listening_socket(host, port) as listening:
         address = url or f"http://{host}:{listening.getsockname()[1]}"
         app = make_app(test, {"127.0.0.1", "localhost", host, urlsplit(address).hostname or host})

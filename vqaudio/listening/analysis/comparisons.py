@@ -1,4 +1,4 @@
-"""Results of tests in which two systems are put side by side: CCR, AB and ABX."""
+"""Results of tests that compare two systems at a time: CCR, AB and ABX."""
 
 from collections import defaultdict
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from vqaudio.listening.analysis.ratings import Rating
-from vqaudio.listening.analysis.scales import Votes, describe
+from vqaudio.listening.analysis.scales import Votes, describe_votes
 from vqaudio.listening.analysis.statistics import (
     LEVEL,
     RESAMPLES,
@@ -18,7 +18,6 @@ from vqaudio.listening.analysis.statistics import (
     paired_tests,
     with_holm,
 )
-from vqaudio.listening.key import REFERENCE
 
 NEUTRAL = {"ccr": 0.0, "ab": 0.5}  # the answer that prefers neither
 Pair = tuple[str, str]
@@ -30,9 +29,9 @@ def analyse_preference(ratings: list[Rating], kind: str, seed: int) -> dict[str,
     Each listener counts once in a pair, with the mean answer. AB adds `strengths`, see `bradley_terry_strengths`.
     """
     pairs = []
-    answers = _oriented(ratings, kind)
+    answers = _by_pair(ratings)
     for (a, b), votes in answers.items():
-        described = describe(votes, seed, a=a, b=b)
+        described = describe_votes(votes, seed, a=a, b=b)
         means = np.array(list(described["listener_means"].values()))
         if len(means) > 1:
             pairs.append({**described, **paired_tests(means - NEUTRAL[kind], seed)})
@@ -73,11 +72,11 @@ def bradley_terry_strengths(answers: dict[Pair, Votes], seed: int) -> list[dict[
 def analyse_discrimination(ratings: list[Rating]) -> dict[str, Any]:
     """Return `pairs` of ABX answers, and all answers together as `overall`, with exact binomial tests.
 
-    Who guesses is right half of the time, whoever it is, so all answers may be counted together for the test. The
-    Clopper–Pearson interval takes them as independent also when listeners hear a difference.
+    A listener who guesses is right half the time, so the test may count all answers together. The Clopper–Pearson
+    interval treats answers as independent even if listeners hear a difference.
     """
     pairs = []
-    for (a, b), votes in _oriented(ratings, "abx").items():
+    for (a, b), votes in _by_pair(ratings).items():
         pairs.append({"a": a, "b": b, **_share(votes)})
     for pair, p in zip(pairs, holm([pair["binomial_p"] for pair in pairs]), strict=True):
         pair["binomial_p_holm"] = p
@@ -88,14 +87,11 @@ def analyse_discrimination(ratings: list[Rating]) -> dict[str, Any]:
     return {"pairs": pairs, "overall": _share(everyone), "by_listener": listeners}
 
 
-def _oriented(ratings: list[Rating], kind: str) -> dict[Pair, Votes]:
-    """Return each listener's answers about each pair, in alphabetical order, but the reference second."""
+def _by_pair(ratings: list[Rating]) -> dict[Pair, Votes]:
+    """Return each listener's answers about each pair; `Rating` says which system of a pair is the first."""
     found: dict[Pair, Votes] = defaultdict(lambda: defaultdict(list))
     for rating in ratings:
-        a, b, value = rating.system, str(rating.other), rating.value
-        if (a == REFERENCE, a) > (b == REFERENCE, b):
-            a, b, value = b, a, {"ccr": -value, "ab": 1 - value, "abx": value}[kind]
-        found[a, b][rating.listener].append(value)
+        found[rating.system, str(rating.other)][rating.listener].append(rating.value)
     return dict(sorted(found.items()))
 
 

@@ -1,4 +1,4 @@
-"""The answers of a test with their true labels, for whoever analyses them."""
+"""Reads the answers of a test and puts the true labels in the place of random names."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,10 @@ from vqaudio.listening.store import Store
 class Rating:
     """The final answer of one listener about one system on one item.
 
-    `system` and `other` are true labels: names given to `listen build`, or `reference`, `anchor_3500`,
-    `anchor_7000`. `value` is 0 to 100 for mushra and 1 to 5 for acr and dcr; for ccr, −3 to 3, how much better
-    `system` is than `other`, whichever came first; for ab, 1 when `system` was preferred, 0 when `other` was,
-    0.5 for no preference; for abx, 1 for a right and 0 for a wrong answer.
+    `system` and `other` are true labels: names given to `listen build`, or `reference`, `anchor_3500`, `anchor_7000`.
+    A pair is in the order of the command line, the reference last, whichever clip was first. `value` is 0 to 100 for
+    mushra and 1 to 5 for acr and dcr; for ccr, −3 to 3, how much better `system` is than `other`; for ab, 1 if `system`
+    was preferred, 0 if `other` was, 0.5 for no preference; for abx, 1 for a right and 0 for a wrong answer.
     """
 
     listener: str
@@ -28,7 +28,7 @@ class Rating:
 
 @dataclass(frozen=True)
 class Results:
-    """All final answers of a test, without those of the training; `sample_rate` in Hz."""
+    """All final answers of a test, without those of its training trials; `sample_rate` in Hz."""
 
     type: str
     ratings: list[Rating]
@@ -45,7 +45,7 @@ def read_results(test: Path) -> Results:
     key = read_key(test)
     if not (test / "private" / "results.sqlite").is_file():
         raise UserError(
-            f"{test / 'private' / 'results.sqlite'}: no such file; give a folder made by vqaudio listen build"
+            f"{test / 'private' / 'results.sqlite'}: no such file; give a folder that `vqaudio listen build` made"
         )
     ratings = []
     with Store(test) as store:
@@ -58,7 +58,7 @@ def read_results(test: Path) -> Results:
 
 
 def _rating(key: Key, listener: str, shown: dict[str, Any], stimulus: str, value: int) -> Rating:
-    """Label one answer; `shown` is the trial as this listener saw it."""
+    """Return one answer with its true labels; `shown` is the trial as this listener saw it."""
     item, system = key.stimuli[stimulus].item, key.stimuli[stimulus].system
     if key.type in ("mushra", "acr", "dcr"):
         return Rating(listener, item, system, float(value))
@@ -76,6 +76,6 @@ def _rating(key: Key, listener: str, shown: dict[str, Any], stimulus: str, value
 
 
 def _in_order(key: Key, one: str, two: str) -> tuple[str, str]:
-    """Put a pair of labels into the order of the command line, the reference last."""
+    """Return a pair of labels in the order of the command line, the reference last."""
     order = [*key.systems, *(label for label in (one, two) if label not in key.systems)]
     return (one, two) if order.index(one) < order.index(two) else (two, one)

@@ -33,7 +33,7 @@ def analyse_scale(ratings: list[Rating], seed: int) -> dict[str, Any]:
     for rating in ratings:
         votes[rating.system][rating.listener].append(rating.value)
         by_item[rating.system][rating.listener, rating.item].append(rating.value)
-    described = [describe(votes[name], seed, system=name) for name in sorted(votes)]
+    described = [describe_votes(votes[name], seed, system=name) for name in sorted(votes)]
     described.sort(key=lambda system: (_place(system["system"]), -system["mean"]))
     tested = [system["system"] for system in described if _place(system["system"]) < 2]
     pairs = []
@@ -45,8 +45,8 @@ def analyse_scale(ratings: list[Rating], seed: int) -> dict[str, Any]:
     return {"systems": described, "omnibus": omnibus, "pairs": with_holm(pairs)}
 
 
-def describe(votes: Votes, seed: int, **names: str) -> dict[str, Any]:
-    """Describe the votes of one system, or of one pair: mean and interval over listeners, box, multimodality."""
+def describe_votes(votes: Votes, seed: int, **names: str) -> dict[str, Any]:
+    """Return statistics of the votes about a system or a pair: mean with its interval, box, multimodality."""
     listeners = sorted(votes)
     values = np.array([value for name in listeners for value in votes[name]])
     sums = np.array([sum(votes[name]) for name in listeners])

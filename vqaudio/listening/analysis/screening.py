@@ -4,12 +4,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from vqaudio.listening.analysis.ratings import Rating
+from vqaudio.listening.anchors import MIN_RATE_7000
 from vqaudio.listening.key import ANCHOR_7000, REFERENCE
 
 GOOD = 90.0  # the hidden reference is to be rated this high, the mid anchor no higher
 MAX_BAD_ITEMS = 0.15  # share of a listener's items
 MAX_UNFIT_LISTENERS = 0.25  # share of listeners who rate an item's mid anchor above GOOD
-NARROW_BAND = 16_000  # Hz: at this sample rate and below, 7 kHz is nearly the whole band and no anchor
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Screened:
 
 def has_mid_anchor(ratings: list[Rating], sample_rate: int) -> bool:
     """Return whether a 7 kHz anchor was rated and the band (`sample_rate` in Hz) is wide enough for it to be one."""
-    return sample_rate > NARROW_BAND and any(rating.system == ANCHOR_7000 for rating in ratings)
+    return sample_rate >= MIN_RATE_7000 and any(rating.system == ANCHOR_7000 for rating in ratings)
 
 
 def post_screen(ratings: list[Rating], sample_rate: int) -> list[Screened]:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from vqaudio.listening.analysis.screening import NARROW_BAND
 from vqaudio.listening.analysis.statistics import BIMODAL, fewest_listeners
+from vqaudio.listening.anchors import MIN_RATE_7000
 from vqaudio.listening.key import ANCHOR_3500, ANCHOR_7000, REFERENCE
 
 SIGNIFICANT = 0.05
@@ -110,7 +110,7 @@ def _screening(analysis: dict[str, Any]) -> str:
         return text
     why = (
         f"at {analysis['sample_rate']} Hz a 7 kHz anchor keeps nearly the whole band"
-        if analysis["sample_rate"] <= NARROW_BAND
+        if analysis["sample_rate"] < MIN_RATE_7000
         else "there is no 7 kHz anchor"
     )
     return f"{text}The second rule was not applied: {why}. Without both anchors a test may not be called MUSHRA."
@@ -120,11 +120,11 @@ def _preferred(pair: dict[str, Any], kind: str) -> str:
     a, b = label(pair["a"]), label(pair["b"])
     p = pair["wilcoxon_p_holm"]
     if kind == "ab":
-        better, worse = (a, b) if pair["difference"] >= 0 else (b, a)
-        share = f"{100 * max(pair['mean'], 1 - pair['mean']):.0f} % of answers prefer {better}, p {_p(p)}"
+        better, worse, share = (a, b, pair["mean"]) if pair["difference"] >= 0 else (b, a, 1 - pair["mean"])
+        answers = f"{100 * share:.0f} % of answers prefer {better}, p {_p(p)}"
         if p >= SIGNIFICANT:
-            return f"There is no clear preference between {a} and {b} ({share})."
-        return f"{better} is preferred to {worse} ({share})."
+            return f"There is no clear preference between {a} and {b} ({answers})."
+        return f"{better} is preferred to {worse} ({answers})."
     if p >= SIGNIFICANT:
         return f"{a} and {b} cannot be told apart (difference {pair['difference']:+.2f}, p {_p(p)})."
     better, worse = (a, b) if pair["difference"] > 0 else (b, a)
