@@ -78,7 +78,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["listen", "serve", "test", "--port", "70000"], "from 0 to 65535"),
         (
             ["listen", "build", "--type", "acr", "--reference", "a", "--system", "b", "--out", "c"],
-            "must be NAME=wav.scp",
+            "must be NAME=SCP",
         ),
         (["nonsense"], "invalid choice"),
     ],
