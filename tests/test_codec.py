@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from tiny_model import save_tiny_model
 
 import vqaudio
-from vqaudio.codec import Codec, ahead, utterance_seed, windows
+from vqaudio.codec import Codec, ahead, one_thread, utterance_seed, windows
 from vqaudio.errors import UserError
 
 
@@ -109,6 +110,35 @@ def test_codes_do_not_depend_on_the_number_of_threads(codec):
         np.testing.assert_array_equal(one, other)
 
 
+def test_threads_that_overlap_on_one_thread_leave_the_setting_of_before() -> None:
+    found, inside, first_left = {}, Event(), Event()
+
+    def second() -> None:
+        with one_thread():
+            found["second inside"] = torch.get_num_threads()
+            inside.set()
+            first_left.wait(30)
+            found["second after the first left"] = torch.get_num_threads()
+        found["second outside"] = torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with one_thread():
+            thread = Thread(target=second)
+            thread.start()
+            inside.wait(30)
+        first_left.set()
+        thread.join()
+        later = Thread(target=lambda: found.update(later=torch.get_num_threads()))
+        later.start()
+        later.join()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert found == {"second inside": 1, "second after the first left": 1, "second outside": 3, "later": 3}
+
+
 @pytest.mark.parametrize(
     ("wav", "message"),
     [
@@ -155,7 +185,7 @@ def test_decoding_undoes_the_pre_emphasis(codec):
     from vqaudio.sampling import generate
 
     [levels] = generate(codec.model.decoder, [condition], hop_length=80, seeds=[0])
-    emphasised = audio.mu_law_decode(levels).numpy()
+    emphasised = audio.mu_law_decode(levels, 256).numpy()
     wav = codec.decode(codes, seed=0)
     np.testing.assert_allclose(wav[1:] - 0.85 * wav[:-1], emphasised[1:], atol=1e-5)
 
@@ -182,8 +212,22 @@ def test_an_unknown_speaker_is_refused_with_the_known_ones(codec):
 
 @pytest.mark.parametrize("temperature", [-1.0, float("nan")])
 def test_a_temperature_below_zero_is_refused(codec, temperature):
-    with pytest.raises(UserError, match="temperature"):
-        codec.decode(np.array([[1]]), temperature=temperature)
+    for decode in (codec.decode, codec.stream):
+        with pytest.raises(UserError, match="temperature"):
+            decode(np.array([[1]]), temperature=temperature)
+
+
+def test_unknown_weights_are_refused(codec):
+    for decode in (codec.decode, codec.stream):
+        with pytest.raises(UserError, match="weights is 'float16'; give float32 or bfloat16"):
+            decode(np.array([[1]]), weights="float16")
+
+
+def test_16_bit_weights_give_other_samples_at_first_the_same(codec):
+    codes = codec.encode(noise(8000 * 5), 8000)
+    full, half = codec.decode(codes), codec.decode(codes, weights="bfloat16")
+    assert not np.array_equal(full, half)
+    np.testing.assert_array_equal(full[:20], half[:20])
 
 
 def test_seeds_of_utterances_differ_and_stay():
@@ -214,11 +258,12 @@ def test_importing_the_package_does_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_streamed_speech_equals_decoded_speech(codec: Codec):
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+def test_streamed_speech_equals_decoded_speech(codec: Codec, weights):
     codes = codec.encode(noise(8000 * 5), 8000)  # longer than two pieces of condition
-    pieces = list(codec.stream(codes, "p226", seed=3))
+    pieces = list(codec.stream(codes, "p226", seed=3, weights=weights))
     assert len(pieces) > 5
-    assert np.array_equal(np.concatenate(pieces), codec.decode(codes, "p226", seed=3))
+    assert np.array_equal(np.concatenate(pieces), codec.decode(codes, "p226", seed=3, weights=weights))
 
 
 def test_a_condition_in_pieces_is_that_of_the_whole(codec: Codec):

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from reference import naive_wavenet
 
-from vqaudio.model.decoder import SILENCE, Conditioner, WaveNet, shift
+from vqaudio.audio import mu_law_encode
+from vqaudio.model.decoder import Conditioner, WaveNet
 
 
 def small_wavenet(kernel: int = 2, **changes: int) -> WaveNet:
@@ -69,14 +70,10 @@ def test_the_speaker_changes_the_condition_everywhere() -> None:
     assert ((condition[0] - condition[1]).abs().sum(0) > 1e-3).all()
 
 
-def test_shift_puts_silence_before_the_first_sample() -> None:
-    assert shift(torch.tensor([[3, 4, 5]])).tolist() == [[SILENCE, 3, 4]]
-
-
-def test_silence_is_the_level_of_a_zero_sample() -> None:
-    from vqaudio.audio import mu_law_encode
-
-    assert mu_law_encode(torch.zeros(1), 256).item() == SILENCE
+@pytest.mark.parametrize("levels", [15, 64, 256, 512])
+def test_the_level_of_a_zero_sample_comes_before_the_first_sample(levels: int) -> None:
+    (silence,) = mu_law_encode(torch.zeros(1), levels).tolist()
+    assert small_wavenet(levels=levels).shift(torch.tensor([[3, 4, 5]])).tolist() == [[silence, 3, 4]]
 
 
 def test_neighbouring_levels_start_out_alike() -> None:

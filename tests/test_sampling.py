@@ -1,3 +1,5 @@
+"""Sampling: equal to the plain twin, the same for any batch, order, thread, vector width and division into pieces."""
+
 import os
 import platform
 import random
@@ -11,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 import vqaudio
-from vqaudio.model.decoder import SILENCE, WaveNet, shift
-from vqaudio.sampling import generate, generate_reference, stream, teacher_forced_logits
-from vqaudio.sampling.packing import Weights
+from vqaudio.defaults import Weights
+from vqaudio.model.decoder import WaveNet
+from vqaudio.sampling import generate, generate_reference, generation, stream, teacher_forced_logits
 
 
 def make_net(seed: int) -> WaveNet:
@@ -21,7 +23,7 @@ def make_net(seed: int) -> WaveNet:
     torch.manual_seed(seed)
     draw = random.Random(seed)
     net = WaveNet(
-        levels=draw.randint(SILENCE + 1, 270),
+        levels=draw.randint(20, 520),
         layers=draw.randint(1, 6),
         cycle=draw.randint(1, 5),
         kernel=draw.randint(2, 4),
@@ -47,7 +49,7 @@ def test_logits_equal_those_of_the_teacher_forced_network(seed: int) -> None:
     (condition,) = random_conditions(net, [9])
     codes = torch.randint(0, net.levels, (9 * 20,), generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
-        expected = net(shift(codes[None]), condition[None])[0]
+        expected = net(net.shift(codes[None]), condition[None])[0]
     logits = teacher_forced_logits(net, condition, codes, hop_length=20)
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
@@ -92,7 +94,7 @@ def test_16_bit_weights_are_those_of_the_network_with_rounded_matrices(seed: int
         if isinstance(module, nn.Linear):
             module.weight.data = module.weight.data.bfloat16().float()
     with torch.inference_mode():
-        expected = net(shift(codes[None]), condition[None])[0]
+        expected = net(net.shift(codes[None]), condition[None])[0]
     net.head.weight.data *= 1 + 1e-4  # what rounding takes away again
     logits = teacher_forced_logits(net, condition, codes, hop_length=20, weights="bfloat16")
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
@@ -148,20 +150,25 @@ def test_an_error_in_the_progress_report_ends_the_sampling() -> None:
         generate(net, random_conditions(net, [400] * 4), hop_length=100, seeds=[0] * 4, threads=2, progress=fail)
 
 
-def test_a_missing_seed_and_a_negative_temperature_are_refused() -> None:
+def test_a_missing_seed_a_negative_temperature_and_unknown_weights_are_refused() -> None:
     net = make_net(5)
     conditions = random_conditions(net, [2, 2])
     with pytest.raises(ValueError, match="1 seeds for 2 conditions"):
         generate(net, conditions, hop_length=10, seeds=[0])
     with pytest.raises(ValueError, match="temperature is -1"):
         generate(net, conditions, hop_length=10, seeds=[0, 1], temperature=-1.0)
+    with pytest.raises(ValueError, match="weights is 'float16'; give float32 or bfloat16"):
+        generate(net, conditions, hop_length=10, seeds=[0, 1], weights="float16")
 
 
-def test_a_stream_yields_the_same_levels_in_chunks() -> None:
+@pytest.mark.parametrize("weights", ["float32", "bfloat16"])
+def test_a_stream_yields_the_same_levels_in_chunks(weights: Weights, monkeypatch) -> None:
     net = make_net(4)
     (condition,) = random_conditions(net, [11])
-    (whole,) = generate(net, [condition], hop_length=10, seeds=[4])
-    chunks = list(stream(net, condition.split([7, 4], dim=1), hop_length=10, seed=4, chunk=30))
+    (whole,) = generate(net, [condition], hop_length=10, seeds=[4], weights=weights)
+    monkeypatch.setattr(generation, "SLICE", 30)
+    pieces = condition.split([7, 4], dim=1)
+    chunks = list(stream(net, pieces, hop_length=10, seed=4, temperature=1.0, weights=weights))
     assert [len(chunk) for chunk in chunks] == [30, 30, 10, 30, 10]
     assert torch.equal(torch.cat(chunks), whole)
 

@@ -35,7 +35,8 @@ def units(codec, tmp_path) -> Path:
 
 
 def run(model_dir: Path, units: Path, out: Path, **changes) -> None:
-    options = {"speaker": None, "utt2spk": None, "temperature": 1.0, "seed": 0, "jobs": 1}
+    options = {"speaker": None, "utt2spk": None, "temperature": 1.0, "seed": 0, "weights": "float32", "jobs": 1}
+    options["device"] = "cpu"
     decode(model_dir, units=units, out=out, **{**options, **changes})
 
 
@@ -99,7 +100,7 @@ def test_a_second_run_does_nothing_and_a_lost_file_is_made_again(model_dir, unit
     assert contents(out) == before
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"temperature": 0.5}, {"speaker": "p225"}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"temperature": 0.5}, {"speaker": "p225"}, {"weights": "bfloat16"}])
 def test_other_options_make_all_files_again(model_dir, units, tmp_path, made, change):
     out = tmp_path / "out"
     run(model_dir, units, out)

@@ -4,9 +4,13 @@
 >>> model = vqaudio.load("exp/vctk_kmeans")  # doctest: +SKIP
 >>> codes = model.encode(wav, sample_rate)  # (G, N) int64, any length, any rate  # doctest: +SKIP
 >>> wav = model.decode(codes, speaker="p225", seed=0)  # (T,) float32  # doctest: +SKIP
+>>> for piece in model.stream(codes, speaker="p225", seed=0):  # the same speech while it is sampled  # doctest: +SKIP
+...     play(piece)  # doctest: +SKIP
 """
 
 from typing import TYPE_CHECKING
+
+from vqaudio.defaults import SEED, TEMPERATURE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +24,8 @@ __all__ = ["decode", "encode", "load"]
 
 
 def load(model_dir: "str | Path", device: str = "cpu") -> "Codec":
-    """Load a model directory to `cpu` or `cuda`; the model encodes and decodes as often as you like."""
-    from vqaudio import codec  # torch comes with it: `import vqaudio` alone stays quick
+    """Return the model of a model directory, on `cpu` or `cuda`, for any number of `encode` and `decode` calls."""
+    from vqaudio import codec  # imports torch; `import vqaudio` alone stays fast
 
     return codec.load(model_dir, device)
 
@@ -35,8 +39,8 @@ def decode(
     model_dir: "str | Path",
     codes: "np.ndarray",
     speaker: str | None = None,
-    seed: int = 0,
-    temperature: float = 1.0,
+    seed: int = SEED,
+    temperature: float = TEMPERATURE,
 ) -> "np.ndarray":
     """Return speech (T,) float32 for `codes` (G, N): `load(model_dir).decode(codes, …)`."""
     return load(model_dir).decode(codes, speaker, seed, temperature)

@@ -16,19 +16,19 @@ from vqaudio.files import atomic_write
 if TYPE_CHECKING:
     from torch import Tensor
 
-OVERSHOOT = 0.005
-"""Seconds by which a segment may end after its audio: times rounded to centiseconds do; it is cut there."""
+MAX_OVERSHOOT_SECONDS = 0.005
+"""By how much a segment may end after its audio, as times rounded to centiseconds do; the segment then ends there."""
 
 MAX_GAIN = 100.0
-"""Most that `level_gain` amplifies (40 dB), so that a recording of faint noise stays faint."""
+"""The largest factor of `level_gain` (40 dB), so that a recording of faint noise stays faint."""
 
-_CHUNK = 1 << 16  # samples decoded at a time
+_CHUNK_SAMPLES = 1 << 16  # decoded at a time
 _SHORT_CHUNK = re.compile(r"^\s*(?:data|riff|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_UNKNOWN_SIZE = 0x7FFF0000  # programs that write to a pipe declare a size from here up
+_MIN_UNKNOWN_SIZE = 0x7FFF0000  # bytes; a program that writes to a pipe declares at least so many
 
 
 class AudioInfo(NamedTuple):
-    """What the header of an audio file declares: `sample_rate` (Hz), `num_samples` per channel, `channels`."""
+    """The header of an audio file: `sample_rate` (Hz), `num_samples` per channel, number of `channels`."""
 
     sample_rate: int
     num_samples: int
@@ -41,7 +41,7 @@ class AudioInfo(NamedTuple):
 
 
 def info(path: str | Path) -> AudioInfo:
-    """Return rate, length and channels of an audio file from its header.
+    """Return the rate, length and channels of an audio file from its header.
 
     Raises:
         UserError: the file is missing, empty, not audio, or a WAV that ends before the samples its header declares.
@@ -53,16 +53,15 @@ def info(path: str | Path) -> AudioInfo:
 def read(
     path: str | Path, sample_rate: int | None = None, start: float = 0.0, end: float | None = None
 ) -> tuple[np.ndarray, int]:
-    """Read an audio file, or its part from `start` to `end` (seconds), as one channel.
+    """Return an audio file, or its part from `start` to `end` (seconds), as float32 (T,), and its rate in Hz.
 
-    Returns the wav, float32 (T,), the average of the channels, and its rate in Hz: `sample_rate`, or the file's
-    own where that is None. It is all of `blocks` in one piece.
+    The samples are those of `blocks` at `sample_rate` (Hz); None keeps the rate of the file.
 
     Raises:
         UserError: as `blocks`.
     """
     rate = sample_rate or info(path).sample_rate
-    return np.concatenate(list(blocks(path, rate, _CHUNK, start, end))), rate
+    return np.concatenate(list(blocks(path, rate, _CHUNK_SAMPLES, start, end))), rate
 
 
 def blocks(
@@ -70,13 +69,21 @@ def blocks(
 ) -> Iterator[np.ndarray]:
     """Yield an audio file as arrays of `block` samples at `sample_rate` (the last one shorter), float32.
 
-    Channels are averaged; another rate is resampled (soxr, HQ). Memory does not grow with the file. The samples do
-    not depend on `block`, bit for bit. `start` and `end` are seconds: the samples from `round(start * rate)` to
-    before `round(end * rate)` of the file; an `end` up to `OVERSHOOT` after the audio means its end. A file that is
-    truncated is refused if its format declares a length (Ogg does not).
+    Channels are averaged, and another rate is resampled (soxr, HQ). Memory does not grow with the length of the file,
+    and `block` does not change a bit of the samples. A truncated file is an error if its format declares a length (Ogg
+    does not).
+
+    Args:
+        path: the file.
+        sample_rate: Hz.
+        block: samples per array.
+        start: seconds; the first sample is `round(start * rate)`, `rate` being that of the file.
+        end: seconds; the samples end before `round(end * rate)`. None means the end of the file, and so does a time
+            up to `MAX_OVERSHOOT_SECONDS` after it.
 
     Raises:
-        UserError: the file is missing, empty, not audio, truncated, holds NaN or infinity, or ends before the segment.
+        UserError: the file is missing, empty, not audio, truncated, contains NaN or infinity, or ends before the
+            segment.
     """
     path = Path(path)
     with _open(path) as file:
@@ -90,15 +97,16 @@ def blocks(
             yield piece
         if empty:
             raise UserError(
-                f"{path}: {last - first} samples at {file.samplerate} Hz are less than one at {sample_rate} Hz: "
+                f"{path}: {last - first} samples at {file.samplerate} Hz are less than one at {sample_rate} Hz; "
                 "remove the file or the segment"
             )
 
 
 def write(path: str | Path, wav: np.ndarray, sample_rate: int) -> None:
-    """Write a wav (T,) in −1..1 as 16-bit WAV or FLAC, by the suffix; louder samples are clipped; atomic.
+    """Write a wav (T,) in −1..1 as 16-bit WAV or FLAC, by the suffix, atomically; louder samples are clipped.
 
-    A sample is stored as `round(32768 x)`, what decoders divide by: 16-bit audio survives a round trip unchanged.
+    A sample x is stored as `round(32768 x)`, since decoders divide by 32768: 16-bit audio that is read and written
+    stays the same.
 
     Raises:
         UserError: the suffix is neither .wav nor .flac, or the folder cannot be written to.
@@ -109,9 +117,9 @@ def write(path: str | Path, wav: np.ndarray, sample_rate: int) -> None:
     path, wav = Path(path), np.asarray(wav)
     kind = {".wav": "WAV", ".flac": "FLAC"}.get(path.suffix.lower())
     if kind is None:
-        raise UserError(f"{path}: audio is written as .wav or .flac, not '{path.suffix}': change the suffix")
+        raise UserError(f"{path}: audio is written as .wav or .flac, not '{path.suffix}'; change the suffix")
     if not np.isfinite(wav).all():
-        raise JobError(f"{path}: not written: {(~np.isfinite(wav)).sum()} of {wav.size} samples are not finite")
+        raise JobError(f"{path}: not written, since {(~np.isfinite(wav)).sum()} of {wav.size} samples are not finite")
     pcm = np.rint(wav * 32768.0).clip(-32768, 32767).astype(np.int16)
     buffer = io.BytesIO()
     soundfile.write(buffer, pcm, sample_rate, format=kind, subtype="PCM_16")
@@ -119,7 +127,7 @@ def write(path: str | Path, wav: np.ndarray, sample_rate: int) -> None:
 
 
 def resample(wav: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """Resample a wav (T,) from one rate (Hz) to another (soxr, HQ), as `read` does; float32."""
+    """Return a wav (T,) resampled from one rate (Hz) to another (soxr, HQ), as `read` does; float32."""
     import soxr
 
     wav = np.ascontiguousarray(wav, dtype=np.float32)
@@ -127,15 +135,15 @@ def resample(wav: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
 
 
 def level_gain(wav: np.ndarray | Iterable[np.ndarray], level_db: float | None) -> float:
-    """Return the factor that brings the RMS of a wav, or of its blocks together, to `level_db` dBFS.
+    """Return the factor, at most `MAX_GAIN`, that brings the RMS of a wav, or of all its blocks, to `level_db` dBFS.
 
-    0 dBFS is an RMS of 1. Silence and `level_db` None give 1; the factor is at most `MAX_GAIN`. It does not depend
-    on how the wav is cut into blocks, bit for bit.
+    0 dBFS is an RMS of 1. For silence, and for `level_db` None, the factor is 1. The division into blocks does not
+    change a bit of it.
     """
     if level_db is None:
         return 1.0
     power, count = 0.0, 0
-    for piece in _regroup([wav] if isinstance(wav, np.ndarray) else wav, _CHUNK):
+    for piece in _regroup([wav] if isinstance(wav, np.ndarray) else wav, _CHUNK_SAMPLES):
         power += float(np.square(piece, dtype=np.float64).sum())
         count += len(piece)
     if power == 0.0:
@@ -143,36 +151,39 @@ def level_gain(wav: np.ndarray | Iterable[np.ndarray], level_db: float | None) -
     return min(10 ** (level_db / 20) / math.sqrt(power / count), MAX_GAIN)
 
 
-def mu_law_encode(wav: "Tensor", levels: int = 256) -> "Tensor":
-    """Return the mu-law codes (int64, 0..levels − 1) of a wav; samples outside −1..1 are clipped (ITU-T G.711)."""
+def mu_law_encode(wav: "Tensor", levels: int) -> "Tensor":
+    """Return the mu-law codes (int64, 0..levels − 1) of a wav; samples outside −1..1 are clipped.
+
+    Source: ITU-T G.711 (the companding curve, in its continuous form).
+    """
     import torchaudio
 
     return torchaudio.functional.mu_law_encoding(wav.clamp(-1.0, 1.0), levels)
 
 
-def mu_law_decode(codes: "Tensor", levels: int = 256) -> "Tensor":
-    """Return the float32 samples in −1..1 that mu-law codes stand for."""
+def mu_law_decode(codes: "Tensor", levels: int) -> "Tensor":
+    """Return the float32 samples in −1..1 of mu-law codes (0..levels − 1)."""
     import torchaudio
 
     return torchaudio.functional.mu_law_decoding(codes, levels).float()
 
 
 def pre_emphasis(wav: "Tensor", coefficient: float) -> "Tensor":
-    """Return y[t] = x[t] − coefficient · x[t − 1], with zero before the first sample; shape (…, T)."""
+    """Return y[t] = x[t] − coefficient · x[t − 1] of a wav (…, T); the sample before the first is zero."""
     import torch
 
     return torch.cat([wav[..., :1], wav[..., 1:] - coefficient * wav[..., :-1]], dim=-1)
 
 
 def de_emphasis(wav: np.ndarray, coefficient: float) -> np.ndarray:
-    """Undo `pre_emphasis` on a wav (…, T): x[t] = y[t] + coefficient · x[t − 1]; float32."""
+    """Return the wav (…, T) whose `pre_emphasis` is given: x[t] = y[t] + coefficient · x[t − 1]; float32."""
     from scipy.signal import lfilter
 
     return lfilter([1.0], [1.0, -coefficient], wav.astype(np.float64)).astype(np.float32)
 
 
 def de_emphasis_pieces(pieces: Iterable[np.ndarray], coefficient: float) -> Iterator[np.ndarray]:
-    """Undo `pre_emphasis` on a wav that comes in pieces (T,): joined they equal `de_emphasis` of the whole."""
+    """Yield the pieces (T,) of a wav without their `pre_emphasis`; joined they equal `de_emphasis` of the whole."""
     from scipy.signal import lfilter
 
     state = np.zeros(1)
@@ -183,48 +194,48 @@ def de_emphasis_pieces(pieces: Iterable[np.ndarray], coefficient: float) -> Iter
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    """Open an audio file that holds samples, and name it in whatever goes wrong inside the `with`."""
+    """Open an audio file that contains samples; errors inside the `with` become a `UserError` with its name."""
     import soundfile
 
     try:
         size = path.stat().st_size
         if not path.is_file():
-            raise UserError(f"{path}: not a plain file: give the path of an audio file")
+            raise UserError(f"{path}: not a plain file; give the path of an audio file")
         if size == 0:
-            raise UserError(f"{path}: empty file (0 bytes): write it again or remove it")
+            raise UserError(f"{path}: empty file (0 bytes); write it again or remove it")
         with soundfile.SoundFile(str(path)) as file:
             _check_header(path, file)
             yield file
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file: correct the path or the current directory") from error
+        raise UserError(f"{path}: no such file; correct the path or the current directory") from error
     except UserError:
         raise
     except (OSError, RuntimeError, TypeError, ValueError) as error:  # TypeError: headerless data named .raw
         reason = getattr(error, "strerror", None) or str(error).split(": ", 1)[-1].strip(" .")
-        raise UserError(f"{path}: cannot be decoded ({reason}): write it again as WAV or FLAC") from error
+        raise UserError(f"{path}: cannot be decoded ({reason}); write it again as WAV or FLAC") from error
 
 
 def _check_header(path: Path, file: Any) -> None:
-    """Refuse a file without samples, and one shorter than its header declares, which the decoder would pass."""
+    """Raise if a file has no samples, or fewer than its header declares, which the decoder would accept."""
     if file.frames <= 0:
-        raise UserError(f"{path}: holds no samples: write it again or remove it")
+        raise UserError(f"{path}: holds no samples; write it again or remove it")
     for declared, present in _SHORT_CHUNK.findall(file.extra_info):
-        if int(present) < int(declared) < _UNKNOWN_SIZE:
-            raise UserError(f"{path}: truncated: {present} of {declared} bytes of audio are there: copy it again")
+        if int(present) < int(declared) < _MIN_UNKNOWN_SIZE:
+            raise UserError(f"{path}: truncated: {present} of {declared} bytes of audio are present; copy it again")
 
 
 def _span(path: Path, file: Any, start: float, end: float | None) -> tuple[int, int]:
-    """Turn seconds into the first sample and the one after the last."""
+    """Return the first sample and the one after the last, for times in seconds."""
     rate, total = file.samplerate, file.frames
     stop = total / rate if end is None else end
     if not 0 <= start < stop < math.inf:
-        raise UserError(f"{path}: no audio from {start:g} s to {stop:g} s in its {total / rate:g} s: correct the times")
-    if stop > total / rate + OVERSHOOT:
-        raise UserError(f"{path}: the segment ends at {stop:g} s, the audio at {total / rate:g} s: correct the times")
+        raise UserError(f"{path}: no audio from {start:g} s to {stop:g} s in its {total / rate:g} s; correct the times")
+    if stop > total / rate + MAX_OVERSHOOT_SECONDS:
+        raise UserError(f"{path}: the segment ends at {stop:g} s, the audio at {total / rate:g} s; correct the times")
     first, last = round(start * rate), min(round(stop * rate), total)
     if first >= last:
         raise UserError(
-            f"{path}: no sample from {start:g} s to {stop:g} s in its {total / rate:g} s: correct the times"
+            f"{path}: no sample from {start:g} s to {stop:g} s in its {total / rate:g} s; correct the times"
         )
     return first, last
 
@@ -235,18 +246,18 @@ def _decode(path: Path, file: Any, first: int, last: int) -> Iterator[np.ndarray
         file.seek(first)
     done = first
     while done < last:
-        samples = file.read(min(_CHUNK, last - done), dtype="float32", always_2d=True)
+        samples = file.read(min(_CHUNK_SAMPLES, last - done), dtype="float32", always_2d=True)
         if not len(samples):
-            raise UserError(f"{path}: truncated: {done} of {file.frames} samples can be decoded: copy it again")
+            raise UserError(f"{path}: truncated: {done} of {file.frames} samples can be decoded; copy it again")
         if not np.isfinite(samples).all():
             where = done + int(np.argmin(np.isfinite(samples).all(axis=1)))
-            raise UserError(f"{path}: sample {where} is NaN or infinite: write the file again")
+            raise UserError(f"{path}: sample {where} is NaN or infinite; write the file again")
         done += len(samples)
         yield samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
 
 
 def _resample_stream(samples: Iterable[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    """Yield resampled pieces; soxr gives the same samples however its input is cut."""
+    """Yield resampled pieces; joined they are the same however the input is divided."""
     import soxr
 
     stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")

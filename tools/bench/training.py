@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vqaudio.audio import mu_law_encode
 from vqaudio.model import VQAutoencoder, build_model
-from vqaudio.model.decoder import WaveNet, shift
+from vqaudio.model.decoder import WaveNet
 from vqaudio.model.loops.likelihood import negative_log_likelihood
 from vqaudio.training.app import compose
 
@@ -63,11 +63,11 @@ class Trainer:
         if self.kind == KINDS[0]:
             quantized = model.quantizer(naive_encoder(model.encoder, padded), 1.0)
             condition = naive_conditioner(model.conditioner, quantized.z_q, speaker)
-            nll = plain_error(model.decoder, shift(codes), condition, codes)
+            nll = plain_error(model.decoder, model.decoder.shift(codes), condition, codes)
         else:
             with torch.autocast("cpu", torch.bfloat16, enabled=self.kind.endswith("bf16")):
                 quantized = model.quantizer(model.encoder.frames(padded), 1.0)
-                logits = model.decoder(shift(codes), model.condition(quantized.z_q, speaker))
+                logits = model.decoder(model.decoder.shift(codes), model.condition(quantized.z_q, speaker))
                 nll = negative_log_likelihood(logits, codes).mean()
         self.optimizer.zero_grad(set_to_none=True)
         (nll + sum(quantized.losses.values())).backward()

@@ -1,20 +1,23 @@
-"""What the command line's parts share: a parser with one-line errors, and types of arguments."""
+"""Shared by all commands: a parser with one-line errors, types of arguments, and the options of extraction."""
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
+
+from vqaudio.cores import available_cores
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is; exit with 2."""
+        """Print the message and where to find help; exit with 2."""
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def command(subparsers: Any, name: str, run: Callable[..., int | None] | None, summary: str, example: str) -> Any:
-    """Add a command with its help line and an example."""
+    """Return a new command with its help line and an example."""
     added = subparsers.add_parser(
         name,
         help=summary,
@@ -29,20 +32,44 @@ def command(subparsers: Any, name: str, run: Callable[..., int | None] | None, s
 
 
 def command_group(subparsers: Any, name: str, summary: str, example: str) -> Any:
-    """Add a command that has commands of its own."""
+    """Return a new command that has commands of its own."""
     group = command(subparsers, name, None, summary, example)
     return group.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
 
 
+def add_extraction_options(command: Any) -> None:
+    """Add the options that every command which writes a unit directory has."""
+    command.add_argument("--out", type=Path, required=True, metavar="UNITS", help="unit directory to write")
+    command.add_argument(
+        "--deduplicate", action="store_true", help="merge repeated units; their numbers go to durations.txt"
+    )
+    command.add_argument(
+        "--shard", type=shard, default=(1, 1), metavar="i/N", help="do part i of N (default: all in one part)"
+    )
+    command.add_argument("--allow-failures", action="store_true", help="exit with 0 even if some files fail")
+    add_jobs(command)
+
+
+def add_jobs(command: Any) -> None:
+    """Add `--jobs`."""
+    command.add_argument(
+        "--jobs",
+        type=count,
+        default=available_cores(),
+        metavar="N",
+        help="utterances to work on at a time (default: the available cores, here %(default)s)",
+    )
+
+
 def count(text: str) -> int:
-    """Read a whole number of at least 1."""
+    """Return the whole number of at least 1 in `text`."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
     return int(text)
 
 
 def shard(text: str) -> tuple[int, int]:
-    """Read i/N with 1 <= i <= N."""
+    """Return (i, N) for i/N with 1 <= i <= N."""
     part, _, total = text.partition("/")
     if not (part.isdigit() and total.isdigit() and 1 <= int(part) <= int(total)):
         raise argparse.ArgumentTypeError(f"{text!r} must be i/N with 1 <= i <= N, e.g. 2/4")

@@ -101,7 +101,7 @@ def span_problem(span: Span, recording: Recording, frame: float) -> str | None:
     """Say in words why an utterance cannot be cut from its recording, if so."""
     _, start, end = span
     stop = recording.duration if end is None else end
-    if stop > recording.duration + audio.OVERSHOOT:
+    if stop > recording.duration + audio.MAX_OVERSHOOT_SECONDS:
         return (
             f"ends at {stop:g} s, its recording '{span[0]}' at {recording.duration:g} s: correct the times or drop it"
         )

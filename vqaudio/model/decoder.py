@@ -1,7 +1,7 @@
 """The decoder: a conditioner at frame rate and a WaveNet over mu-law samples.
 
 WaveNet is that of van den Oord et al., "WaveNet: A Generative Model for Raw Audio" (2016), sections 2.1 to 2.5, in
-(T, B, C) layout, where its dilated convolutions are plain matrix products.
+(T, B, C) layout, where dilated convolutions are plain matrix products.
 """
 
 import math
@@ -14,19 +14,16 @@ from torch import Tensor, nn
 from vqaudio.model.convolution import convolve_gelu
 from vqaudio.model.loops.gate import gate_backward, gate_forward
 
-SILENCE = 128
-"""The mu-law level of a zero sample among 256: what the decoder hears before the first sample."""
-
 
 class Conditioner(nn.Module):
-    """Turns `z_q` and a speaker into the condition that the WaveNet and the mel head read, at frame rate."""
+    """Turns `z_q` and a speaker into the condition of the WaveNet and the mel head, at frame rate."""
 
     def __init__(self, *, latent_dim: int, channels: int, layers: int, kernel: int, speakers: int) -> None:
         super().__init__()
         if kernel % 2 == 0:
-            raise ValueError(f"kernel reaches as far to the left as to the right and must be odd, not {kernel}")
+            raise ValueError(f"kernel must be odd, not {kernel}; it reaches equally far on both sides")
         self.side = kernel // 2
-        self.context = layers * self.side  # frames on either side that a frame depends on
+        self.context = layers * self.side  # frames on each side that a frame depends on
         self.project = nn.Conv1d(latent_dim, channels, 1)
         self.speaker = nn.Embedding(speakers, channels)
         nn.init.normal_(self.speaker.weight, std=0.1)
@@ -47,7 +44,7 @@ class Conditioner(nn.Module):
 class WaveNet(nn.Module):
     """Causal dilated gated convolutions with residual and skip paths and a categorical output over mu-law levels.
 
-    Layer `i` has dilation `2 ** (i % cycle)`. With `x` the residual stream, `c` the condition of the frame:
+    Layer `i` has dilation `2 ** (i % cycle)`. With `x` the residual stream and `c` the condition of the frame:
 
         a, b = split(sum_j W_j x[t - (kernel - 1 - j) * dilation] + V c + v);  h = tanh(a) * sigmoid(b)
         residual, skip = split(U h + u);  x <- x + residual
@@ -67,12 +64,13 @@ class WaveNet(nn.Module):
     ) -> None:
         super().__init__()
         if gate % 2:
-            raise ValueError(f"gate is split into two halves and must be even, not {gate}")
+            raise ValueError(f"gate must be even, not {gate}; it is split into two halves")
         self.levels, self.kernel, self.residual, self.gate, self.skip = levels, kernel, residual, gate, skip
+        self.silence = levels // 2  # the mu-law level of a zero sample, which comes before the first sample
         self.dilations = [2 ** (i % cycle) for i in range(layers)]
         self.receptive_field = 1 + (kernel - 1) * sum(self.dilations)
         self.embedding = nn.Embedding(levels, residual)
-        # One projection serves all layers; its bias is the layers' bias. Once per frame, never per sample.
+        # One projection for all layers, computed once per frame and never per sample; its bias is the layers' bias.
         self.condition = nn.Linear(condition, layers * gate)
         self.dilated = nn.ModuleList(nn.Linear(kernel * residual, gate, bias=False) for _ in range(layers))
         self.out = nn.ModuleList(nn.Linear(gate // 2, residual + skip) for _ in range(layers))
@@ -84,14 +82,17 @@ class WaveNet(nn.Module):
     def forward(self, previous: Tensor, condition: Tensor) -> Tensor:
         """Return logits (B, T, Q) of each sample given those before it (teacher forcing).
 
-        `previous` (B, T) holds mu-law levels, the sample before each predicted one: `shift(codes)`. `condition`
-        (B, C, N) holds at each frame for T / N samples. Samples before the first count as zero activations.
+        `previous` (B, T) holds the mu-law level before each predicted sample: `shift(codes)`. Each frame of
+        `condition` (B, C, N) applies to T / N samples. Activations before the first sample are zeros.
+
+        Raises:
+            ValueError: T is not a multiple of N.
         """
         B, T = previous.shape
         N = condition.shape[2]
         if T % N:
             raise ValueError(f"{T} samples do not divide into {N} frames of condition")
-        # Time comes first: a delay of d samples is then a plain offset of d * B rows, and nothing is ever copied.
+        # Time comes first: a delay of d samples is then an offset of d * B rows, and nothing is copied.
         conditions = self.condition(condition.permute(2, 0, 1))  # (N, B, layers * gate)
         layers = len(self.dilations)
         skips = _Layers.apply(
@@ -103,15 +104,19 @@ class WaveNet(nn.Module):
             *[linear.weight for linear in self.out],
             *[linear.bias for linear in self.out],
         )
-        # The mean over layers is taken in the small matrix: relu(s x) = s relu(x).
+        # The small matrix takes the scale of the mean over layers: relu(s x) = s relu(x).
         hidden = F.linear(F.relu_(skips), self.head.weight * layers**-0.5, self.head.bias)
         return self.logits(F.relu_(hidden)).view(T, B, self.levels).transpose(0, 1)
 
+    def shift(self, codes: Tensor) -> Tensor:
+        """Return the sample before each of `codes` (B, T): silence before the first one."""
+        return F.pad(codes[:, :-1], (1, 0), value=self.silence)
+
 
 class _Layers(torch.autograd.Function):
-    """All layers on rows (T * B), with a backward that copies and pads nothing and uses its memory again.
+    """All layers on rows (T * B), with a backward that copies and pads nothing and reuses its memory.
 
-    Plain autograd spends most of a training step on the zeros, copies and sums that slices leave behind.
+    Plain autograd spends most of a training step on the zeros, copies and sums that slicing causes.
     """
 
     @staticmethod
@@ -120,9 +125,14 @@ class _Layers(torch.autograd.Function):
     ) -> Tensor:
         """Return the sum of the layers' skips (T * B, S).
 
-        `x` (T * B, R); `conditions` (layers, N, B, gate); `delays` are the dilations in rows; `training` keeps
-        what backward needs. `parameters` are each layer's dilated weight (gate, kernel * R), oldest tap first; then
-        each layer's output weight (R + S, gate / 2); then each layer's output bias (R + S,).
+        Args:
+            ctx: keeps what `backward` needs.
+            x: (T * B, R), the embedded levels.
+            conditions: (layers, N, B, gate).
+            delays: the dilations in rows.
+            training: whether to keep what `backward` needs.
+            parameters: each layer's dilated weight (gate, kernel * R), oldest tap first; then each layer's output
+                weight (R + S, gate / 2); then each layer's output bias (R + S,).
         """
         layers, R = len(delays), x.shape[1]
         weights = [parameter.to(x.dtype) for parameter in parameters]
@@ -146,7 +156,7 @@ class _Layers(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_skips: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of `forward`'s tensors; autograd brings them to the parameters' type."""
+        """Return the gradients of `forward`'s tensors; autograd casts them to the parameters' type."""
         saved, layers = ctx.saved_tensors, len(ctx.delays)
         dilated, out = saved[2 * layers : 3 * layers], saved[3 * layers :]
         R, sum_type = saved[0].shape[1], torch.promote_types(grad_skips.dtype, torch.float32)
@@ -179,17 +189,12 @@ def _taps(dilated: Tensor, delay: int, x: Tensor) -> list[tuple[int, slice]]:
 
 @torch.no_grad()
 def smooth_rows(weight: Tensor, std: float, waves: int = 16) -> None:
-    """Fill `weight` (Q, channels) at random, with rows that change slowly from level to level.
+    """Fill `weight` (Q, channels) with random rows that change slowly from level to level.
 
-    Neighbouring levels are neighbouring amplitudes; a network that starts out knowing so needs far fewer steps.
+    Neighbouring levels are neighbouring amplitudes; a network that starts with this knowledge needs far fewer steps.
     """
     levels = (torch.arange(len(weight)) + 0.5) / len(weight)
     order = torch.arange(1, waves + 1)
     basis = torch.cos(math.pi * levels.unsqueeze(1) * order) / order  # (Q, waves)
     rows = basis @ torch.randn(waves, weight.shape[1])
     weight.copy_(std * rows / rows.std())
-
-
-def shift(codes: Tensor) -> Tensor:
-    """Return the sample before each of `codes` (B, T); silence stands before the first."""
-    return F.pad(codes[:, :-1], (1, 0), value=SILENCE)

@@ -1,7 +1,7 @@
-"""Autoregressive generation with a WaveNet on CPU, one compiled loop over samples.
+"""Sampling from a WaveNet: a compiled loop over samples on a CPU, a CUDA graph on a GPU.
 
-Every utterance draws its own counter-based random numbers, and its arithmetic does not depend on what is sampled
-beside it: the same seed gives the same audio whatever the batch, the order or the number of threads.
+Every utterance draws its own counter-based random numbers, and its arithmetic does not depend on the utterances that
+are sampled with it: on a CPU the same seed gives the same audio for any batch, order and number of threads.
 """
 
 from vqaudio.sampling.generation import generate, stream, teacher_forced_logits

@@ -1,7 +1,7 @@
-"""Sampling on a GPU: one step of a whole batch in tensors that stay in place, captured as a CUDA graph and replayed.
+"""Sampling on a GPU: one step of a whole batch, recorded as a CUDA graph and replayed.
 
-A step is a hundred tiny kernels; launched one by one from Python they take milliseconds, replayed as a graph only as
-long as the GPU needs. The same code without the graph runs on a CPU, which is how it is tested.
+A step consists of about a hundred tiny kernels. Launched one by one from Python they take milliseconds; replayed as a
+graph they take only the time the GPU needs. Without the graph the same code runs on a CPU, where it is tested.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vqaudio.model.decoder import SILENCE, WaveNet
+from vqaudio.model.decoder import WaveNet
 
-BATCH = 64
-"""Utterances sampled in step."""
-UNROLL = 16
+MAX_BATCH = 64
+"""Utterances sampled in step, at most."""
+MAX_UNROLL = 16
 """Samples in one graph, at most."""
 
 
@@ -28,14 +28,15 @@ def generate_batched(
     temperature: float,
     progress: Callable[[int], None] | None = None,
 ) -> list[Tensor]:
-    """Sample as `generate` does, on the WaveNet's own device, with the same random numbers.
+    """Sample as `generate` does, with the same random numbers, on the WaveNet's own device.
 
-    Arithmetic differs from the CPU kernel's in the last bits, so single levels may differ.
+    The arithmetic differs from that of the CPU kernel in the last bits, so a level may differ; from there on the rest
+    of the utterance differs too.
     """
     results = [torch.empty(0, dtype=torch.int64)] * len(conditions)
     order = sorted(range(len(conditions)), key=lambda i: -conditions[i].shape[1])
-    for first in range(0, len(order), BATCH):
-        rows = order[first : first + BATCH]
+    for first in range(0, len(order), MAX_BATCH):
+        rows = order[first : first + MAX_BATCH]
         if conditions[rows[0]].shape[1] == 0:
             break
         sampler = BatchSampler(
@@ -48,34 +49,35 @@ def generate_batched(
 
 
 class BatchSampler:
-    """The state of a batch: ring buffers of past activations, the last levels, and the time, all on the device."""
+    """The state of a batch, in tensors that stay in place: past activations, last levels and the time."""
 
     def __init__(
         self, wavenet: WaveNet, conditions: Sequence[Tensor], seeds: Sequence[int], hop_length: int, temperature: float
     ) -> None:
         self.net, self.hop_length, self.temperature = wavenet, hop_length, temperature
         device = wavenet.embedding.weight.device
+        self.samples = [condition.shape[1] * hop_length for condition in conditions]
         frames = max(condition.shape[1] for condition in conditions)
         padded = [F.pad(c.detach().float().to(device), (0, frames - c.shape[1])) for c in conditions]
         self.table = wavenet.condition(torch.stack(padded).permute(2, 0, 1))  # (N, B, layers * gate)
         B, past = len(conditions), wavenet.kernel - 1
         self.rings = [torch.zeros(past * d, B, wavenet.residual, device=device) for d in wavenet.dilations]
-        # The slot of tap j of layer i at time t is (t - delay) modulo the ring's length.
+        # Rings hold past activations. Tap j of layer i at time t is in slot (t - delay) modulo the ring's length.
         self.delays = torch.tensor([(past - j) * d for d in wavenet.dilations for j in range(past)], device=device)
         self.lengths = torch.tensor([past * d for d in wavenet.dilations for _ in range(past)], device=device)
         self.start = mix(torch.tensor([wrapped(seed) for seed in seeds], device=device))
-        self.level = torch.full((B,), SILENCE, device=device)
+        self.level = torch.full((B,), wavenet.silence, device=device)
         self.time = torch.zeros(1, dtype=torch.int64, device=device)
         self.levels = torch.zeros(frames * hop_length, B, dtype=torch.int64, device=device)
 
     def run(self, progress: Callable[[int], None] | None) -> Tensor:
-        """Sample everything; return levels (T, B)."""
-        unroll = max(n for n in range(1, UNROLL + 1) if self.hop_length % n == 0)
+        """Return all levels (T, B), padding included; `progress` counts the samples of utterances only."""
+        unroll = max(n for n in range(1, MAX_UNROLL + 1) if self.hop_length % n == 0)
         advance = self.capture(unroll) if self.level.is_cuda else lambda: self.steps(unroll)
-        for _ in range(len(self.levels) // unroll):
+        for start in range(0, len(self.levels), unroll):
             advance()
             if progress is not None:
-                progress(unroll * self.levels.shape[1])
+                progress(unroll * sum(samples > start for samples in self.samples))
         return self.levels
 
     def capture(self, unroll: int) -> Callable[[], None]:
@@ -83,7 +85,7 @@ class BatchSampler:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self.steps(1)  # libraries choose their kernels before the recording
+            self.steps(1)  # lets libraries choose their kernels before the recording
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
@@ -92,21 +94,21 @@ class BatchSampler:
         return graph.replay
 
     def reset(self) -> None:
-        """Go back to before the first sample."""
+        """Restore the state before the first sample."""
         for ring in self.rings:
             ring.zero_()
-        self.level.fill_(SILENCE)
+        self.level.fill_(self.net.silence)
         self.time.zero_()
 
     def steps(self, count: int) -> None:
-        """Sample `count` times for each utterance."""
+        """Draw `count` samples of each utterance."""
         for _ in range(count):
             self.level.copy_(self.draw(self.logits()))
             self.levels.index_copy_(0, self.time, self.level.unsqueeze(0))
             self.time.add_(1)
 
     def logits(self) -> Tensor:
-        """Return the logits (B, Q) of the present sample, and store what later samples need."""
+        """Return the logits (B, Q) of the current sample, and store the activations that later samples need."""
         net, gate, past = self.net, self.net.gate, self.net.kernel - 1
         condition = self.table.index_select(0, self.time // self.hop_length)[0]
         slots = (self.time - self.delays) % self.lengths
@@ -116,7 +118,7 @@ class BatchSampler:
             taps = [ring.index_select(0, slots[i * past + j : i * past + j + 1])[0] for j in range(past)]
             y = net.dilated[i](torch.cat([*taps, x], 1)) + condition[:, i * gate : (i + 1) * gate]
             if past:
-                ring.index_copy_(0, slots[i * past : i * past + 1], x.unsqueeze(0))  # the oldest tap's slot is free now
+                ring.index_copy_(0, slots[i * past : i * past + 1], x.unsqueeze(0))  # in place of the oldest
             a, b = y.chunk(2, 1)
             update = net.out[i](torch.tanh(a) * torch.sigmoid(b))
             x = x + update[:, : net.residual]
@@ -124,7 +126,7 @@ class BatchSampler:
         return net.logits(F.relu(net.head(F.relu(skips * len(self.rings) ** -0.5))))
 
     def draw(self, logits: Tensor) -> Tensor:
-        """Return the levels (B,) at which the cumulative softmax first exceeds this sample's random numbers."""
+        """Return the first levels (B,) at which the cumulative softmax exceeds this sample's random numbers."""
         if self.temperature == 0:
             return logits.argmax(1)
         cumulative = (logits / self.temperature).softmax(1).cumsum(1)
@@ -135,14 +137,14 @@ class BatchSampler:
 
 
 def mix(z: Tensor) -> Tensor:
-    """Scramble 64-bit numbers as splitmix64 does; int64 products wrap around as unsigned ones do."""
+    """Return the output function of splitmix64 for int64 numbers, whose products wrap around as unsigned ones do."""
     z = (z ^ shifted(z, 30)) * wrapped(0xBF58476D1CE4E5B9)
     z = (z ^ shifted(z, 27)) * wrapped(0x94D049BB133111EB)
     return z ^ shifted(z, 31)
 
 
 def shifted(z: Tensor, bits: int) -> Tensor:
-    """Shift int64 to the right as if it had no sign."""
+    """Shift int64 numbers to the right as unsigned ones."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 

@@ -1,4 +1,4 @@
-"""Sampling of whole utterances: state, slices and threads around the kernel."""
+"""Sampling of utterances on a CPU: state, slices and threads around the kernel."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,19 +9,20 @@ import torch
 from torch import Tensor
 
 from vqaudio.cores import available_cores
-from vqaudio.model.decoder import SILENCE, WaveNet
+from vqaudio.defaults import TEMPERATURE, WEIGHTS, Weights
+from vqaudio.model.decoder import WaveNet
 from vqaudio.sampling.cuda import generate_batched
 from vqaudio.sampling.kernel import Net, State, advance
-from vqaudio.sampling.packing import Array, Weights, make_work, pack
+from vqaudio.sampling.packing import Array, make_work, pack
 
 SLICE = 4000
-"""Samples between two reports of progress, about; the kernel runs that long without a word."""
-BATCH = 8
-"""Utterances that one thread samples in step."""
+"""Samples that one call of the kernel draws, about; between two calls a thread reports progress and may stop."""
+MAX_BATCH = 8
+"""Utterances that one thread samples in step, at most."""
 
 
 class Sampler:
-    """Samples up to `slots` utterances in step on one thread; each may begin when another has ended."""
+    """Samples up to `slots` utterances in step on one thread; a slot can take a new one when its own has ended."""
 
     def __init__(self, net: Net, *, slots: int, hop_length: int, temperature: float) -> None:
         self.net, self.hop_length = net, hop_length
@@ -34,9 +35,9 @@ class Sampler:
         )
 
     def begin(self, slot: int, seed: int) -> None:
-        """Put `slot` at the beginning of an utterance."""
+        """Begin an utterance in `slot`."""
         self.state.rings[slot] = 0
-        self.state.previous[slot] = SILENCE
+        self.state.previous[slot] = self.net.silence
         self.state.times[slot] = 0
         self.state.seeds[slot] = seed & (1 << 64) - 1
 
@@ -45,7 +46,9 @@ class Sampler:
     ) -> tuple[Array, Array]:
         """Sample the frames of `conditions`, one (C, frames) for each of `slots`.
 
-        Returns codes (B, samples) and logits (B, samples, Q); these are empty unless levels are `forced` (samples,).
+        Returns:
+            Codes (B, samples) and logits (B, samples, Q). The logits are empty unless `forced` (samples,) gives the
+            levels to feed back.
         """
         table = torch.stack([condition.T for condition in conditions]).contiguous().numpy()
         samples = table.shape[1] * self.hop_length
@@ -66,23 +69,32 @@ def generate(
     *,
     hop_length: int,
     seeds: Sequence[int],
-    temperature: float = 1.0,
-    weights: Weights = "float32",
+    temperature: float = TEMPERATURE,
+    weights: Weights = WEIGHTS,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Tensor]:
-    """Sample one utterance of mu-law levels per condition.
+    """Sample one utterance of mu-law levels per condition: int64 tensors (N_i * hop_length,).
 
-    `conditions` are float32 tensors (C, N_i), each frame of which holds for `hop_length` samples; the result is a
-    list of int64 tensors (N_i * hop_length,). Activations before the first sample are zeros. An utterance depends on
-    its condition, its seed, `temperature` and `weights` alone; temperature 0 takes the most likely level.
-    `weights` "bfloat16" rounds matrices to half the width: faster, and not quite the same audio. `threads` (all
-    cores by default) share the utterances, longest first, each up to eight at once. `progress` is told, now and then
-    and from any of the threads, how many further samples are finished. A WaveNet on a GPU samples there, in float32
-    (see `graph`), and may differ from the CPU in single levels.
+    An utterance depends on its condition, its seed, `temperature` and `weights` alone. Activations before its first
+    sample are zeros. A WaveNet on a GPU samples there (see `vqaudio.sampling.cuda`).
+
+    Args:
+        wavenet: the network.
+        conditions: float32 tensors (C, N_i); each frame applies to `hop_length` samples.
+        hop_length: samples per frame.
+        seeds: one for each utterance.
+        temperature: divides the logits; 0 takes the most likely level.
+        weights: "bfloat16" rounds the matrices to 16 bits: faster for fewer than four utterances per thread, since
+            their time goes into reading weights; not quite the same audio. A GPU samples in float32.
+        threads: share the utterances, longest first, each up to `MAX_BATCH` in step; None means all cores.
+        progress: called from time to time, from any of the threads, with the number of samples finished since.
+
+    Raises:
+        ValueError: the seeds are not one for each condition, or `temperature` or `weights` cannot be used.
     """
     if len(seeds) != len(conditions):
-        raise ValueError(f"{len(seeds)} seeds for {len(conditions)} conditions: give one each")
+        raise ValueError(f"{len(seeds)} seeds for {len(conditions)} conditions; give one each")
     if temperature < 0:
         raise ValueError(f"temperature is {temperature}; give 0 or more")
     if wavenet.embedding.weight.is_cuda:
@@ -94,7 +106,7 @@ def generate(
     results = [np.empty(c.shape[1] * hop_length, np.int64) for c in frames]
     waiting = iter(sorted((i for i, c in enumerate(frames) if c.shape[1]), key=lambda i: -frames[i].shape[1]))
     threads = max(1, min(threads or available_cores(), len(frames)))
-    slots = min(BATCH, -(-len(frames) // threads))
+    slots = min(MAX_BATCH, -(-len(frames) // threads))
     stop = Event()
 
     def run() -> None:
@@ -120,9 +132,10 @@ def generate(
 def _sample_in_step(
     sampler: Sampler, slots: int, jobs: Iterator[tuple[int, Tensor, int]]
 ) -> Iterator[list[tuple[int, int, Tensor]]]:
-    """Sample jobs (name, condition, seed), a new one in the place of one that ended, and yield what a step finished.
+    """Sample jobs (name, condition, seed), up to `slots` in step; when one ends, the next takes its slot.
 
-    A step yields (name, first sample, codes) of every utterance in it.
+    Yields:
+        What each step finished: (name, first sample, codes) of every utterance in it.
     """
     hop_length = sampler.hop_length
     free = list(range(slots))
@@ -135,7 +148,7 @@ def _sample_in_step(
             running[slot] = (name, condition, 0)
         if not running:
             return
-        # In step means that nobody runs past the end of the shortest.
+        # A step ends where the first of them ends.
         step = min(max(1, SLICE // hop_length), *(c.shape[1] - frame for _, c, frame in running.values()))
         codes, _ = sampler.advance(list(running), [c[:, frame : frame + step] for _, c, frame in running.values()])
         rows = zip(running.values(), torch.from_numpy(codes), strict=True)
@@ -153,28 +166,27 @@ def stream(
     *,
     hop_length: int,
     seed: int,
-    temperature: float = 1.0,
-    weights: Weights = "float32",
-    chunk: int = SLICE,
+    temperature: float,
+    weights: Weights,
 ) -> Iterator[Tensor]:
-    """Yield the levels of one utterance while it is sampled, at most about `chunk` samples at a time.
+    """Yield the levels of one utterance while it is sampled, about `SLICE` samples at a time, on a CPU.
 
-    `pieces` (C, n) are its condition, frame after frame; only one is held at a time, so memory does not grow. The
-    concatenated levels equal what `generate` returns for the concatenated condition, seed and temperature.
+    `pieces` (C, n) are its condition, frame after frame. Only one is held at a time, so memory does not grow. The
+    concatenated levels equal what `generate` returns for the concatenated condition with the same options.
     """
     sampler = Sampler(pack(wavenet, weights), slots=1, hop_length=hop_length, temperature=temperature)
     sampler.begin(0, seed)
     for piece in pieces:
-        for frames in piece.detach().float().cpu().split(max(1, chunk // hop_length), dim=1):
+        for frames in piece.detach().float().cpu().split(max(1, SLICE // hop_length), dim=1):
             codes, _ = sampler.advance([0], [frames])
             yield torch.from_numpy(codes[0])
 
 
 def teacher_forced_logits(
-    wavenet: WaveNet, condition: Tensor, codes: Tensor, *, hop_length: int, weights: Weights = "float32"
+    wavenet: WaveNet, condition: Tensor, codes: Tensor, *, hop_length: int, weights: Weights = WEIGHTS
 ) -> Tensor:
     """Return the kernel's logits (T, Q) of each sample when the samples before it are `codes` (T,)."""
-    sampler = Sampler(pack(wavenet, weights), slots=1, hop_length=hop_length, temperature=1.0)
+    sampler = Sampler(pack(wavenet, weights), slots=1, hop_length=hop_length, temperature=TEMPERATURE)
     sampler.begin(0, 0)
     _, logits = sampler.advance([0], [condition.detach().float().cpu()], forced=codes)
     return torch.from_numpy(logits[0])

@@ -1,8 +1,5 @@
 # mypy: ignore-errors
-"""The compiled loop over samples.
-
-A batch of utterances advances in step, so that weights are read once for all of them.
-"""
+"""The compiled loop over samples: a batch of utterances advances in step and shares each reading of the weights."""
 
 import zlib
 from pathlib import Path
@@ -35,7 +32,8 @@ if hasattr(cpu_target.options, "_nrt"):
 _INLINE = {**_OPTIONS, "forceinline": True}
 
 SOURCES = zlib.crc32(b"".join(Path(module.__file__).read_bytes() for module in (tiles, vectors)))
-"""Numba's cache watches this file only; as a default argument, this number tells it of changes in the others."""
+"""A checksum of the other files. Numba's cache watches this file only; as a default argument of `advance`, the number
+makes it see changes there too."""
 
 ZERO, ONE = np.float32(0), np.float32(1)
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -48,7 +46,7 @@ class Net(NamedTuple):
     """A network as the kernel reads it.
 
     Parts of a matrix's outputs (the halves of the gate; residual and skip) begin at whole vectors, and matrices have
-    whole blocks of outputs. In the middle of a row of biases stand zeros where channels are missing.
+    whole blocks of outputs. Where channels are missing, biases are zeros.
     """
 
     kernel: int
@@ -56,6 +54,8 @@ class Net(NamedTuple):
     half: int
     skip: int
     levels: int
+    silence: int
+    """The level before the first sample."""
     condition: int
     per_word: int
     """Weights in a word of `weights`: one float32 or two bfloat16."""
@@ -78,7 +78,7 @@ class Net(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where utterances stand, a row each: past inputs, last level, index of the next sample, seed."""
+    """The progress of utterances, one row each: past inputs, last level, index of the next sample, seed."""
 
     rings: NDArray
     previous: NDArray
@@ -87,7 +87,7 @@ class State(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Room for what a sample of a batch needs, a row for each utterance; `table` one for each layer and utterance."""
+    """Memory for one sample of a batch, one row per utterance; `table` has one per layer and utterance."""
 
     inputs: NDArray
     table: NDArray
@@ -129,7 +129,7 @@ def _product(net, matrix, out, i, width, a, j, stride, inputs, k, size, batch):
             w = net.offsets[matrix] + block * words
             o, p, q = b * m + i + block * BLOCK, b * stride + j + block * BLOCK, b * n + k
             left = blocks - block
-            # A tile of one block waits for its own sums: rather two of three than one of four and one of two.
+            # A tile of one block waits for its own sums, so the last blocks are divided evenly: 6 as 3 + 3, 5 as 3 + 2.
             if left == 4 or left > 6:
                 _alone_4(out, o, m, a, p, stride, inputs, q, n, weights, w, size, word)
                 block += 4
@@ -162,7 +162,7 @@ def _uniform(seed, t):
 def _draw(scores, sums, b, levels, inverse_temperature, uniform):
     """Return a level drawn by inverting the cumulative softmax of row `b` of `scores`, which it overwrites.
 
-    An inverse temperature of zero asks for the most likely level.
+    An inverse temperature of zero returns the most likely level.
     """
     width = scores.shape[1]
     top = maximum(scores, b * width, width)
@@ -189,7 +189,7 @@ def _draw(scores, sums, b, levels, inverse_temperature, uniform):
 
 @njit(**_INLINE)
 def _tabulate(net, table, conditions, frame, batch):
-    """Project a frame's condition of every utterance for every layer; biases are in it."""
+    """Fill `table` with the projected condition of a frame, biases included, for every layer and utterance."""
     layers, width = net.gate_biases.shape
     for layer in range(layers):
         begin = layer * batch * width
@@ -201,27 +201,27 @@ def _tabulate(net, table, conditions, frame, batch):
 
 @njit(**_INLINE)
 def _past(net, state, slot, layer, delay):
-    """Return where `state.rings` holds the input of `layer` that lies `delay` samples back."""
+    """Return the place in `state.rings` of the input of `layer` from `delay` samples ago."""
     row = (state.times[slot] - delay) & net.ring_masks[layer]
     return slot * state.rings.shape[1] + net.ring_offsets[layer] + row * net.residual_biases.shape[1]
 
 
 @njit(**_INLINE)
-def _listen(net, work, state, slots, layer):
-    """Gather the inputs of a layer, past ones from its ring, and put the newest there."""
+def _gather_inputs(net, work, state, slots, layer):
+    """Gather the inputs of a layer, past ones from its ring, and store the newest in the ring."""
     inputs, streams = work.inputs, work.streams
     width, batch, newest = net.residual_biases.shape[1], slots.shape[0], net.kernel - 1
     for b in range(batch):
         row = b * inputs.shape[1]
         for tap in range(newest):
             past = _past(net, state, slots[b], layer, (newest - tap) * net.dilations[layer])
-            # What is copied beyond the channels, the next tap overwrites.
+            # Whole vectors are copied; the next tap overwrites what lies after the channels.
             copy(inputs, row + tap * net.residual, state.rings, past, width)
         x = b * streams.shape[1]
         copy(inputs, row + newest * net.residual, streams, x, width)
         copy(state.rings, _past(net, state, slots[b], layer, 0), streams, x, width)
         add(streams, x, net.residual_biases, layer * width, width)
-    # Long rings have left the cache; what the next layer needs comes while this one computes.
+    # Long rings do not stay in the cache: the inputs of the next layer are fetched while this one computes.
     if layer + 1 < net.dilations.shape[0]:
         for b in range(batch):
             for tap in range(newest):
@@ -231,10 +231,10 @@ def _listen(net, work, state, slots, layer):
 
 @njit(**_INLINE)
 def _layer(net, work, state, slots, layer):
-    """Add a layer's update to the residual and skip streams, which lie side by side in `work.streams`."""
+    """Add a layer's update to the residual and skip streams, which are the two parts of `work.streams`."""
     inputs, table, y, h, streams = work.inputs, work.table, work.y, work.h, work.streams
     batch = slots.shape[0]
-    _listen(net, work, state, slots, layer)
+    _gather_inputs(net, work, state, slots, layer)
     gates = y.shape[1]
     _product(
         net, 2 * layer, y, 0, gates, table, layer * batch * gates, gates,
@@ -248,7 +248,7 @@ def _layer(net, work, state, slots, layer):
 
 @njit(**_INLINE)
 def _score(net, work, batch):
-    """Turn the skip streams into logits; two layers with rectifiers before them."""
+    """Turn the skip streams into logits: twice a rectifier and a matrix."""
     streams, hidden, scores = work.streams, work.hidden, work.scores
     layers, residual = net.residual_biases.shape
     skip = net.skip_bias.shape[0]
@@ -265,11 +265,20 @@ def _score(net, work, batch):
 def advance(
     net, work, state, slots, inverse_temperature, hop, conditions, forced, codes, logits, sources=SOURCES  # noqa: ARG001
 ):  # fmt: skip
-    """Sample `frames * hop` further samples of every utterance in `slots`.
+    """Draw `frames * hop` further samples of every utterance in `slots`.
 
-    `slots` (B,) are rows of `state`; `conditions` is (B, frames * C); `inverse_temperature` zero asks for the
-    most likely level. `codes` (B, samples) receives the levels drawn. Levels fed back are those of `forced`
-    (B, samples) instead when it is not empty; then `logits` (B, samples, levels) receives the logits.
+    Args:
+        net: the network.
+        work: memory for intermediate results.
+        state: the progress of all utterances.
+        slots: (B,), rows of `state`.
+        inverse_temperature: multiplies the logits; zero takes the most likely level.
+        hop: samples per frame.
+        conditions: (B, frames * C).
+        forced: (B, samples), the levels to feed back; empty to feed back the levels drawn.
+        codes: (B, samples), receives the levels drawn.
+        logits: (B, samples, levels), receives the logits if `forced` is not empty.
+        sources: see `SOURCES`.
     """
     batch, (layers, residual), skip = slots.shape[0], net.residual_biases.shape, net.skip_bias.shape[0]
     for i in range(codes.shape[1]):

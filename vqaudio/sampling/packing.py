@@ -1,21 +1,27 @@
-"""Weights of a WaveNet in the order and layout in which the kernel reads them."""
+"""The weights of a WaveNet, in the order and layout in which the kernel reads them."""
 
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vqaudio.defaults import Weights
 from vqaudio.model.decoder import WaveNet
 from vqaudio.sampling.kernel import Net, Work
 from vqaudio.sampling.vectors import BLOCK, LANES
 
 Array = NDArray[Any]
-Weights = Literal["float32", "bfloat16"]
 
 
-def pack(wavenet: WaveNet, weights: Weights = "float32") -> Net:
-    """Copy the weights of `wavenet` into the kernel's layout; as bfloat16, matrices are rounded to 16 bits."""
+def pack(wavenet: WaveNet, weights: Weights) -> Net:
+    """Return a copy of the weights of `wavenet` in the kernel's layout; "bfloat16" rounds matrices to 16 bits.
+
+    Raises:
+        ValueError: `weights` is neither "float32" nor "bfloat16".
+    """
+    if weights not in get_args(Weights):
+        raise ValueError(f"weights is {weights!r}; give float32 or bfloat16")
     layers, half = len(wavenet.dilations), wavenet.gate // 2
     R = _whole(wavenet.residual)
     gates, outputs = (half, half), (wavenet.residual, wavenet.skip)
@@ -31,7 +37,8 @@ def pack(wavenet: WaveNet, weights: Weights = "float32") -> Net:
     blocks = [_blocks(matrix, weights) for matrix in matrices]
     rings = [1 << ((wavenet.kernel - 1) * d - 1).bit_length() for d in wavenet.dilations]
     return Net(
-        wavenet.kernel, wavenet.residual, half, wavenet.skip, wavenet.levels, wavenet.condition.in_features,
+        wavenet.kernel, wavenet.residual, half, wavenet.skip, wavenet.levels, wavenet.silence,
+        wavenet.condition.in_features,
         per_word=2 if weights == "bfloat16" else 1,
         weights=_aligned(np.concatenate(blocks)),
         offsets=np.cumsum([0] + [block.size for block in blocks]),
@@ -48,9 +55,9 @@ def pack(wavenet: WaveNet, weights: Weights = "float32") -> Net:
 
 
 def make_work(net: Net, batch: int) -> Work:
-    """Make room for the intermediate results of `batch` utterances."""
+    """Return memory for the intermediate results of `batch` utterances."""
     (layers, gates), R = net.gate_biases.shape, net.residual_biases.shape[1]
-    # Behind the inputs is room for the channels that fill the last vector.
+    # After the inputs there is room for the channels that fill the last vector.
     widths = net.kernel * net.residual + LANES, gates, gates, gates // 2, R + len(net.skip_bias)
     rows = batch, layers * batch, batch, batch, batch
     inputs, table, y, h, streams = (np.zeros(shape, np.float32) for shape in zip(rows, widths, strict=True))
@@ -64,12 +71,12 @@ def _array(parameter: Any) -> Array:
 
 
 def _whole(size: int) -> int:
-    """Round a number of channels up to whole vectors."""
+    """Return a number of channels, rounded up to whole vectors."""
     return -(-size // LANES) * LANES
 
 
 def _pad(array: Array, parts: tuple[int, ...], fill: float = 0) -> Array:
-    """Move each part of the leading dimension to the next whole vector; round the whole up to pairs of vectors."""
+    """Return `array` with each part of its leading dimension padded to whole vectors, and all to pairs of vectors."""
     total = sum(_whole(size) for size in parts)
     padded = np.full((-(-total // BLOCK) * BLOCK, *array.shape[1:]), fill, np.float32)
     source = target = 0
@@ -80,21 +87,21 @@ def _pad(array: Array, parts: tuple[int, ...], fill: float = 0) -> Array:
 
 
 def _blocks(matrix: Array, weights: Weights) -> Array:
-    """Flatten (outputs, inputs) into 32-bit words: blocks of two vectors of outputs, each input-major."""
+    """Return a matrix (outputs, inputs) as flat 32-bit words: blocks of two vectors of outputs, inputs first."""
     blocks = [np.ascontiguousarray(matrix[start : start + BLOCK].T) for start in range(0, len(matrix), BLOCK)]
     words = [_pair(block) if weights == "bfloat16" else block.view(np.uint32) for block in blocks]
     return np.concatenate([block.ravel() for block in words])
 
 
 def _pair(block: Array) -> Array:
-    """Round (inputs, outputs) to bfloat16 and join vectors 2i and 2i + 1 as the low and high halves of one."""
+    """Return (inputs, outputs) in bfloat16, with vectors 2i and 2i + 1 as the low and high halves of one."""
     halves = torch.from_numpy(block).bfloat16().view(torch.int16).numpy().view(np.uint16).astype(np.uint32)
     vectors = halves.reshape(len(block), -1, 2, LANES)
     return vectors[:, :, 0] | vectors[:, :, 1] << np.uint32(16)
 
 
 def _aligned(array: Array) -> Array:
-    """Copy a flat array of 4-byte items to the beginning of a cache line."""
+    """Return a copy of a flat array of 4-byte items that begins at a cache line."""
     buffer = np.empty(array.size + 16, array.dtype)
     start = -(buffer.ctypes.data // 4) % 16
     buffer[start : start + array.size] = array

@@ -1,4 +1,4 @@
-"""The plain PyTorch twin of the kernel: what it must compute, written to be read."""
+"""The plain PyTorch twin of the kernel: the same samples, in code written to be read."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqaudio.model.decoder import SILENCE, WaveNet
+from vqaudio.defaults import TEMPERATURE
+from vqaudio.model.decoder import WaveNet
 
 _MASK = (1 << 64) - 1
 
@@ -34,9 +35,9 @@ def generate_reference(
     *,
     hop_length: int,
     seeds: Sequence[int],
-    temperature: float = 1.0,
+    temperature: float = TEMPERATURE,
 ) -> list[Tensor]:
-    """Sample as `generate` does, with the same random numbers, one utterance and one PyTorch call after another."""
+    """Sample as `generate` does, with the same random numbers: one utterance, sample and layer after another."""
     return [
         _sample(wavenet, condition, hop_length, uniforms(seed, condition.shape[1] * hop_length), temperature)
         for condition, seed in zip(conditions, seeds, strict=True)
@@ -50,7 +51,7 @@ def _sample(
     table = wavenet.condition(condition.T).unflatten(1, (-1, wavenet.gate))  # (N, layers, gate)
     rings = [torch.zeros((kernel - 1) * d, R) for d in wavenet.dilations]
     codes = torch.empty(len(uniform), dtype=torch.int64)
-    level = SILENCE
+    level = wavenet.silence
     for t in range(len(uniform)):
         x = wavenet.embedding.weight[level]
         skips = torch.zeros(wavenet.skip)

@@ -1,8 +1,8 @@
 # mypy: ignore-errors
-"""Tiles of a matrix product as LLVM functions: their sums stay in registers.
+"""Tiles of a matrix product as LLVM functions that keep their sums in registers.
 
-A sum over inputs runs in the same order in every tile, so that a result does not depend on how many utterances are
-computed together.
+Every tile adds up its inputs in the same order, so that a result does not depend on how many utterances are computed
+together.
 """
 
 from llvmlite import ir
@@ -12,16 +12,16 @@ from numba.extending import intrinsic
 
 from vqaudio.sampling.vectors import BLOCK, BYTE, FLOAT, FLOATS, INDEX, INTS, LANES, Code, index, ints
 
-AHEAD = 1024
-"""Items between the weights in use and those asked for, measured."""
+PREFETCH_ITEMS = 1024
+"""How far ahead of the weights in use memory is asked for; measured."""
 
 
 def make_tile(rows, blocks):
     """Return an operation that multiplies `blocks` adjacent blocks of weights with the inputs of `rows` utterances.
 
-    It computes out = a + weights * inputs for `size` inputs. Rows of `out`, `a` and `inputs` lie `m`, `l`
-    and `n` items apart. A block holds two vectors of weights for every input in turn: of float32, or of 16 bits when
-    `per_word` is 2, the low and the high halves of one vector.
+    It computes out = a + weights * inputs for `size` inputs. Rows of `out`, `a` and `inputs` are `m`, `l` and `n`
+    items apart. A block holds two vectors of weights for every input in turn: float32, or, if `per_word` is 2, bfloat16
+    in the low and the high halves of one vector.
     """
 
     def generate(context, builder, signature, args):
@@ -41,7 +41,7 @@ def make_tile(rows, blocks):
 
 
 def _function(module, rows, blocks, halves):
-    """Return a tile as a function of its own, which is compiled once, however often it is called."""
+    """Return the function of a tile, which is compiled once, however often it is called."""
     name = f"vqaudio_tile_{rows}_{blocks}_{'bfloat16' if halves else 'float32'}"
     if name not in module.globals:
         kind = ir.FunctionType(ir.VoidType(), [FLOAT.as_pointer()] * 4 + [INDEX] * 4)
@@ -72,12 +72,12 @@ class _Tile:
             builder.store(self.load(self.a, self.place(self.l, row, index(column * LANES))), total)
         with cgutils.for_range(builder, self.size) as loop:
             places = [self.place(self.n, row, loop.index) for row in range(self.rows)]
-            heard = [self.code.splat(builder.load(builder.gep(self.inputs, [at]))) for at in places]
+            inputs = [self.code.splat(builder.load(builder.gep(self.inputs, [at]))) for at in places]
             for block in range(self.blocks):
                 for column, weight in enumerate(self.read_weights(block, loop.index), 2 * block):
                     for row in range(self.rows):
                         total = self.sums[row, column]
-                        builder.store(self.code.multiply_add(weight, heard[row], builder.load(total)), total)
+                        builder.store(self.code.multiply_add(weight, inputs[row], builder.load(total)), total)
         for (row, column), total in self.sums.items():
             at = builder.gep(self.out, [self.place(self.m, row, index(column * LANES))])
             builder.store(builder.load(total), builder.bitcast(at, FLOATS.as_pointer()), align=4)
@@ -95,9 +95,9 @@ class _Tile:
         step = LANES if self.halves else BLOCK
         at = self.builder.mul(self.place(self.size, block, k), index(step))
         if self.rows > 1:
-            # The hardware follows a stream fast enough for one utterance; the arithmetic of several would wait for it.
+            # The hardware prefetches fast enough for one utterance; the arithmetic of several would wait for it.
             for line in range(0, step, LANES):
-                ahead = self.builder.gep(self.weights, [self.builder.add(at, index(AHEAD + line))])
+                ahead = self.builder.gep(self.weights, [self.builder.add(at, index(PREFETCH_ITEMS + line))])
                 self.code.prefetch(self.builder.bitcast(ahead, BYTE.as_pointer()))
         if not self.halves:
             return self.load(self.weights, at), self.load(self.weights, self.builder.add(at, index(LANES)))

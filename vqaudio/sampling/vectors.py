@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Vector operations of the kernel, as LLVM instructions: what a loop in Python leaves to chance stands here.
+"""Vector operations of the kernel as LLVM instructions, since LLVM may or may not vectorise a loop of Python.
 
 Every operation works on float32 vectors that fill a register of this machine. Arrays are passed with the flat index at
 which to begin, and sizes are whole vectors.
@@ -16,9 +16,9 @@ from numba.extending import intrinsic
 
 _FEATURES = config.CPU_FEATURES if config.CPU_FEATURES is not None else get_host_cpu_features().flatten()
 WIDE = "+avx512f" in _FEATURES
-"""Whether this machine has registers for the sums of eight utterances."""
+"""Whether this machine has enough registers for the sums of eight utterances."""
 LANES = 16 if WIDE else 8 if "+avx" in _FEATURES else 4
-"""Floats in a vector register."""
+"""float32 numbers in a vector register."""
 BLOCK = 2 * LANES
 """Outputs in a block of a matrix: two vectors, so that two 16-bit weights can share a 32-bit lane."""
 
@@ -31,39 +31,39 @@ _ROUND = 1.5 * 2.0**23  # adding it leaves the nearest integer in the low bits
 
 
 class Code:
-    """The instructions that the operations below consist of, under short names."""
+    """Short names for the instructions of the operations below."""
 
     def __init__(self, context, builder, kinds=(), args=()):
         self.context, self.builder, self.kinds, self.args = context, builder, kinds, args
 
     def pointer(self, position, offset, kind):
-        """Return the address `offset` items after the index that follows array argument `position`."""
+        """Return the address of the item `offset` after the start of array argument `position`, which follows it."""
         data = self.context.make_array(self.kinds[position])(self.context, self.builder, self.args[position]).data
         index = self.builder.add(self.args[position + 1], offset)
         return self.builder.bitcast(self.builder.gep(data, [index]), kind.as_pointer())
 
     def load(self, position, offset, kind=FLOATS):
-        """Load a vector, or what `kind` says, `offset` items after the index that follows `position`."""
+        """Return the vector, or another `kind`, at that address."""
         return self.builder.load(self.pointer(position, offset, kind), align=4)
 
     def store(self, value, position, offset):
-        """Store a value in the same way."""
+        """Store a value at that address."""
         self.builder.store(value, self.pointer(position, offset, value.type), align=4)
 
     @contextmanager
     def vectors(self, size):
-        """Loop over the beginnings of the vectors in `size` items."""
+        """Loop over the indices at which the vectors in `size` items begin."""
         with cgutils.for_range_slice(self.builder, index(0), size, index(LANES), inc=True) as (start, _):
             yield start
 
     def prefetch(self, pointer):
-        """Ask for a cache line that will be read."""
+        """Ask memory for a cache line that will be read."""
         kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), INT, INT, INT])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
         self.builder.call(function, [pointer, *(ir.Constant(INT, n) for n in (0, 3, 1))])  # to read, often, data
 
     def splat(self, value):
-        """Repeat a number in every lane."""
+        """Return a vector with a number in every lane."""
         undefined = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
         lane = self.builder.insert_element(undefined, value, ir.Constant(INT, 0))
         return self.builder.shuffle_vector(lane, undefined, ir.Constant(INTS, [0] * LANES))
@@ -81,7 +81,7 @@ class Code:
         return self.builder.select(self.builder.fcmp_ordered("<", a, b), a, b)
 
     def exp(self, x):
-        """Return e ** x to a relative 2e-7, for x held in [-40, 40]."""
+        """Return e ** x with a relative error of 2e-7, for x clamped to [-40, 40]."""
         x = self.smaller(self.larger(x, floats(-40)), floats(40))
         rounded = self.multiply_add(x, floats(np.log2(np.e)), floats(_ROUND))
         n = self.builder.fsub(rounded, floats(_ROUND))
@@ -93,7 +93,7 @@ class Code:
         return self.builder.bitcast(self.builder.add(self.builder.bitcast(power, INTS), exponent), FLOATS)
 
     def reciprocal(self, x):
-        """Return 1 / x for positive x to a relative 2e-7: three steps of Newton's from a guess of the exponent."""
+        """Return 1 / x for positive x with a relative error of 2e-7: a guess and three of Newton's steps."""
         guess = self.builder.bitcast(self.builder.sub(ints(0x7EF311C7), self.builder.bitcast(x, INTS)), FLOATS)
         minus_x = self.builder.fsub(floats(-0.0), x)
         for _ in range(3):
@@ -101,7 +101,7 @@ class Code:
         return guess
 
     def reduce(self, operation, vector):
-        """Fold a vector in halves."""
+        """Return the lanes of a vector combined by `operation`, half with half."""
         lanes = LANES
         while lanes > 1:
             lanes //= 2
@@ -112,17 +112,17 @@ class Code:
 
 
 def index(number):
-    """Write an index."""
+    """Return an index as a constant."""
     return ir.Constant(INDEX, number)
 
 
 def floats(number):
-    """Write a vector of one number."""
+    """Return a constant vector with a number in every lane."""
     return ir.Constant(FLOATS, [float(np.float32(number))] * LANES)
 
 
 def ints(number):
-    """Write a vector of one 32-bit integer."""
+    """Return a constant vector with a 32-bit integer in every lane."""
     return ir.Constant(INTS, [number] * LANES)
 
 
@@ -141,7 +141,7 @@ def copy(typingctx, out, i, a, j, size):  # noqa: ARG001
 
 @intrinsic
 def prefetch(typingctx, a, j, size):  # noqa: ARG001
-    """Ask for `size` items to be brought near."""
+    """Ask memory for `size` items that will be read."""
 
     def generate(context, builder, signature, args):
         code = Code(context, builder, signature.args, args)
@@ -212,7 +212,7 @@ def maximum(typingctx, a, j, size):  # noqa: ARG001
 
 @intrinsic
 def exponentials(typingctx, out, i, sums, j, top, scale, size):  # noqa: ARG001
-    """Turn `size` items into out = exp((out - top) * scale), and their sums over each vector into `sums`."""
+    """Turn `size` items into out = exp((out - top) * scale), and put the sum of each vector into `sums`."""
 
     def generate(context, builder, signature, args):
         code = Code(context, builder, signature.args, args)

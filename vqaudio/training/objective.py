@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from vqaudio.audio import de_emphasis, mu_law_decode, mu_law_encode, pre_emphasis
 from vqaudio.model import Latents, VQAutoencoder
-from vqaudio.model.decoder import shift
 from vqaudio.model.loops.likelihood import negative_log_likelihood
 from vqaudio.sampling import generate
 from vqaudio.training.dataset import Batch
@@ -77,7 +76,7 @@ class Objective(nn.Module):
         first = int(torch.randint(N - width + 1, (1,)))
         wav = pre_emphasis(wav, self.cfg.data.pre_emphasis)[:, first * hop : (first + width) * hop]
         codes = mu_law_encode(wav, self.model.decoder.levels)
-        logits = self.model.decoder(shift(codes), latents.condition[:, :, first : first + width])
+        logits = self.model.decoder(self.model.decoder.shift(codes), latents.condition[:, :, first : first + width])
         error = negative_log_likelihood(logits, codes)
         inside = mask[:, first : first + width].repeat_interleave(hop, dim=1)
         return (error * inside).sum() / inside.sum().clamp_min(1)

@@ -20,7 +20,7 @@ from vqaudio import audio, files
 from vqaudio.datadir import Utterance, read_table, read_utterances
 from vqaudio.defaults import FEATURES
 from vqaudio.errors import UserError
-from vqaudio.features import log_mel, mfcc
+from vqaudio.features import log_mel_power, mfcc
 from vqaudio.model.clustering import kmeans, nearest_label
 from vqaudio.progress import Progress
 from vqaudio.units.directory import UnitsInfo
@@ -247,7 +247,7 @@ def _check_size(utterance: Utterance, rows: Tensor, size: int) -> None:
 
 
 def read_features(utterance: Utterance, kind: str, *, sample_rate: int, hop_length: int) -> Tensor:
-    """Return the features (N, D), float32, of an utterance: `mfcc` or `log_mel` of its audio, or its .npy file.
+    """Return the features (N, D), float32, of an utterance: `mfcc` or `log_mel_power` of its audio, or its .npy file.
 
     Audio is first resampled to `sample_rate` (Hz) and scaled to −25 dBFS. A .npy file holds (N, D) real numbers; it is
     never unpickled.
@@ -259,7 +259,7 @@ def read_features(utterance: Utterance, kind: str, *, sample_rate: int, hop_leng
         return _read_npy(utterance.path)
     wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end)
     samples = torch.from_numpy(wav * audio.level_gain(wav, LEVEL_DB))
-    return (mfcc if kind == "mfcc" else log_mel)(samples, sample_rate=sample_rate, hop_length=hop_length)
+    return (mfcc if kind == "mfcc" else log_mel_power)(samples, sample_rate=sample_rate, hop_length=hop_length)
 
 
 def _read_npy(path: Path) -> Tensor:

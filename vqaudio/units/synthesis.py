@@ -1,4 +1,4 @@
-"""Unit directory to speech: WAV files from the text of the units alone, interrupted and continued at will."""
+"""Speech from a unit directory: one WAV file per utterance, from the text of the units alone; resumable."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -10,20 +10,21 @@ import numpy as np
 from vqaudio import audio, files
 from vqaudio.codec import Codec, load, utterance_seed
 from vqaudio.datadir import read_table
+from vqaudio.defaults import Weights
 from vqaudio.errors import UserError
 from vqaudio.files import locked
 from vqaudio.progress import Progress
 from vqaudio.units.directory import Units, read_units
 
 STAMPS = "utt2stamp"
-"""Line by line the id and the stamp of a finished file: what it was made from and how."""
+"""File in the output folder with the id and the stamp of every finished file, one per line."""
 
 GROUP_UTTERANCES, GROUP_SECONDS = 8, 300.0
-"""Utterances, and seconds of speech, that each of the jobs gets at once; a killed job loses no more than those."""
+"""Utterances, and seconds of speech, that each thread gets at once; a killed job loses at most those."""
 
 
 class Task(NamedTuple):
-    """One file to make: `codes` (G, N), the voice, the seed of the utterance, and the stamp of all that."""
+    """One file to make: `codes` (G, N), the voice, the seed of the utterance, and the stamp of all of it."""
 
     utt: str
     codes: np.ndarray
@@ -41,27 +42,30 @@ def decode(
     utt2spk: Path | None,
     temperature: float,
     seed: int,
+    weights: Weights,
     jobs: int,
-    device: str = "cpu",
+    device: str,
 ) -> None:
-    """Speak every utterance of a unit directory into `out/<utt>.wav` (16 bits), listed in `out/wav.scp`.
+    """Synthesise every utterance of a unit directory to `out/<utt>.wav` (16 bits), and list them in `out/wav.scp`.
 
-    Started again, it makes what is missing, and what was made from other units, by another model, voice, seed or
-    temperature. Each utterance is sampled with a seed of its own, made from `seed` and its id.
+    Started again, it makes only files that are missing, or that were made from other units or with another model,
+    voice, seed, temperature or weights. The seed of an utterance comes from `seed` and its id.
 
     Args:
         model_dir: the model that made the units.
         units: unit directory; deduplicated units are expanded by their durations.
         out: folder to write; the paths in `wav.scp` begin with it.
-        speaker: one voice for all; without `speaker` and `utt2spk` the `<unknown>` voice speaks.
+        speaker: one voice for all utterances; without `speaker` and `utt2spk` it is `<unknown>`.
         utt2spk: a table with a voice for each utterance.
         temperature: of sampling; 0 takes the likeliest sample.
         seed: of sampling.
+        weights: "float32", or "bfloat16", which is faster for few utterances: see `Codec.decode`.
         jobs: threads that share the utterances; the files are the same for any number.
         device: cpu or cuda, where the network runs.
 
     Raises:
-        UserError: malformed units, units of another model, an unknown speaker or an utterance without one.
+        UserError: the units are malformed or of another model, a speaker is unknown or missing, or an option cannot
+            be used.
     """
     codec = load(model_dir, device)
     source = read_units(units, expected_hash=codec.hash)
@@ -72,29 +76,34 @@ def decode(
     def tasks() -> Iterator[Task]:
         for sequence in source:
             voice = speaker if voices is None else voices[sequence.utt]
-            yield _task(codec, sequence.utt, sequence.codes, voice, temperature, seed)
+            yield _task(codec, sequence.utt, sequence.codes, voice, temperature, seed, weights)
 
     with locked(out):
         present, frames = _present(out, tasks())
-        print(f"{out}: {len(present)} of {len(source)} utterances are there, {len(source) - len(present)} to do")
+        print(f"{out}: {len(present)} of {len(source)} utterances already done")
         with Progress("decode", frames / codec.frame_rate, "seconds of speech") as progress:
             missing = (task for task in tasks() if task.utt not in present)
-            _write(codec, out, missing, temperature, jobs, progress)
+            _write(codec, out, missing, temperature, weights, jobs, progress)
         with files.atomic_writer(out / "wav.scp") as file:
             file.writelines(f"{sequence.utt} {out / sequence.utt}.wav\n" for sequence in source)
     print(f"{len(source)} utterances in {out}")
 
 
-def _task(codec: Codec, utt: str, codes: np.ndarray, speaker: str | None, temperature: float, seed: int) -> Task:
-    """Describe a file to make. The stamp holds all that its samples depend on."""
-    what = f"{codec.hash} {codec.speaker_index(speaker)} {temperature!r} {seed} {codes.shape}"
+def _task(
+    codec: Codec, utt: str, codes: np.ndarray, speaker: str | None, temperature: float, seed: int, weights: Weights
+) -> Task:
+    """Return the task of an utterance. Its stamp depends on everything that decides about its samples."""
+    what = f"{codec.hash} {codec.speaker_index(speaker)} {temperature!r} {seed} {weights} {codes.shape}"
     stamp = hashlib.sha256(what.encode() + codes.tobytes()).hexdigest()
     return Task(utt, codes, speaker, utterance_seed(seed, utt), stamp)
 
 
 def _voices(codec: Codec, units: Units, speaker: str | None, utt2spk: Path | None) -> dict[str, str] | None:
-    """Return the voice of each utterance, or None where one voice speaks all."""
-    cure = "or leave out --speaker and --utt2spk for the <unknown> voice"
+    """Return the voice of each utterance, or None if all have the same voice.
+
+    Raises:
+        UserError: both `speaker` and `utt2spk` are given, a speaker is unknown, or an utterance has none.
+    """
     if utt2spk is None:
         try:
             codec.speaker_index(speaker)
@@ -115,19 +124,19 @@ def _voices(codec: Codec, units: Units, speaker: str | None, utt2spk: Path | Non
     if absent:
         raise UserError(
             f"{utt2spk}: has no speaker for {len(absent)} utterances of the units, such as {min(absent)}; add them, "
-            f"{cure}"
+            "or leave out --speaker and --utt2spk for the <unknown> voice"
         )
     return voices
 
 
 def _check_name(units: Path, utt: str) -> None:
-    """Refuse an id that would lead out of the folder, or hide the file."""
+    """Raise if the id of an utterance would lead out of the folder, or hide its file."""
     if "/" in utt or "\0" in utt or utt.startswith("."):
         raise UserError(f"{units / 'units.txt'}: {utt!r} cannot name a file; rename the utterance and extract again")
 
 
 def _present(out: Path, tasks: Iterable[Task]) -> tuple[set[str], int]:
-    """Return the ids whose files are up to date, and the frames of the others; forget the stamps of those others."""
+    """Return the ids whose files are up to date, and the frames of the others; delete the stamps of the others."""
     path = out / STAMPS
     stamps: dict[str, str] = {}
     if path.exists():
@@ -141,21 +150,30 @@ def _present(out: Path, tasks: Iterable[Task]) -> tuple[set[str], int]:
             present[task.utt] = task.stamp
         else:
             frames += task.codes.shape[1]
-    # Written before any file is replaced, so that no stamp ever stands for a file made otherwise.
+    # Written before any file is replaced, so that a stamp never belongs to a file that was made otherwise.
     files.atomic_write(path, "".join(f"{utt} {stamp}\n" for utt, stamp in present.items()))
     return set(present), frames
 
 
-def _write(codec: Codec, out: Path, tasks: Iterable[Task], temperature: float, jobs: int, progress: Progress) -> None:
-    """Make the files of `tasks`, a group at a time, and stamp each."""
+def _write(
+    codec: Codec,
+    out: Path,
+    tasks: Iterable[Task],
+    temperature: float,
+    weights: Weights,
+    jobs: int,
+    progress: Progress,
+) -> None:
+    """Make the files of `tasks` group by group, and add the stamp of each."""
     with (out / STAMPS).open("a", encoding="utf-8") as stamps:
         for group in _groups(tasks, GROUP_UTTERANCES * jobs, GROUP_SECONDS * jobs * codec.frame_rate):
-            (out / "wav.scp").unlink(missing_ok=True)  # it stands only beside complete work
+            (out / "wav.scp").unlink(missing_ok=True)  # only a complete folder has one
             wavs = codec.decode_all(
                 [task.codes for task in group],
                 [task.speaker for task in group],
                 [task.seed for task in group],
                 temperature,
+                weights,
                 threads=jobs,
                 progress=lambda samples: progress.update(samples / codec.sample_rate),
             )
@@ -166,7 +184,7 @@ def _write(codec: Codec, out: Path, tasks: Iterable[Task], temperature: float, j
 
 
 def _groups(tasks: Iterable[Task], utterances: int, frames: float) -> Iterator[list[Task]]:
-    """Cut `tasks` into runs that reach either bound, so that memory stays within it."""
+    """Yield `tasks` in groups that end at either bound, so that memory is bounded."""
     group: list[Task] = []
     for task in tasks:
         group.append(task)

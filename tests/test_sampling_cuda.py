@@ -1,11 +1,11 @@
-"""The batched sampler of the GPU path, run on the CPU against the kernel; on a GPU too where there is one."""
+"""The batched sampler of the GPU: equal to the kernel when it runs on a CPU; nearly so on a GPU."""
 
 import pytest
 import torch
 from test_sampling import make_net, random_conditions
 
 from vqaudio.sampling import generate
-from vqaudio.sampling.cuda import BATCH, generate_batched, mix, shifted, wrapped
+from vqaudio.sampling.cuda import MAX_BATCH, generate_batched, mix, shifted, wrapped
 from vqaudio.sampling.reference import uniforms
 
 
@@ -22,13 +22,13 @@ def test_batched_codes_equal_those_of_the_kernel(seed: int, temperature: float) 
 
 def test_more_utterances_than_a_batch_come_back_in_order() -> None:
     net = make_net(5)
-    lengths = [1 + i % 3 for i in range(BATCH + 3)]
+    lengths = [1 + i % 3 for i in range(MAX_BATCH + 3)]
     options = {"hop_length": 4, "seeds": list(range(len(lengths))), "temperature": 1.0}
     conditions = random_conditions(net, lengths)
     done: list[int] = []
     ours = generate_batched(net, conditions, **options, progress=done.append)
     assert all(torch.equal(a, b) for a, b in zip(ours, generate(net, conditions, **options), strict=True))
-    assert sum(done) >= 4 * sum(lengths)
+    assert sum(done) == 4 * sum(lengths)
 
 
 @pytest.mark.parametrize("seed", [0, 1, -5, 2**63 + 11, 123456789])
