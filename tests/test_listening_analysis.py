@@ -321,7 +321,7 @@ def test_no_rating_yet_and_too_few_listeners_are_one_line_and_the_csv_is_there(t
 
 
 def test_few_listeners_are_told_that_nothing_can_be_significant():
-    assert "With 5 listeners no pair can reach p < 0.05: it takes 6" in analysis_page(
+    assert "With 5 listeners no pair can reach p < 0.05; that takes at least 6" in analysis_page(
         analyse(scale_panel(listeners=5)), "test"
     ).replace("&lt;", "<")
 

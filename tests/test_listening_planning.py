@@ -74,7 +74,7 @@ def test_all_types_are_planned_without_options_and_the_text_states_the_assumptio
     assert [of_type["type"] for of_type in planned["plans"]] == list(ASSUMED)
     text = plan_text(planned)
     assert "sd over listeners of a listener's mean difference 10 (assumed" in text
-    assert "1 answer of each listener, taken as independent" in text
+    assert "1 answer from each listener, treated as independent" in text
     assert "probability 0.8, at level 0.05" in text
     json.dumps(planned, allow_nan=False)
 
@@ -95,7 +95,7 @@ def test_a_pilot_gives_its_type_and_spread(tmp_path, monkeypatch):
     planned = plans(tmp_path, difference=5.0)
     assert planned["plans"][0]["type"] == "acr"
     assert planned["plans"][0]["sd"] == pytest.approx(10.0)
-    assert f"(as in {tmp_path})" in plan_text(planned)
+    assert f"(from {tmp_path})" in plan_text(planned)
     with pytest.raises(UserError, match="leave out --type and --sd"):
         plans(tmp_path, sd=3.0)
 
@@ -107,11 +107,11 @@ def test_a_pilot_gives_its_type_and_spread(tmp_path, monkeypatch):
         ({"kind": "mushra", "difference": math.nan}, "above 0"),
         ({"kind": "mushra", "sd": -1.0}, "above 0"),
         ({"kind": "mushra", "difference": 1e-5}, "1000000 listeners"),
-        ({"kind": "ab", "difference": 0.5}, "share above 0.5"),
-        ({"kind": "abx", "difference": 1.01}, "share above 0.5"),
+        ({"kind": "ab", "difference": 0.5}, "not a share"),
+        ({"kind": "abx", "difference": 1.01}, "not a share"),
         ({"kind": "abx", "difference": 0.5001}, "1000000 answers"),
         ({"kind": "abx", "sd": 1.0}, "leave it out"),
-        ({"kind": "acr", "trials": 3}, "only of ab and abx"),
+        ({"kind": "acr", "trials": 3}, "only for ab and abx"),
         ({"difference": 5.0}, "--type"),
     ],
 )
@@ -132,7 +132,7 @@ def test_the_command_plans_without_a_test(capsys):
     run("--plan", "--type", "mushra", "--difference", "5", "--sd", "12")
     assert "  5      51 listeners" in capsys.readouterr().out
     run("--plan", "--type", "abx", "--trials", "10")
-    assert "10 answers of each listener" in capsys.readouterr().out
+    assert "10 answers from each listener" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("argv", [["--sd", "3"], [], ["--plan", "--out", "x"], ["--trials", "3", "test"]])

@@ -1,4 +1,4 @@
-"""`vqaudio listen build`: from wav.scp files to a folder with a test that is ready to be served."""
+"""`vqaudio listen build`: makes the folder of a test from wav.scp files, ready to be served."""
 
 import contextlib
 import itertools
@@ -23,10 +23,10 @@ from vqaudio.listening.key import ANCHOR_3500, ANCHOR_7000, REFERENCE, RESERVED,
 from vqaudio.listening.links import add_listeners
 
 MAX_SIGNALS = 12
-"""Most signals in a trial of MUSHRA (BS.1534-3), anchors and hidden reference included."""
+"""Signals in a trial of MUSHRA (BS.1534-3), including anchors and hidden reference."""
 
 MIN_RATE_MUSHRA = 10000
-"""Least sample rate (Hz) at which a 3.5 kHz anchor takes something away."""
+"""Sample rate (Hz) from which on a 3.5 kHz anchor removes part of the band."""
 
 
 def build(
@@ -42,22 +42,22 @@ def build(
 ) -> None:
     """Make the folder of a listening test.
 
-    `reference` and `systems` (by name) are wav.scp files. One utterance, drawn by `seed`, is for training; the
-    test itself takes `items` more, or all. Without a seed one is drawn; it stands in the key. An utterance that
-    cannot be used is left out, and `private/skipped.tsv` says why. No label can be found in `public/`; who
-    compares bytes of audio can find which file equals the reference.
+    `reference` and `systems` (by name) are wav.scp files. One utterance, drawn by `seed`, is for training; the test
+    takes `items` others, or all. Without a seed one is drawn; the key records it. An utterance that cannot be used is
+    left out, and `private/skipped.tsv` says why. `public/` contains no labels, but comparing the bytes of its audio
+    files shows which ones equal the reference.
 
     Raises:
         UserError: the folder exists, a name is not allowed, or too few utterances can be used.
     """
     _check_names(test_type, systems)
     if test.exists():
-        raise UserError(f"{test}: exists, perhaps with answers; choose another folder, or remove this one")
+        raise UserError(f"{test}: exists, perhaps with answers; choose another folder or remove this one")
     seed = secrets.randbelow(1 << 31) if seed is None else seed
     partial = test.with_name(f".partial-{secrets.token_hex(8)}")
     try:
         (partial / "public" / "audio").mkdir(parents=True)
-        (partial / "private").mkdir(mode=0o700)  # on a shared machine, the key is not for other users
+        (partial / "private").mkdir(mode=0o700)  # other users of the machine must not read the key
         key, skipped = _fill(partial, test_type, reference, systems, items, seed, match_loudness)
         write_key(partial, key)
         files.atomic_write(partial / "private" / "skipped.tsv", "".join(f"{a}\t{b}\n" for a, b in skipped.items()))
@@ -65,7 +65,7 @@ def build(
         add_listeners(partial, listeners)
         partial.rename(test)
     except OSError as error:
-        raise UserError(f"{test}: cannot be written ({error.strerror}): check the folder and the disk") from error
+        raise UserError(f"{test}: cannot be written ({error.strerror}); check the folder and the disk") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     if test_type == "mushra":
@@ -76,14 +76,14 @@ def build(
 
 
 def _warn_of_few_items(items: int, systems: int) -> None:
-    """Say when a test falls short of BS.1534-3, which asks for 5 excerpts and for 1.5 times as many as systems."""
+    """Warn of fewer items than BS.1534-3 asks for: at least 5, and at least 1.5 for each system."""
     least = max(5, math.ceil(1.5 * systems))
     if items < least:
         print(f"{items} items: BS.1534-3 asks for at least {least} with {systems} systems", file=sys.stderr)
 
 
 def _warn_of_clipping(key: Key) -> None:
-    """Say which systems are clipped."""
+    """Warn of systems with clipped clips."""
     for system in key.systems:
         clips = [stimulus for stimulus in key.stimuli.values() if stimulus.system == system]
         if count := sum(stimulus.clipped > 0 for stimulus in clips):
@@ -97,13 +97,13 @@ def _copy_page(public: Path) -> None:
 
 
 def _check_names(test_type: str, systems: Mapping[str, Path]) -> None:
-    """Refuse systems that cannot be in a test."""
+    """Raise UserError if the systems cannot be in a test."""
     for name in systems:
         if name in RESERVED or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
-            raise UserError(f"--system {name}: not a name; take letters, digits and _ . + -, and none of {RESERVED}")
+            raise UserError(f"--system {name}: not a name; use letters, digits and _ . + -, and none of {RESERVED}")
     most = MAX_SIGNALS - len(RESERVED)
     if test_type == "mushra" and len(systems) > most:
-        raise UserError(f"--system: {len(systems)} systems; a trial of mushra holds at most {most} beside the anchors")
+        raise UserError(f"--system: {len(systems)} systems, but a mushra trial has room for {most}; leave some out")
 
 
 def _fill(
@@ -115,7 +115,7 @@ def _fill(
     seed: int,
     match_loudness: bool,
 ) -> tuple[Key, dict[str, str]]:
-    """Write the audio; return the key, and why utterances were left out."""
+    """Write the audio; return the key, and for each utterance that was left out the reason."""
     skipped: dict[str, str] = {}
     writer = _Writer(test, test_type, match_loudness)
     tables = {name: read_wav_scp(path) for name, path in systems.items()}
@@ -128,9 +128,9 @@ def _fill(
             skipped[item] = str(error)
     found, wanted = len(writer.items) - 1, items or 1
     if found < wanted:
-        reasons = f"; {next(iter(skipped.values()))}" if skipped else ""
+        cure = f"the first of the others: {next(iter(skipped.values()))}" if skipped else "add utterances"
         raise UserError(
-            f"{reference}: {max(found, 0)} utterances besides one for training can be used, {wanted} wanted{reasons}"
+            f"{reference}: {max(found, 0)} utterances can be used, without one for training, of {wanted} wanted; {cure}"
         )
     writer.hide_times()
     key = Key(test_type, seed, writer.sample_rate, tuple(systems), writer.trials, writer.stimuli)
@@ -140,13 +140,13 @@ def _fill(
 def _usable(
     reference: Mapping[str, Path], systems: Mapping[str, Mapping[str, Path]], seed: int, skipped: dict[str, str]
 ) -> Iterator[tuple[str, dict[str, np.ndarray], int]]:
-    """Yield the items whose clips can be used, in an order drawn by the seed; note the others in `skipped`."""
+    """Yield the items whose clips can be used, in an order drawn by the seed; add the others to `skipped`."""
     order = sorted(reference)
     random.Random(f"{seed} draw").shuffle(order)
     for item in order:
         lacking = [name for name, table in systems.items() if item not in table]
         if lacking:
-            skipped[item] = f"'{item}' is not in the wav.scp of {', '.join(lacking)}: add it there"
+            skipped[item] = f"'{item}' is not in the wav.scp of {', '.join(lacking)}; add it there"
             continue
         try:
             clips, rate = read_item(reference[item], {name: table[item] for name, table in systems.items()})
@@ -157,25 +157,29 @@ def _usable(
 
 
 class _Writer:
-    """Writes the audio of items under random names and notes what they are; the first item is for training.
+    """Writes the audio of items under random names and records what they are; the first item is for training.
 
-    Every appearance of a clip is a file of its own, so that a name that comes again gives nothing away.
+    Every appearance of a clip is a separate file, so that no repeated name reveals what a clip is.
     """
 
     def __init__(self, test: Path, test_type: str, match_loudness: bool) -> None:
         self.folder, self.type, self.match_loudness = test / "public" / "audio", test_type, match_loudness
         self.sample_rate = 0
         self.items: list[str] = []
-        self.clipped: dict[str, int] = {}  # of the item at hand, by system
+        self.clipped: dict[str, int] = {}  # of the current item, by system
         self.trials: dict[str, Trial] = {}
         self.stimuli: dict[str, Stimulus] = {}
 
     def add_item(self, item: str, clips: dict[str, np.ndarray], rate: int) -> None:
-        """Write an item's audio and its trials; raises UserError when its rate does not fit."""
+        """Write an item's audio and record its trials.
+
+        Raises:
+            UserError: the sample rate differs from that of other items, or is too low for the type of test.
+        """
         if self.items and rate != self.sample_rate:
-            raise UserError(f"{item}: {rate} Hz, other items {self.sample_rate} Hz: resample it")
+            raise UserError(f"{item}: {rate} Hz, but other items have {self.sample_rate} Hz; resample it")
         if self.type == "mushra" and rate < MIN_RATE_MUSHRA:
-            raise UserError(f"{item}: {rate} Hz; mushra has a 3.5 kHz anchor and needs {MIN_RATE_MUSHRA} Hz: try acr")
+            raise UserError(f"{item}: {rate} Hz, but mushra needs {MIN_RATE_MUSHRA} Hz for its 3.5 kHz anchor; use acr")
         self.clipped = {name: clipped_run(wav) for name, wav in clips.items()}
         if self.type == "mushra":
             edges = {ANCHOR_3500: 3500.0, ANCHOR_7000: 7000.0} if rate >= MIN_RATE_7000 else {ANCHOR_3500: 3500.0}
@@ -195,7 +199,7 @@ class _Writer:
             self.trials[secrets.token_hex(8)] = Trial(item, training, stimuli, open_reference, hidden)
 
     def _trials(self, labels: list[str]) -> list[tuple[str, ...]]:
-        """Return the systems of each trial that an item gets."""
+        """Return the systems of each trial of an item."""
         systems = [label for label in labels if label != REFERENCE]
         if self.type == "mushra":
             return [tuple(labels)]
@@ -214,7 +218,7 @@ class _Writer:
         return name
 
     def hide_times(self) -> None:
-        """Give all audio the same time, as servers tell it to browsers and it would tell the order of writing."""
+        """Give all audio files the same time: servers send it to browsers, and it would reveal the order of writing."""
         for path in self.folder.iterdir():
             with contextlib.suppress(OSError):
                 os.utime(path, (0, 0))

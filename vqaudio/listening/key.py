@@ -1,4 +1,4 @@
-"""What the random names of a listening test stand for: `private/key.json`, which no browser ever sees."""
+"""Reads and writes the key of a test, `private/key.json`: which system and utterance each random name represents."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -14,18 +14,18 @@ ANCHOR_7000 = "anchor_7000"
 RESERVED = (REFERENCE, ANCHOR_3500, ANCHOR_7000)
 
 SCALES = {"mushra": (0, 100), "acr": (1, 5), "dcr": (1, 5), "ccr": (-3, 3), "ab": (-1, 1), "abx": (-1, 1)}
-"""Lowest and highest answer of each type of test, as whole numbers, as they travel and are stored.
+"""Lowest and highest answer of each type of test, as whole numbers; browsers send them and the store saves them so.
 
 In `ccr` and `ab` the answer compares the second clip with the first as they were presented (positive: the second
-is better); in `abx` −1 says that X is the first and 1 that X is the second.
+is better); in `abx` −1 means that X is the first and 1 that X is the second.
 """
 
 
 @dataclass(frozen=True)
 class Stimulus:
-    """One audio file under a random name: what it is, and the gain (dB) that was applied to its samples.
+    """One audio file under a random name: its utterance, its system, and the gain (dB) that was applied to its samples.
 
-    `clipped` is the longest run of samples at full scale, 0 where the clip is not clipped.
+    `clipped` is the longest run of samples at full scale, 0 if the clip is not clipped.
     """
 
     item: str
@@ -39,8 +39,8 @@ class Stimulus:
 class Trial:
     """One page of a test: the stimuli to choose from or to rate, in no particular order.
 
-    `reference` is the open reference, where the type has one. In ABX, `hidden` holds copies of both stimuli, of
-    which a listener gets one as X.
+    `reference` is the open reference, if the type has one. In ABX, `hidden` holds copies of both stimuli; a listener
+    gets one of them as X.
     """
 
     item: str
@@ -63,7 +63,7 @@ class Key:
 
 
 def key_path(test: Path) -> Path:
-    """Return where a test keeps its key."""
+    """Return the path of the key of a test."""
     return test / "private" / "key.json"
 
 
@@ -86,15 +86,15 @@ def read_key(test: Path) -> Key:
         key = Key(**{**data, "systems": tuple(data["systems"]), "trials": trials, "stimuli": stimuli})
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be read ({error.strerror}); give a folder made by vqaudio listen build"
+            f"{path}: cannot be read ({error.strerror}); give a folder that `vqaudio listen build` made"
         ) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: damaged ({error}); restore it, without it the answers mean nothing") from None
+        raise UserError(f"{path}: damaged ({error}); restore it from a copy, or the answers are lost") from None
     if key.type not in SCALES:
-        raise UserError(f"{path}: unknown type of test '{key.type}'; there are {', '.join(SCALES)}")
+        raise UserError(f"{path}: unknown type of test '{key.type}'; use one of {', '.join(SCALES)}")
     return key
 
 
 def _trial(value: dict[str, Any]) -> Trial:
-    """Make a trial of what JSON holds."""
+    """Return a trial from its JSON object."""
     return Trial(**{**value, "stimuli": tuple(value["stimuli"]), "hidden": tuple(value["hidden"])})

@@ -1,4 +1,4 @@
-"""Participants of a test: pseudonyms, secret tokens, and the links that are sent to them."""
+"""Adds listeners to a test, each with a pseudonym and a secret token, and returns the links that are sent to them."""
 
 import secrets
 from pathlib import Path
@@ -12,7 +12,7 @@ def add_listeners(test: Path, count: int) -> None:
     """Add `count` listeners, each with a token and an order of trials; they are named L001, L002 and so on.
 
     Raises:
-        UserError: the folder holds no test.
+        UserError: the folder contains no test.
     """
     key = read_key(test)
     with Store(test) as store:
@@ -24,12 +24,12 @@ def add_listeners(test: Path, count: int) -> None:
 
 
 def participant_links(test: Path, url: str) -> list[tuple[str, str]]:
-    """Return pseudonym and link of every listener; `url` is where the page is reached.
+    """Return pseudonym and link of every listener; `url` is the address of the page.
 
-    The token stands behind the #, so that it is in no log of a server and in no Referer header.
+    The token comes after the #, so that no log of a server and no Referer header contains it.
 
     Raises:
-        UserError: the folder holds no test.
+        UserError: the folder contains no test.
     """
     read_key(test)
     with Store(test) as store:

@@ -1,6 +1,6 @@
-"""`vqaudio listen serve`: the page, the audio, and a store that has every answer on the disk before it says so.
+"""`vqaudio listen serve`: offers the page and the audio, and acknowledges an answer only when it is on disk.
 
-One process and one thread: SQLite's single writer is the event loop itself, so nothing needs a lock. The browser gets
+There is one process and one thread: the event loop is SQLite's only writer, so nothing needs a lock. The browser gets
 `public/` and three addresses under `/api`; there are no pages for administrators.
 """
 
@@ -30,8 +30,8 @@ from vqaudio.listening.key import Key, read_key
 from vqaudio.listening.links import participant_links
 from vqaudio.listening.store import SequenceTaken, Store
 
-MAX_BODY = 1 << 16
-MAX_KEYS = 10_000
+MAX_BODY_BYTES = 1 << 16
+MAX_KEYS = 10_000  # whose requests a rate limit counts at a time
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -45,11 +45,11 @@ HEADERS = {
 def serve(test: Path, *, host: str, port: int, url: str | None) -> None:
     """Serve a test until interrupted, and print the link of every listener; port 0 takes a free one.
 
-    `url` is the address under which listeners reach the page, where it is another than `http://host:port`: that of
-    a proxy, or of this machine when `host` is 0.0.0.0.
+    `url` is the address that listeners open, if it is not `http://host:port`: that of a proxy, or of this machine if
+    `host` is 0.0.0.0.
 
     Raises:
-        UserError: the folder holds no test or is served already, or the address cannot be used.
+        UserError: the folder contains no test or is already served, or the address cannot be used.
     """
     read_key(test)
     if host == "0.0.0.0" and url is None:  # noqa: S104
@@ -65,14 +65,14 @@ def serve(test: Path, *, host: str, port: int, url: str | None) -> None:
 
 
 def make_server(app: Starlette) -> uvicorn.Server:
-    """Return a server that logs no address and does not say what it is."""
+    """Return a server that logs no addresses and does not name its software."""
     return uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
     )
 
 
 def make_app(test: Path, hosts: set[str]) -> Starlette:
-    """Return the application of a test, which answers under the names of `hosts` only."""
+    """Return the application of a test, which answers only requests to the names in `hosts`."""
     api = _Api(read_key(test), Store(test))
     routes = [
         Route("/api/session", api.session),
@@ -84,23 +84,23 @@ def make_app(test: Path, hosts: set[str]) -> Starlette:
         Middleware(_Headers),
         Middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts), www_redirect=False),
     ]
-    return Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: _refusal})
+    return Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: _rejection})
 
 
 class _Api:
-    """The three things that the page asks for; a listener is known by the token in the Authorization header."""
+    """The three addresses that the page uses; the token in the Authorization header identifies the listener."""
 
     def __init__(self, key: Key, store: Store) -> None:
         self.key, self.store = key, store
-        self.strangers = RateLimit(per_second=0.5, burst=20)  # nobody guesses tokens of 128 bits at this pace
+        self.unknown = RateLimit(per_second=0.5, burst=20)  # at this rate nobody can guess tokens of 128 bits
         self.listeners = RateLimit(per_second=20, burst=100)
 
     async def session(self, request: Request) -> Response:
-        """Return the listener's trials, and how far they have come."""
+        """Return the listener's trials, answers and page."""
         return JSONResponse(session_for_browser(self.key, self.store, self._listener(request)))
 
     async def events(self, request: Request) -> Response:
-        """Save answers; the response means that they are on the disk."""
+        """Save answers; the response means that they are on disk."""
         listener = self._listener(request)
         data = await _json_body(request)
         events = _checked(parse_events, data.get("events"), self.key, self.store.session(listener))
@@ -111,7 +111,7 @@ class _Api:
         return JSONResponse({"saved": len(events)})
 
     async def page(self, request: Request) -> Response:
-        """Note the page that the listener has reached."""
+        """Save that the listener has reached a page."""
         listener = self._listener(request)
         data = await _json_body(request)
         page = _checked(parse_page, data.get("page"), self.store.session(listener))
@@ -119,27 +119,35 @@ class _Api:
         return JSONResponse({"page": self.store.page(listener)})
 
     def _listener(self, request: Request) -> str:
-        """Return who asks."""
+        """Return the listener who sent a request.
+
+        Raises:
+            HTTPException: the token is unknown, or there are too many requests.
+        """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         listener = self.store.find(token) if scheme == "Bearer" else None
         address = request.client.host if request.client else ""
-        limit, name = (self.listeners, listener) if listener else (self.strangers, address)
+        limit, name = (self.listeners, listener) if listener else (self.unknown, address)
         if not limit.allow(name):
             raise HTTPException(429, "too many requests; wait a moment", {"Retry-After": "5"})
         if listener is None:
-            raise HTTPException(401, "this link is not known")
+            raise HTTPException(401, "this link is unknown")
         return listener
 
 
 async def _json_body(request: Request) -> dict[str, Any]:
-    """Return the JSON object of a request; no other content, and not more than MAX_BODY bytes, is read."""
+    """Return the JSON object of a request.
+
+    Raises:
+        HTTPException: the content is something else, or longer than `MAX_BODY_BYTES`.
+    """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "send application/json")
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY:
-            raise HTTPException(413, f"at most {MAX_BODY} bytes")
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"at most {MAX_BODY_BYTES} bytes")
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
@@ -150,21 +158,21 @@ async def _json_body(request: Request) -> dict[str, Any]:
 
 
 def _checked(parse: Any, *arguments: Any) -> Any:
-    """Call a parser; what it refuses is the client's mistake."""
+    """Return what a parser returns; if it raises ValueError, reject the request."""
     try:
         return parse(*arguments)
     except ValueError as error:
         raise HTTPException(422, str(error)) from None
 
 
-async def _refusal(_: Request, error: Exception) -> Response:
-    """Say in JSON why a request was refused."""
+async def _rejection(_: Request, error: Exception) -> Response:
+    """Return in JSON why a request was rejected."""
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, status_code=error.status_code, headers=error.headers)
 
 
 class _Headers:
-    """Adds the headers that keep the page to itself to every response."""
+    """Adds `HEADERS` to every response: the page loads nothing from elsewhere, and nothing else can embed it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -181,9 +189,13 @@ class _Headers:
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that accepts connections, so that links are printed only when they work."""
+    """Return a socket that accepts connections, so that no link is printed before it works.
+
+    Raises:
+        UserError: the address cannot be used.
+    """
     if ":" in host:
-        raise UserError(f"--host {host}: give an IPv4 address or a name; a proxy can offer the test by IPv6")
+        raise UserError(f"--host {host}: an IPv6 address; give an IPv4 address or a name (a proxy can offer IPv6)")
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -192,25 +204,28 @@ def listening_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise UserError(
-            f"--host {host} --port {port}: {error.strerror}; choose another, or 0 for a free port"
+            f"--host {host} --port {port}: {error.strerror}; choose another port, or 0 for a free one"
         ) from None
     return listening
 
 
 class RateLimit:
-    """Allows `burst` requests at once and `per_second` on average, to each key."""
+    """Allows `burst` requests at once, and `per_second` on average, for each key."""
 
     def __init__(self, per_second: float, burst: float) -> None:
         self.per_second, self.burst = per_second, burst
         self.buckets: dict[str, tuple[float, float]] = {}
 
     def allow(self, key: str) -> bool:
-        """Count a request of `key`; False when it is one too many."""
+        """Count a request of `key`; return False if it is one too many."""
         now = time.monotonic()
         tokens, before = self.buckets.pop(key, (self.burst, now))
         tokens = min(self.burst, tokens + (now - before) * self.per_second)
         allowed = tokens >= 1
-        self.buckets[key] = (tokens - allowed, now)  # goes to the end, so the first is the one unseen for longest
+        self.buckets[key] = (
+            tokens - allowed,
+            now,
+        )  # at the end: the first has been idle longest
         if len(self.buckets) > MAX_KEYS:
             del self.buckets[next(iter(self.buckets))]
         return allowed

@@ -1,7 +1,7 @@
-"""In which order a listener meets the trials and the stimuli: drawn from a seed, balanced over listeners.
+"""Decides the order of trials and of stimuli for each listener: drawn from a seed, balanced over listeners.
 
-Orders are rows of Williams squares (E. J. Williams, 1949): over n listeners (2 n for odd n) each item stands at each
-place equally often, and follows each other one equally often.
+Orders are rows of Williams squares (E. J. Williams, 1949): over n listeners (2 n for odd n) each item is at each place
+equally often, and follows each other item equally often.
 """
 
 import random
@@ -13,12 +13,12 @@ from vqaudio.listening.key import Key, Trial
 def make_session(key: Key, number: int) -> list[dict[str, Any]]:
     """Return the trials of listener `number` (from 0) in order, training first.
 
-    Each is `{"id": trial, "stimuli": [as presented]}`, in ABX with `"x"`, the one to be told.
+    Each is `{"id": trial, "stimuli": [as presented]}`, in ABX with `"x"`, the stimulus to identify.
     """
     flips = _coins(key, number, "first")
     hidden = _coins(key, number, "x")
     session = []
-    places = {name: place for place, name in enumerate(key.trials)}  # names are random, their places are not
+    places = {name: place for place, name in enumerate(key.trials)}  # same for all listeners
     for name in _trial_order(key, number):
         trial, place = key.trials[name], places[name]
         shown: dict[str, Any] = {"id": name, "stimuli": _stimulus_order(key, trial, place, number, flips[place])}
@@ -40,7 +40,7 @@ def balanced_order(n: int, row: int) -> list[int]:
 
 
 def _trial_order(key: Key, number: int) -> list[str]:
-    """Order the trials: in rounds, each of which holds one trial of every item, so that no item comes twice running."""
+    """Return the order of trials: rounds with one trial of every item, so that no item comes twice in a row."""
     order: list[str] = []
     for training in (True, False):
         by_item: dict[str, list[str]] = {}
@@ -59,7 +59,7 @@ def _trial_order(key: Key, number: int) -> list[str]:
 
 
 def _stimulus_order(key: Key, trial: Trial, place: int, number: int, flip: int) -> list[str]:
-    """Order the stimuli of a trial: pairs by a balanced coin, more by a row of a square of the trial's own."""
+    """Return the order of a trial's stimuli: of two by a balanced coin, of more by a row of the trial's own square."""
     if len(trial.stimuli) == 2:
         return list(trial.stimuli[::-1] if flip else trial.stimuli)
     stimuli = _shuffled(key, trial.stimuli, f"stimuli {place}")
@@ -67,14 +67,14 @@ def _stimulus_order(key: Key, trial: Trial, place: int, number: int, flip: int) 
 
 
 def _coins(key: Key, number: int, purpose: str) -> list[int]:
-    """Return a coin for each trial: as many zeros as ones for a listener, and the opposite for every other listener."""
+    """Return 0 or 1 for each trial, equally often for each listener; the next listener gets the opposite values."""
     coins = [place % 2 for place in range(len(key.trials))]
     coins = _shuffled(key, coins, f"{purpose} {number // 2}")
     return [1 - coin for coin in coins] if number % 2 else coins
 
 
 def _shuffled(key: Key, things: Any, purpose: str) -> list[Any]:
-    """Return things in an order that depends on the seed and the purpose alone."""
+    """Return things in an order that depends only on the seed and the purpose."""
     shuffled = list(things)
     random.Random(f"{key.seed} {purpose}").shuffle(shuffled)
     return shuffled

@@ -1,4 +1,4 @@
-"""`vqaudio listen static` and `import`: a test as plain files for any web server, and its results back."""
+"""`vqaudio listen static` and `import`: writes a test as plain files for any web server, and imports its results."""
 
 import json
 import secrets
@@ -14,21 +14,21 @@ from vqaudio.listening.key import Key, read_key
 from vqaudio.listening.store import SequenceTaken, Store
 
 FORMAT = "vqaudio-listening-1"
-MAX_RESULT = 1 << 24
+MAX_RESULT_BYTES = 1 << 24
 
 
 def write_static(test: Path, out: Path) -> None:
     """Write the page, the audio and a session for each listener to a new folder that any web server can offer.
 
-    Nothing private is in it: who has the folder sees tokens and orders, never labels. The page keeps answers in the
-    browser and ends with a result file to download, which `import_results` takes in.
+    The folder contains tokens and orders, but no labels. The page keeps answers in the browser and ends with a result
+    file to download, which `import_results` reads.
 
     Raises:
-        UserError: the folder exists or cannot be written, or `test` holds no test.
+        UserError: the folder exists or cannot be written, or `test` contains no test.
     """
     key = read_key(test)
     if out.exists():
-        raise UserError(f"{out}: exists; choose another folder, or remove this one")
+        raise UserError(f"{out}: exists; choose another folder or remove this one")
     partial = out.with_name(f".partial-{secrets.token_hex(8)}")
     try:
         shutil.copytree(test / "public", partial)
@@ -39,62 +39,72 @@ def write_static(test: Path, out: Path) -> None:
                 files.atomic_write(partial / "sessions" / f"{token}.json", json.dumps(session) + "\n")
         partial.rename(out)
     except OSError as error:
-        raise UserError(f"{out}: cannot be written ({error.strerror}): check the folder and the disk") from error
+        raise UserError(f"{out}: cannot be written ({error.strerror}); check the folder and the disk") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def import_results(test: Path, results: list[Path]) -> int:
-    """Take in result files that listeners downloaded; return the number of answers in them.
+    """Save the answers of result files that listeners downloaded; return the number of answers in them.
 
-    A file may come twice, or again with more answers. One that is refused leaves the others to be taken in.
+    A file may be imported again, also with more answers. If a file is rejected, the others are imported.
 
     Raises:
-        UserError: `test` holds no test.
-        JobError: a file was refused; says which and why.
+        UserError: `test` contains no test.
+        JobError: files were rejected; the message names the first, and why.
     """
     key = read_key(test)
     count = 0
-    refused = []
+    rejected = []
     with Store(test) as store:
         for path in results:
             try:
                 count += _import_result(key, store, path)
             except ValueError as error:  # UserError, too
-                refused.append(f"{path}: not taken in: {error}")
-    if refused:
-        more = f" (and {len(refused) - 1} more files)" if len(refused) > 1 else ""
-        raise JobError(refused[0] + more)
+                rejected.append(f"{path}: not imported: {error}")
+    if rejected:
+        more = f" (and {len(rejected) - 1} more files)" if len(rejected) > 1 else ""
+        raise JobError(rejected[0] + more)
     return count
 
 
 def _import_result(key: Key, store: Store, path: Path) -> int:
-    """Take in one file; raises ValueError with the reason when it is refused."""
+    """Save the answers of one file and return their number.
+
+    Raises:
+        ValueError: the file is rejected; the message is the reason.
+    """
     data = _read_result(path)
     listener = store.find(str(data.get("token")))
     if listener is None:
-        raise ValueError("its token belongs to no listener of this test; choose the test that it was made with")
+        raise ValueError("its token belongs to no listener of this test; choose the test that it came from")
     session, now = store.session(listener), round(time.time() * 1000)
     page = parse_page(data.get("page"), session)
     events = parse_events(data.get("events"), key, session)
     try:
         store.save(listener, events, now)
     except SequenceTaken as error:
-        raise ValueError(f"answer {error} of {listener} is another one than before: two browsers were used") from None
+        raise ValueError(
+            f"answer {error} of {listener} differs from the one imported before; use the file of one browser only"
+        ) from None
     store.reach(listener, page, now)
     return len(events)
 
 
 def _read_result(path: Path) -> dict[str, Any]:
-    """Read a result file."""
+    """Return the content of a result file.
+
+    Raises:
+        ValueError: it is not a result file; the message says why.
+    """
     try:
-        if path.stat().st_size > MAX_RESULT:
-            raise ValueError(f"larger than {MAX_RESULT} bytes; it is no result file")
+        if path.stat().st_size > MAX_RESULT_BYTES:
+            raise ValueError(f"larger than {MAX_RESULT_BYTES} bytes, so not a result file; choose another file")
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror}); check the path") from None
     except RecursionError:
-        raise ValueError("not a result file") from None
+        raise ValueError("not a result file; choose another file") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise ValueError(f"not a result file of a static test ('format' is not {FORMAT})")
+        raise ValueError(f"not a result file of a static test ('format' is not {FORMAT}); choose another file")
     return data

@@ -1,4 +1,4 @@
-"""Listeners and what they answered: `private/results.sqlite`, in which nothing is ever overwritten."""
+"""Where answers reach the disk: `private/results.sqlite` holds listeners, answers and pages, and overwrites nothing."""
 
 import json
 import sqlite3
@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS listeners (
 );
 CREATE TABLE IF NOT EXISTS events (
     listener  TEXT NOT NULL REFERENCES listeners,
-    seq       INTEGER NOT NULL,  -- counts the listener's answers; the highest of a stimulus is the final one
+    seq       INTEGER NOT NULL,  -- counts the listener's answers; of a stimulus, the highest is final
     trial     TEXT NOT NULL,
     stimulus  TEXT NOT NULL,
     value     INTEGER NOT NULL,
@@ -34,8 +34,8 @@ CREATE TABLE IF NOT EXISTS pages (
 """
 
 
-class SequenceTaken(Exception):  # noqa: N818 (it is an answer, not an error of ours)
-    """Another answer of the listener has this sequence number: a second window is open."""
+class SequenceTaken(Exception):  # noqa: N818 (the browser has to choose other numbers; nothing failed)
+    """Another answer of the listener has this sequence number, because a second window is open."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Event:
 
 
 class Store:
-    """The data base of one test; every method that writes has brought it to the disk when it returns.
+    """The database of one test; a write is on disk when the method returns.
 
     Raises:
-        UserError: the file cannot be opened, or is no data base.
+        UserError: the file cannot be opened, or is not a database.
     """
 
     def __init__(self, test: Path) -> None:
@@ -61,7 +61,7 @@ class Store:
         try:
             self.connection = sqlite3.connect(self.path, timeout=10)
             self.connection.execute("PRAGMA journal_mode = WAL")
-            self.connection.execute("PRAGMA synchronous = FULL")  # an acknowledged answer survives a power cut, too
+            self.connection.execute("PRAGMA synchronous = FULL")  # an acknowledged answer survives a power cut
             self.connection.executescript(SCHEMA)
         except sqlite3.Error as error:
             raise UserError(f"{self.path}: cannot be used ({error}); check the folder and the disk") from None
@@ -73,7 +73,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the data base."""
+        """Close the database."""
         self.connection.close()
 
     def add_listeners(self, listeners: Iterable[tuple[str, str, list[dict[str, Any]]]]) -> None:
@@ -85,11 +85,11 @@ class Store:
             )
 
     def listeners(self) -> list[tuple[str, str]]:
-        """Return pseudonym and token of every listener, in the order in which they were added."""
+        """Return pseudonym and token of every listener in the order in which they were added."""
         return self.connection.execute("SELECT listener, token FROM listeners ORDER BY rowid").fetchall()
 
     def find(self, token: str) -> str | None:
-        """Return the pseudonym of the listener who holds a token."""
+        """Return the pseudonym of the listener with this token, None if there is none."""
         row = self.connection.execute("SELECT listener FROM listeners WHERE token = ?", (token,)).fetchone()
         return row[0] if row else None
 
@@ -99,7 +99,7 @@ class Store:
         return json.loads(row[0])
 
     def save(self, listener: str, events: list[Event], server_ms: int) -> None:
-        """Save answers, all or none; those that are there already are left as they are.
+        """Save answers, all or none; answers that were saved before stay as they are.
 
         Raises:
             SequenceTaken: a sequence number belongs to another answer.
@@ -121,7 +121,7 @@ class Store:
                     raise SequenceTaken(event.seq)
 
     def final(self, listener: str) -> dict[tuple[str, str], int]:
-        """Return the final value by trial and stimulus: that of the highest sequence number, whenever it arrived."""
+        """Return the final value by trial and stimulus: that with the highest sequence number, whenever it arrived."""
         rows = self.connection.execute(
             "SELECT trial, stimulus, value FROM events WHERE listener = ? ORDER BY seq", (listener,)
         )
@@ -133,11 +133,11 @@ class Store:
         return 0 if row[0] is None else row[0] + 1
 
     def reach(self, listener: str, page: int, server_ms: int) -> None:
-        """Note that a listener has reached a page."""
+        """Save that a listener has reached a page."""
         with self.connection:
             self.connection.execute("INSERT OR IGNORE INTO pages VALUES (?, ?, ?)", (listener, page, server_ms))
 
     def page(self, listener: str) -> int:
-        """Return the furthest page that a listener has reached, 0 at first."""
+        """Return the furthest page that a listener has reached, 0 at the start."""
         row = self.connection.execute("SELECT max(page) FROM pages WHERE listener = ?", (listener,)).fetchone()
         return row[0] or 0

@@ -1,8 +1,6 @@
-"""What listeners said: `ratings` are read, `screening` excludes listeners, `scales` and `comparisons` compute.
+"""Figures and a page from the answers of a listening test, and the number of listeners that a test needs.
 
-`figures` conducts all of it and writes ratings.csv, analysis.json and analysis.html.
+`figures` does all of it and writes ratings.csv, analysis.json and analysis.html: `ratings` reads the answers,
+`screening` excludes listeners, `scales` and `comparisons` compute with `statistics`, `text` puts the results into
+sentences, and `page` fills the template in `templates/`. `planning` computes how many listeners a test needs.
 """
-
-from vqaudio.listening.analysis.figures import write_analysis
-
-__all__ = ["write_analysis"]

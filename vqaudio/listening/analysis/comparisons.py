@@ -8,7 +8,7 @@ import numpy as np
 from vqaudio.listening.analysis.ratings import Rating
 from vqaudio.listening.analysis.scales import Votes, describe_votes
 from vqaudio.listening.analysis.statistics import (
-    LEVEL,
+    CONFIDENCE,
     RESAMPLES,
     Array,
     bradley_terry,
@@ -19,14 +19,14 @@ from vqaudio.listening.analysis.statistics import (
     with_holm,
 )
 
-NEUTRAL = {"ccr": 0.0, "ab": 0.5}  # the answer that prefers neither
+NEUTRAL = {"ccr": 0.0, "ab": 0.5}  # the answer that prefers neither of the two
 Pair = tuple[str, str]
 
 
 def analyse_preference(ratings: list[Rating], kind: str, seed: int) -> dict[str, Any]:
     """Return `pairs` of CCR or AB answers, `a` over `b`: their mean, and tests against the answer that prefers neither.
 
-    Each listener counts once in a pair, with the mean answer. AB adds `strengths`, see `bradley_terry_strengths`.
+    Each listener counts once in a pair, with their mean answer. AB adds `strengths`, see `bradley_terry_strengths`.
     """
     pairs = []
     answers = _by_pair(ratings)
@@ -42,11 +42,11 @@ def analyse_preference(ratings: list[Rating], kind: str, seed: int) -> dict[str,
 
 
 def bradley_terry_strengths(answers: dict[Pair, Votes], seed: int) -> list[dict[str, Any]] | None:
-    """Return the log-strength of each system by Bradley and Terry, the strongest first; None where some are not linked.
+    """Return the log-strength of each system by Bradley and Terry, the strongest first; None if some are not linked.
 
-    The mean is 0; a difference s of two makes the stronger preferred with probability 1 / (1 + exp(−s)). The interval
-    is the 95 % percentile one of 10 000 resamples of listeners. One undecided answer is added to each pair compared:
-    without it a system that always won would be infinitely strong.
+    The mean is 0; of two systems whose strengths differ by s, the stronger is preferred with probability
+    1 / (1 + exp(−s)). The interval is the 95 % percentile interval of 10 000 resamples of listeners. One undecided
+    answer is added to each pair; without it, a system that always won would be infinitely strong.
     """
     systems = sorted({name for pair in answers for name in pair})
     listeners = sorted({listener for votes in answers.values() for listener in votes})
@@ -116,6 +116,6 @@ def _resampled_strengths(wins: Array, extra: Array, seed: int) -> tuple[Array, A
     listeners = len(wins)
     drawn = np.random.default_rng(seed).multinomial(listeners, np.full(listeners, 1 / listeners), size=RESAMPLES)
     strengths = bradley_terry(np.tensordot(drawn, wins, axes=1) + extra, tolerance=1e-5)
-    tail = 50 * (1 - LEVEL)
+    tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(strengths, [tail, 100 - tail], axis=0)
     return low, high

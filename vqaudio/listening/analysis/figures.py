@@ -1,4 +1,4 @@
-"""What listeners answered, screened, put into figures, and written as CSV, JSON and a page."""
+"""Analyses a test: screens its listeners, computes all figures, and writes them as CSV, JSON and a page."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from vqaudio.listening.analysis.comparisons import analyse_discrimination, analy
 from vqaudio.listening.analysis.ratings import Rating, Results, read_results
 from vqaudio.listening.analysis.scales import analyse_scale
 from vqaudio.listening.analysis.screening import Screened, has_mid_anchor, post_screen
-from vqaudio.listening.analysis.statistics import LEVEL, RESAMPLES
+from vqaudio.listening.analysis.statistics import CONFIDENCE, RESAMPLES
 from vqaudio.listening.key import ANCHOR_3500
 
 TITLES = {
@@ -26,37 +26,37 @@ TITLES = {
     "abx": "ABX discrimination",
 }
 COLUMNS = ("type", "listener", "item", "system", "other", "value", "excluded")
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # with these a spreadsheet takes a cell for a formula
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet reads a cell that begins so as a formula
 
 
 def write_analysis(test: Path, out: Path) -> dict[str, Any]:
-    """Analyse the ratings of a test folder into `out`: ratings.csv, analysis.json, analysis.html; return the figures.
+    """Write ratings.csv, analysis.json and analysis.html of a test folder to `out`, and return the figures.
 
-    ratings.csv holds every rating, also those of excluded listeners, and is there also when there are too few listeners
-    for the rest.
+    ratings.csv holds every rating, with those of excluded listeners; it is written even if there are too few listeners
+    for the other files.
 
     Raises:
-        UserError: the folder holds no test, nobody has rated yet, or fewer than two listeners count (ABX: none).
+        UserError: the folder contains no test, nobody has rated yet, or fewer than two listeners count (ABX: none).
     """
     from vqaudio.listening.analysis.page import analysis_page
 
     results = read_results(test)
     if not results.ratings:
-        raise UserError(f"{test}: no ratings yet; send out the links and run this when listeners have answered")
+        raise UserError(f"{test}: no ratings yet; send the links and run this after listeners have answered")
     with locked(out):
         screened = screen(results)
         files.atomic_write(out / "ratings.csv", long_csv(results, screened))
         try:
             analysis = analyse(results)
         except UserError as error:
-            raise UserError(f"{test}: {error}; {out / 'ratings.csv'} has all ratings") from None
+            raise UserError(f"{test}: {error}; find more listeners (ratings.csv has all ratings)") from None
         files.atomic_write(out / "analysis.json", json.dumps(analysis, indent=1, allow_nan=False) + "\n")
         files.atomic_write(out / "analysis.html", analysis_page(analysis, test.resolve().name))
     return analysis
 
 
 def analyse(results: Results) -> dict[str, Any]:
-    """Return all figures of a test as JSON takes them; the same results give the same figures.
+    """Return all figures of a test, ready for JSON; the same results give the same figures.
 
     Raises:
         UserError: fewer than two listeners count (ABX: none).
@@ -69,7 +69,7 @@ def analyse(results: Results) -> dict[str, Any]:
     if len(kept) < needed:
         raise UserError(
             f"{len(kept)} of {len(kept) + len(excluded)} listeners count ({len(excluded)} excluded by post-screening), "
-            f"at least {needed} must"
+            f"but at least {needed} must"
         )
     if results.type == "abx":
         figures = analyse_discrimination(ratings)
@@ -83,7 +83,7 @@ def analyse(results: Results) -> dict[str, Any]:
         "vqaudio": __version__,
         "sample_rate": results.sample_rate,
         "seed": results.seed,
-        "interval_level": LEVEL,
+        "interval_level": CONFIDENCE,
         "bootstrap_resamples": RESAMPLES,
         "ratings": len(ratings),
         "items": len({rating.item for rating in ratings}),
@@ -94,21 +94,21 @@ def analyse(results: Results) -> dict[str, Any]:
 
 
 def screen(results: Results) -> list[Screened]:
-    """Post-screen the listeners of a MUSHRA test; the other types have no such rule."""
+    """Return the post-screening of a MUSHRA test; other types have no such rules."""
     return post_screen(results.ratings, results.sample_rate) if results.type == "mushra" else []
 
 
 def title(results: Results) -> str:
-    """Return what the test may be called: without both anchors it is not MUSHRA (BS.1534-3)."""
+    """Return the name of the method; without both anchors it is not MUSHRA (BS.1534-3)."""
     systems = {rating.system for rating in results.ratings}
     both = ANCHOR_3500 in systems and has_mid_anchor(results.ratings, results.sample_rate)
     return TITLES[results.type] if results.type != "mushra" or both else "MUSHRA-style"
 
 
 def long_csv(results: Results, screened: list[Screened]) -> str:
-    """Return all ratings, one a row, sorted; `excluded` holds the reasons against the listener.
+    """Return all ratings as CSV, sorted, one in each row; `excluded` is why the listener was excluded.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    Text that a spreadsheet would read as a formula gets an apostrophe before it.
     """
     reasons = {found.listener: "; ".join(found.reasons) for found in screened}
     rows = []
@@ -132,7 +132,7 @@ def _plain(text: str) -> str:
 
 
 def _screening(results: Results, screened: list[Screened]) -> list[dict[str, Any]]:
-    """Return a line per listener: how much was rated, what the rules counted, and the reasons for an exclusion."""
+    """Return for each listener the number of ratings, the counts of the rules, and the reasons for an exclusion."""
     rated = Counter(rating.listener for rating in results.ratings)
     found = {item.listener: item for item in screened}
     lines = []

@@ -1,4 +1,4 @@
-"""How many listeners a listening test needs."""
+"""Computes how many listeners a test needs to find a difference."""
 
 import math
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from vqaudio.errors import UserError
 from vqaudio.listening.analysis.statistics import fewest_listeners
 
 ALPHA, POWER = 0.05, 0.8
-EFFICIENCY = 3 / math.pi  # of Wilcoxon's test beside t for normal differences (Pitman)
+EFFICIENCY = 3 / math.pi  # of Wilcoxon's test relative to the t-test, for normal differences (Pitman)
 MAX_LISTENERS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Assumption:
-    """What is taken for granted about a type of test: differences to list, their meaning, standard deviation."""
+    """What is assumed about a type of test: differences to list, their unit, the standard deviation."""
 
     unit: str
     differences: tuple[float, ...]
-    sd: float | None  # over listeners, of a listener's mean difference; None where answers are right or wrong
+    sd: float | None  # over listeners, of a listener's mean difference; None if answers are counted
 
 
 ASSUMED = {
@@ -42,39 +42,39 @@ def plans(
     trials: int | None = None,
     pairs: int = 1,
 ) -> dict[str, Any]:
-    """Return how many listeners tests need to find differences 4 times of 5, at the 5 % level.
+    """Return how many listeners tests need to find differences with probability 0.8, at the 5 % level.
 
     Args:
-        test: folder of a test with ratings (a pilot), whose type and spread are taken; None assumes usual ones.
-        kind: mushra, acr, dcr, ccr, ab or abx; all of them by default.
-        difference: what is to be found: points, MOS, or in ab and abx a share above 1/2; several usual ones by default.
+        test: folder of a test with ratings (a pilot), which gives the type and the spread; None assumes usual ones.
+        kind: mushra, acr, dcr, ccr, ab or abx; None plans all of them.
+        difference: difference to find: points, MOS, or in ab and abx a share above 1/2; None takes several usual ones.
         sd: standard deviation over listeners of a listener's mean difference, in the unit of the difference.
         trials: answers of each listener, in ab and abx.
-        pairs: of systems compared; the level is divided by it (Bonferroni, the first step of Holm).
+        pairs: pairs of systems to compare; the level is divided by it (Bonferroni, the first step of Holm).
 
     Raises:
-        UserError: an option that the type does not have, a value out of range, a difference that a million listeners
-            would not find, or a pilot without two listeners.
+        UserError: the type does not have an option, a value is out of range, a million listeners would not find the
+            difference, or the pilot does not have two listeners.
     """
     if test is not None:
         if kind is not None or sd is not None:
-            raise UserError(f"{test}: gives the type and the sd; leave out --type and --sd, or the folder")
+            raise UserError(f"{test}: the pilot gives the type and the sd; leave out --type and --sd, or the folder")
         kind, sd = _pilot(test)
     if kind is None and (difference, sd, trials) != (None, None, None):
-        raise UserError("--difference, --sd and --trials belong to one type of test; give --type, too")
+        raise UserError("--difference, --sd and --trials: each type of test needs its own; give --type too")
     if kind is not None and sd is not None and ASSUMED[kind].sd is None:
-        raise UserError(f"--sd {sd:g}: {kind} counts answers and has none; leave it out")
+        raise UserError(f"--sd {sd:g}: {kind} counts answers and has no sd; leave it out")
     if kind is not None and trials is not None and ASSUMED[kind].sd is not None:
-        raise UserError(f"--trials {trials}: only of ab and abx; give {kind} the --sd of a pilot instead")
+        raise UserError(f"--trials {trials}: is only for ab and abx; for {kind}, give the --sd of a pilot")
     alpha = ALPHA / pairs
     found = [_plan(name, difference, sd, trials or 1, alpha) for name in ([kind] if kind else ASSUMED)]
     if test is not None and sd is not None:
-        found[0]["sd_source"] = f"as in {test}"
+        found[0]["sd_source"] = f"from {test}"
     return {"alpha": ALPHA, "power": POWER, "pairs": pairs, "plans": found}
 
 
 def plan_text(planned: dict[str, Any]) -> str:
-    """Return a plan as lines for a terminal, with what it takes for granted."""
+    """Return a plan as lines for a terminal, with its assumptions."""
     lines = [
         f"Listeners needed to find a difference with probability {planned['power']:g}, at level {planned['alpha']:g} "
         f"divided by {planned['pairs']} (the pairs compared); two-sided, abx one-sided."
@@ -88,7 +88,7 @@ def plan_text(planned: dict[str, Any]) -> str:
         else:
             lines.append(f"\n{of_type['type']}: exact binomial; {of_type['unit']};")
             answers = "1 answer" if of_type["trials"] == 1 else f"{of_type['trials']} answers"
-            lines.append(f"  {answers} of each listener, taken as independent")
+            lines.append(f"  {answers} from each listener, treated as independent")
         for row in of_type["needs"]:
             answers = f" ({row['answers']} answers)" if "answers" in row else ""
             lines.append(f"  {row['difference']:<6g} {row['listeners']} listeners{answers}")
@@ -98,7 +98,8 @@ def plan_text(planned: dict[str, Any]) -> str:
 def paired_t_listeners(effect: float, alpha: float, power: float = POWER) -> int:
     """Return the listeners for a two-sided paired t-test to find `effect`, the mean difference over its sd.
 
-    A significant difference the wrong way round is not found.
+    A significant difference of the opposite sign does not count as found.
+
     Source: the noncentral t distribution; Cohen, Statistical Power Analysis (1988), 2.
     """
     from scipy.stats import nct, t
@@ -120,10 +121,10 @@ def paired_t_listeners(effect: float, alpha: float, power: float = POWER) -> int
 
 
 def binomial_answers(share: float, alpha: float, *, two_sided: bool, power: float = POWER) -> int:
-    """Return the number of answers from which on an exact binomial test against 1/2 always finds `share`.
+    """Return the number of answers from which on an exact binomial test against 1/2 has enough power to find `share`.
 
-    The power of an exact test is a saw-tooth: a few answers more may find less. The number returned is past the last
-    tooth that falls short.
+    The power of an exact test is a saw-tooth: a few more answers may have less power. With this number of answers or
+    any higher one, the power is at least `power`.
     """
     import numpy as np
     from scipy.stats import binom, norm
@@ -134,13 +135,13 @@ def binomial_answers(share: float, alpha: float, *, two_sided: bool, power: floa
     if about > MAX_LISTENERS:
         raise UserError(f"a share of {share:g} needs over {MAX_LISTENERS} answers; give a larger one")
     n = np.arange(1, 2 * math.ceil(about) + 100)
-    critical = binom.isf(tail, n, 0.5) + 1  # the least number of one answer that is significant
+    critical = binom.isf(tail, n, 0.5) + 1  # the smallest significant number of one answer
     found = binom.sf(critical - 1, n, share)
     return int(n[found < power].max(initial=0)) + 1
 
 
 def _plan(kind: str, difference: float | None, sd: float | None, trials: int, alpha: float) -> dict[str, Any]:
-    """Plan one type of test."""
+    """Return the plan of one type of test."""
     assumed = ASSUMED[kind]
     differences = assumed.differences if difference is None else (difference,)
     found: dict[str, Any] = {"type": kind, "unit": assumed.unit}
@@ -149,15 +150,15 @@ def _plan(kind: str, difference: float | None, sd: float | None, trials: int, al
         return {**found, "sd": None, "sd_source": None, "trials": trials, "needs": needs}
     spread = assumed.sd if sd is None else sd
     if not (math.isfinite(spread) and spread > 0):
-        raise UserError(f"--sd {spread:g}: must be above 0")
-    source = "assumed: measure yours in a pilot, or give --sd" if sd is None else "given"
+        raise UserError(f"--sd {spread:g}: not above 0; give a positive number")
+    source = "assumed; measure yours in a pilot, or give --sd" if sd is None else "given"
     needs = [_plan_mean(value, spread, alpha) for value in differences]
     return {**found, "sd": spread, "sd_source": source, "trials": None, "needs": needs}
 
 
 def _plan_mean(difference: float, sd: float, alpha: float) -> dict[str, Any]:
     if not (math.isfinite(difference) and difference > 0):
-        raise UserError(f"--difference {difference:g}: must be above 0")
+        raise UserError(f"--difference {difference:g}: not above 0; give a positive number")
     with_t = paired_t_listeners(difference / sd, alpha)
     wilcoxon = max(math.ceil(with_t / EFFICIENCY), fewest_listeners(alpha))
     return {"difference": difference, "sd": sd, "t_test": with_t, "listeners": wilcoxon}
@@ -165,16 +166,16 @@ def _plan_mean(difference: float, sd: float, alpha: float) -> dict[str, Any]:
 
 def _plan_share(kind: str, share: float, trials: int, alpha: float) -> dict[str, Any]:
     if not 0.5 < share <= 1:
-        raise UserError(f"--difference {share:g}: of {kind} it is a share above 0.5 and up to 1")
+        raise UserError(f"--difference {share:g}: not a share for {kind}; give one above 0.5 and up to 1")
     answers = binomial_answers(share, alpha, two_sided=kind == "ab")
     listeners = math.ceil(answers / trials)
-    if kind == "ab":  # analysed by listener: few with many answers each would never be significant
+    if kind == "ab":  # its tests are over listeners: a few with many answers each would never be significant
         listeners = max(listeners, fewest_listeners(alpha))
     return {"difference": share, "answers": answers, "listeners": listeners}
 
 
 def _pilot(test: Path) -> tuple[str, float | None]:
-    """Return a test's type and the median over its pairs of the standard deviation over listeners."""
+    """Return the type of a test, and the median over its pairs of the standard deviation over listeners."""
     from vqaudio.listening.analysis.figures import analyse
     from vqaudio.listening.analysis.ratings import read_results
 
@@ -185,6 +186,6 @@ def _pilot(test: Path) -> tuple[str, float | None]:
     spread = median(spreads) if spreads else 0.0
     if spread == 0:
         raise UserError(
-            f"{test}: two listeners who differ about a pair are needed to see the spread; give --sd instead"
+            f"{test}: no two listeners differ about a pair, so it has no spread; give --type and --sd instead of the folder"
         )
     return results.type, spread

@@ -1,4 +1,4 @@
-"""Results of tests in which systems are rated on a scale: MUSHRA, ACR and DCR."""
+"""Results of tests that rate systems on a scale: MUSHRA, ACR and DCR."""
 
 import itertools
 from collections import defaultdict
@@ -18,15 +18,15 @@ from vqaudio.listening.analysis.statistics import (
 )
 from vqaudio.listening.key import ANCHOR_3500, ANCHOR_7000, REFERENCE
 
-Votes = dict[str, list[float]]  # of each listener
+Votes = dict[str, list[float]]  # listener -> values
 
 
 def analyse_scale(ratings: list[Rating], seed: int) -> dict[str, Any]:
     """Return `systems` (reference, systems from best to worst, anchors), `pairs` and `omnibus` of scale ratings.
 
-    Pairs leave out the anchors, which are there to fix the scale; the omnibus test leaves out the reference, too, and
-    is None with fewer than three systems. In a pair each listener counts once: with the mean difference over the items
-    of which the listener rated both.
+    Pairs leave out the anchors, which only fix the scale; the omnibus test also leaves out the reference, and is None
+    with fewer than three systems. In a pair each listener counts once, with the mean difference over the items of which
+    they rated both.
     """
     votes: dict[str, Votes] = defaultdict(lambda: defaultdict(list))
     by_item: dict[str, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -72,7 +72,7 @@ def _place(system: str) -> int:
 
 
 def _differences(a: dict[tuple[str, str], list[float]], b: dict[tuple[str, str], list[float]]) -> Array:
-    """Return a mean difference per listener (listeners,), over the items rated under both."""
+    """Return the mean difference of each listener (listeners,) over the items of which they rated both."""
     found: Votes = defaultdict(list)
     for listener, item in sorted(a.keys() & b.keys()):
         found[listener].append(float(np.mean(a[listener, item]) - np.mean(b[listener, item])))
@@ -80,7 +80,7 @@ def _differences(a: dict[tuple[str, str], list[float]], b: dict[tuple[str, str],
 
 
 def _omnibus(votes: dict[str, Votes], systems: list[str]) -> dict[str, Any] | None:
-    """Test by the means of the listeners who rated all systems whether these differ at all."""
+    """Return Friedman's test of the means of the listeners who rated all systems; None if it cannot be computed."""
     if len(systems) < 3:
         return None
     complete = sorted(set.intersection(*(set(votes[name]) for name in systems)))

@@ -1,4 +1,4 @@
-"""Which listeners of a MUSHRA test count: the post-screening of ITU-R BS.1534-3."""
+"""Excludes listeners of a MUSHRA test: the post-screening of ITU-R BS.1534-3."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from vqaudio.listening.analysis.ratings import Rating
 from vqaudio.listening.anchors import MIN_RATE_7000
 from vqaudio.listening.key import ANCHOR_7000, REFERENCE
 
-GOOD = 90.0  # the hidden reference is to be rated this high, the mid anchor no higher
+GOOD = 90.0  # points: the hidden reference has to get at least this, the mid anchor at most
 MAX_BAD_ITEMS = 0.15  # share of a listener's items
 MAX_UNFIT_LISTENERS = 0.25  # share of listeners who rate an item's mid anchor above GOOD
 
 
 @dataclass(frozen=True)
 class Screened:
-    """What post-screening found about a listener: counts of items, and a reason for each rule that excludes them.
+    """The post-screening of a listener: counts of items, and a reason for each rule that excludes the listener.
 
-    `reference_low` of `reference_items` have the hidden reference below 90; `anchor_high` of `anchor_items` have the
-    mid anchor above 90, not counting `anchor_exempt` items, whose anchor fooled more than a quarter of the listeners.
+    Of `reference_items`, `reference_low` have the hidden reference below 90; of `anchor_items`, `anchor_high` have the
+    mid anchor above 90, without `anchor_exempt` others whose anchor more than a quarter of the listeners rate above 90.
     """
 
     listener: str
@@ -30,17 +30,16 @@ class Screened:
 
 
 def has_mid_anchor(ratings: list[Rating], sample_rate: int) -> bool:
-    """Return whether a 7 kHz anchor was rated and the band (`sample_rate` in Hz) is wide enough for it to be one."""
+    """Return whether a 7 kHz anchor was rated at a sample rate (Hz) at which it is lower than the reference."""
     return sample_rate >= MIN_RATE_7000 and any(rating.system == ANCHOR_7000 for rating in ratings)
 
 
 def post_screen(ratings: list[Rating], sample_rate: int) -> list[Screened]:
-    """Apply the two rules of BS.1534-3 to every listener, and return what they found, sorted by listener.
+    """Return the counts and exclusions of the two rules of BS.1534-3, sorted by listener.
 
-    A listener is excluded who (a) rates the hidden reference below 90 on more than 15 % of the items, or (b) rates the
-    mid anchor above 90 on more than 15 % of the items; an item whose mid anchor more than 25 % of all listeners rate
-    above 90 counts against nobody. Shares are of the items that the listener rated. Rule (b) needs a 7 kHz anchor and a
-    sample rate (Hz) above 16 kHz.
+    A listener is excluded if they (a) rate the hidden reference below 90 on more than 15 % of the items, or (b) rate
+    the mid anchor above 90 on more than 15 % of the items; rule (b) skips items whose mid anchor more than 25 % of all
+    listeners rate above 90. Shares are of the items that the listener rated. Rule (b) needs `has_mid_anchor`.
     """
     exempt = _unfit_items(ratings)
     with_anchor = has_mid_anchor(ratings, sample_rate)
@@ -66,7 +65,7 @@ def post_screen(ratings: list[Rating], sample_rate: int) -> list[Screened]:
 
 
 def _unfit_items(ratings: list[Rating]) -> set[str]:
-    """Return the items whose mid anchor more than a quarter of their listeners rate above 90."""
+    """Return the items whose mid anchor more than a quarter of the listeners rate above 90."""
     listeners: dict[str, set[str]] = defaultdict(set)
     fooled: dict[str, set[str]] = defaultdict(set)
     for rating in ratings:
@@ -74,7 +73,7 @@ def _unfit_items(ratings: list[Rating]) -> set[str]:
             listeners[rating.item].add(rating.listener)
             if rating.value > GOOD:
                 fooled[rating.item].add(rating.listener)
-    return {item for item, heard in listeners.items() if len(fooled[item]) / len(heard) > MAX_UNFIT_LISTENERS}
+    return {item for item, rated in listeners.items() if len(fooled[item]) / len(rated) > MAX_UNFIT_LISTENERS}
 
 
 def _reason(what: str, bad: int, items: int) -> str:

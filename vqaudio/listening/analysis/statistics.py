@@ -1,4 +1,4 @@
-"""Statistics of listening tests, where the listener is what was sampled: intervals and tests are over listeners."""
+"""Statistics of listening tests; the sample is one of listeners, so intervals and tests are over listeners."""
 
 import math
 from typing import Any
@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 10_000  # of the bootstrap, and of signs
-EXACT_LISTENERS = 16  # up to here all patterns of signs are tried
-LEVEL = 0.95  # of all intervals
+EXACT_LISTENERS = 16  # with so many or fewer, all patterns of signs are tried
+CONFIDENCE = 0.95  # of all intervals
+MAX_ROUNDS = 10_000  # of `bradley_terry`
 BIMODAL = 5 / 9  # multimodality of the uniform distribution
-DECIMALS = 9  # means of equal ratings differ in the last digits: ranks must not see that
+DECIMALS = 9  # to which means are rounded before ranking: those of equal ratings differ in the last digits
 
 Array = NDArray[np.float64]
 
@@ -20,11 +21,11 @@ def bootstrap_interval(sums: Array, counts: Array, seed: int) -> tuple[float, fl
 
     Args:
         sums: (listeners,) sum of each listener's ratings.
-        counts: (listeners,) how many each gave, at least 1; at least two listeners.
+        counts: (listeners,) number of ratings of each, at least 1; at least two listeners.
         seed: of the 10 000 resamples.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), 13.3; clusters as in ITU-R BS.1534-3, where
-    a listener's ratings are no independent samples.
+    the ratings of one listener are not independent samples.
     """
     from scipy.stats import bootstrap
 
@@ -37,7 +38,7 @@ def bootstrap_interval(sums: Array, counts: Array, seed: int) -> tuple[float, fl
         paired=True,
         vectorized=True,
         n_resamples=RESAMPLES,
-        confidence_level=LEVEL,
+        confidence_level=CONFIDENCE,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
@@ -47,15 +48,15 @@ def bootstrap_interval(sums: Array, counts: Array, seed: int) -> tuple[float, fl
 def wilcoxon_p(differences: Array) -> float:
     """Return the two-sided p of Wilcoxon's signed-rank test of (listeners,) differences; zeros are left out.
 
-    Exact up to 16 listeners, also with ties, and up to 50 without ties; the normal approximation beyond.
+    It is exact up to 16 listeners, also with ties, and up to 50 without ties; above, it is the normal approximation.
     """
     from scipy.stats import rankdata, wilcoxon
 
     rounded = np.round(differences, DECIMALS)
     rounded = rounded[rounded != 0]
     if len(rounded) < 2:
-        return 1.0  # a single sign is as likely as the other
-    if len(rounded) <= EXACT_LISTENERS:  # scipy does the same, a hundred times slower
+        return 1.0  # either sign of a single difference is equally likely
+    if len(rounded) <= EXACT_LISTENERS:  # scipy returns the same, a hundred times slower
         return sign_flip_p(np.sign(rounded) * rankdata(np.abs(rounded)), seed=0)
     return float(wilcoxon(rounded).pvalue)
 
@@ -63,8 +64,10 @@ def wilcoxon_p(differences: Array) -> float:
 def sign_flip_p(differences: Array, seed: int) -> float:
     """Return the two-sided p of the mean of differences (listeners,) when their signs are flipped at random.
 
-    All patterns of signs up to 16 listeners, 10 000 random ones beyond. Source: Fisher, The Design of Experiments
-    (1935), 21; the paired form of the permutation test of BS.1534-3, attachment 3, which takes samples as unpaired.
+    It tries all patterns of signs up to 16 listeners, and 10 000 random ones above.
+
+    Source: Fisher, The Design of Experiments (1935), 21; this is the paired form of the permutation test of BS.1534-3,
+    attachment 3, which treats samples as unpaired.
     """
     from scipy.stats import permutation_test
 
@@ -84,7 +87,7 @@ def sign_flip_p(differences: Array, seed: int) -> float:
 
 
 def paired_tests(differences: Array, seed: int) -> dict[str, Any]:
-    """Return mean `difference` of (listeners,) differences, at least two, its interval, spread and two-sided tests."""
+    """Return the mean `difference` of (listeners,) differences, at least two; its interval, spread, two-sided tests."""
     low, high = bootstrap_interval(differences, np.ones(len(differences)), seed)
     return {
         "listeners": len(differences),
@@ -98,7 +101,7 @@ def paired_tests(differences: Array, seed: int) -> dict[str, Any]:
 
 
 def with_holm(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add to the tests of all pairs the p-values adjusted for their number: `wilcoxon_p_holm`, `sign_flip_p_holm`."""
+    """Return the tests of all pairs with p-values adjusted for their number: `wilcoxon_p_holm`, `sign_flip_p_holm`."""
     for test in ("wilcoxon_p", "sign_flip_p"):
         for pair, p in zip(pairs, holm([pair[test] for pair in pairs]), strict=True):
             pair[f"{test}_holm"] = p
@@ -106,7 +109,9 @@ def with_holm(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Adjust p-values for their number, in the order given. Source: Holm (1979), Scand. J. Statist. 6, 65–70.
+    """Return p-values adjusted for their number, in the order given.
+
+    Source: Holm (1979), Scand. J. Statist. 6, 65–70.
 
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, 0.005])]
     [0.03, 0.06, 0.06, 0.02]
@@ -136,7 +141,9 @@ def multimodality(values: Array) -> float | None:
     """Return Sarle's coefficient b of bimodality; above 5/9 listeners may disagree in groups.
 
     b = (g² + 1) / (k + 3 (n − 1)² / ((n − 2) (n − 3))), with g the skewness and k the excess kurtosis of the sample;
-    None under 4 values or where all are equal. Source: ITU-R BS.1534-3, on multimodal distributions.
+    None with less than 4 values or if all are equal.
+
+    Source: ITU-R BS.1534-3, on multimodal distributions.
     """
     from scipy.stats import kurtosis, skew
 
@@ -148,11 +155,11 @@ def multimodality(values: Array) -> float | None:
 
 
 def box(values: Array) -> dict[str, Any]:
-    """Return what a box plot shows of (n,) values, by Tukey's rule of 1.5 interquartile ranges (BS.1534-3).
+    """Return the figures of a box plot of (n,) values, by Tukey's rule of 1.5 interquartile ranges (BS.1534-3).
 
     Returns:
-        `q1`, `median`, `q3` (linear interpolation), `iqr`, `low` and `high` (the last values that are no outliers), and
-        `outliers`, which are reported and never removed.
+        `q1`, `median`, `q3` (linear interpolation), `iqr`, `low` and `high` (the extreme values that are not
+        outliers), and `outliers`, which are reported and never removed.
     """
     values = np.sort(np.asarray(values, float))
     q1, median, q3 = (float(q) for q in np.percentile(values, [25, 50, 75]))
@@ -178,27 +185,28 @@ def exact_binomial(right: int, trials: int) -> tuple[float, float, float]:
     from scipy.stats import binomtest
 
     found = binomtest(right, trials, 0.5, alternative="greater")
-    interval = binomtest(right, trials, 0.5).proportion_ci(LEVEL, method="exact")
+    interval = binomtest(right, trials, 0.5).proportion_ci(CONFIDENCE, method="exact")
     return float(found.pvalue), float(interval.low), float(interval.high)
 
 
-def bradley_terry(wins: Array, *, tolerance: float = 1e-10, most_rounds: int = 10_000) -> Array:
-    """Return log-strengths of mean 0, which make exp(s_i) / (exp(s_i) + exp(s_j)) the chance that i is preferred to j.
+def bradley_terry(wins: Array, *, tolerance: float = 1e-10) -> Array:
+    """Return log-strengths s of mean 0; exp(s_i) / (exp(s_i) + exp(s_j)) is the probability that i is preferred to j.
 
     Args:
-        wins: (..., S, S), how often row was preferred to column; half a win each for no preference. All systems must be
-            linked by comparisons, and each pair compared must have wins both ways, or the strengths are infinite.
-        tolerance: change of log-strengths per round at which to stop.
-        most_rounds: rounds at which to stop in any case.
+        wins: (..., S, S), how often row was preferred to column; no preference is half a win for each. Comparisons must
+            link all systems, and each pair compared must have wins both ways, or the strengths are infinite.
+        tolerance: largest change of a log-strength in the last round.
 
     Returns:
-        (..., S) maximum-likelihood estimates. Source: Hunter (2004), Annals of Statistics 32, 384–406, equation 3.
+        (..., S) maximum-likelihood estimates.
+
+    Source: Hunter (2004), Annals of Statistics 32, 384–406, equation 3.
     """
     wins = np.asarray(wins, float)
     games = wins + np.swapaxes(wins, -1, -2)
     won = wins.sum(axis=-1)
     strengths = np.zeros(won.shape)
-    for _ in range(most_rounds):
+    for _ in range(MAX_ROUNDS):
         p = np.exp(strengths)
         updated = np.log(won / (games / (p[..., :, None] + p[..., None, :])).sum(axis=-1))
         updated -= updated.mean(axis=-1, keepdims=True)
@@ -217,9 +225,9 @@ def linked(wins: Array) -> bool:
 
 
 def fewest_listeners(alpha: float) -> int:
-    """Return the least number of listeners with whom Wilcoxon's and the sign-flip test can reach `alpha` at all.
+    """Return the smallest number of listeners with which Wilcoxon's and the sign-flip test can reach `alpha` at all.
 
-    All of n listeners lean the same way by chance with probability 2 · 2⁻ⁿ.
+    By chance, all of n listeners have differences of the same sign with probability 2 · 2⁻ⁿ.
 
     >>> fewest_listeners(0.05)
     6

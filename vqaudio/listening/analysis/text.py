@@ -1,4 +1,4 @@
-"""What a listening test found, in words: sentences, numbers, and how the numbers were made."""
+"""Puts the results of a test into words: findings, formatted numbers, and how the numbers were made."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ LABELS = {REFERENCE: "reference", ANCHOR_3500: "anchor 3.5 kHz", ANCHOR_7000: "a
 
 
 def label(system: str) -> str:
-    """Return a system's name for people."""
+    """Return the name of a system for readers."""
     return LABELS.get(system, system)
 
 
 def number(value: float | None) -> str:
-    """Return a figure with two decimals, or a dash."""
+    """Return a figure with two decimals, or a dash for None."""
     return "–" if value is None else f"{value:.2f}"
 
 
 def interval(described: dict[str, Any]) -> str:
-    """Return the 95 % interval, or a dash."""
+    """Return the 95 % interval, or a dash if there is none."""
     low, high = described["low95"], described["high95"]
     return "–" if low is None else f"{low:.2f} to {high:.2f}"
 
@@ -37,7 +37,7 @@ def p_text(p: float) -> str:
 
 
 def findings(analysis: dict[str, Any]) -> list[str]:
-    """Return sentences about who did better, what cannot be told, and where listeners disagree."""
+    """Return sentences about which system is better, which ones are not told apart, and where listeners disagree."""
     if analysis["type"] == "abx":
         return [_heard(pair) for pair in analysis["pairs"]]
     sentences = []
@@ -51,12 +51,14 @@ def findings(analysis: dict[str, Any]) -> list[str]:
         sentences.append(f"{len(pairs) - MAX_SENTENCES} more pairs are in the table below.")
     for described in analysis.get("systems", []):
         if (described["multimodality"] or 0) > BIMODAL and described["system"] not in LABELS:
-            sentences.append(f"Ratings of {described['system']} may fall into groups (b above 5/9): look at its box.")
+            sentences.append(
+                f"Ratings of {described['system']} may fall into groups (b above 5/9); look at its box plot."
+            )
     return sentences
 
 
 def summary(analysis: dict[str, Any]) -> str:
-    """Return lines for a terminal: who counts, the means, what was found."""
+    """Return lines for a terminal: listeners, means and findings."""
     listeners = analysis["listeners"]
     lines = [f"{analysis['title']}: {listeners['kept']} listeners count, {listeners['excluded']} excluded"]
     for line in analysis["screening"]:
@@ -68,25 +70,26 @@ def summary(analysis: dict[str, Any]) -> str:
 
 
 def methods(analysis: dict[str, Any]) -> list[str]:
-    """Return paragraphs that say how the figures of a test were made, to be put into a paper."""
+    """Return paragraphs for a paper that say how the figures of a test were made."""
     kind, kept = analysis["type"], analysis["listeners"]["kept"]
     if kind == "abx":
         return [
-            "p is that of at least as many right answers by guessing (exact binomial test, one-sided), adjusted over "
-            "pairs by Holm's method. Intervals of shares are Clopper and Pearson's and take answers as independent."
+            "p is the probability of at least as many right answers by guessing (exact binomial test, one-sided), "
+            "adjusted over pairs by Holm's method. Intervals of shares are Clopper and Pearson's; they treat answers "
+            "as independent."
         ]
     paragraphs = [_screening(analysis)] if kind == "mushra" else []
     paragraphs.append(
         f"Intervals are 95 % percentile bootstrap intervals: {analysis['bootstrap_resamples']} resamples of whole "
-        f"listeners (seed {analysis['seed']}). b is the coefficient of multimodality of ITU-R BS.1534-3; above 5/9 "
-        "listeners may fall into groups. Values outside the whiskers are shown and were not removed."
+        f"listeners (seed {analysis['seed']}). b is the coefficient of multimodality of ITU-R BS.1534-3; if it is "
+        "above 5/9, listeners may fall into groups. Values outside the whiskers are shown and were not removed."
     )
-    neutral = {"ccr": "0, neither better, ", "ab": "1/2, no preference, "}.get(kind, "")
-    tested = f"answer, against {neutral}" if neutral else "difference over the items rated, "
+    neutral = {"ccr": "0 (neither is better) ", "ab": "1/2 (no preference) "}.get(kind, "")
+    tested = f"answer, tested against {neutral}" if neutral else "difference over the items rated, tested "
     paragraphs.append(
         f"Pairs: each listener's mean {tested}by the two-sided Wilcoxon signed-rank test and by flipping signs "
-        "(all patterns up to 16 listeners, 10 000 at random beyond); p-values adjusted over pairs by Holm's method. "
-        + ("Anchors take no part in tests. " if kind == "mushra" else "")
+        "(all patterns up to 16 listeners, 10 000 random ones above); p-values adjusted over pairs by Holm's method. "
+        + ("Anchors are not tested. " if kind == "mushra" else "")
     )
     if kind == "ab":
         paragraphs.append(
@@ -95,16 +98,16 @@ def methods(analysis: dict[str, Any]) -> list[str]:
         )
     if kept < fewest_listeners(SIGNIFICANT):
         paragraphs.append(
-            f"With {kept} listeners no pair can reach p < 0.05: it takes {fewest_listeners(SIGNIFICANT)} or more."
+            f"With {kept} listeners no pair can reach p < 0.05; that takes at least {fewest_listeners(SIGNIFICANT)}."
         )
     return paragraphs
 
 
 def _screening(analysis: dict[str, Any]) -> str:
     text = (
-        "Post-screening follows ITU-R BS.1534-3: a listener is excluded who rates the hidden reference below 90 on "
-        "more than 15 % of the items, or the 7 kHz anchor above 90 on more than 15 % of the items, where items whose "
-        "anchor more than 25 % of the listeners rate above 90 count against nobody. "
+        "Post-screening follows ITU-R BS.1534-3. Listeners are excluded if they rate the hidden reference below 90 on "
+        "more than 15 % of the items, or the 7 kHz anchor above 90 on more than 15 % of the items; the second rule "
+        "skips items whose anchor more than 25 % of the listeners rate above 90. "
     )
     if any(line["anchor_items"] for line in analysis["screening"]):
         return text
@@ -113,7 +116,7 @@ def _screening(analysis: dict[str, Any]) -> str:
         if analysis["sample_rate"] < MIN_RATE_7000
         else "there is no 7 kHz anchor"
     )
-    return f"{text}The second rule was not applied: {why}. Without both anchors a test may not be called MUSHRA."
+    return f"{text}The second rule was not applied: {why}. A test without both anchors may not be called MUSHRA."
 
 
 def _preferred(pair: dict[str, Any], kind: str) -> str:
