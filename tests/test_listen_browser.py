@@ -325,7 +325,7 @@ def test_a_link_that_is_unknown_or_cut_off_says_so(driver, tmp_path) -> None:
         assert "not complete" in Listener(driver, f"http://127.0.0.1:{port}/").heading()
         listener = Listener(driver, f"http://127.0.0.1:{port}/#unknown")
         assert "could not be loaded" in listener.heading()
-        assert "not known" in listener.text(".lead")
+        assert "unknown" in listener.text(".lead")
 
 
 def test_a_static_test_needs_no_server_of_ours_and_its_result_can_be_taken_in(driver, tmp_path) -> None:

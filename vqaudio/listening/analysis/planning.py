@@ -186,6 +186,6 @@ def _pilot(test: Path) -> tuple[str, float | None]:
     spread = median(spreads) if spreads else 0.0
     if spread == 0:
         raise UserError(
-            f"{test}: no two listeners differ about a pair, so it has no spread; give --type and --sd instead of the folder"
+            f"{test}: no two listeners differ about a pair; give --type and --sd instead of the folder"
         )
     return results.type, spread

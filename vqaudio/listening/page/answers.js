@@ -1,15 +1,15 @@
-// Keeps what the listener answers until the server has it on its disk.
+// Keeps the listener's answers until the server has them on disk.
 //
-// Every answer gets the next sequence number, is put into the browser's own storage, and then sent. What is not
-// acknowledged is sent again: after a pause, or when the page is opened again. Without a server (a static test)
-// nothing is sent, and the same storage becomes the result file.
+// Every answer gets the next sequence number, is put into the browser's own storage, and is then sent. An answer that
+// is not acknowledged is sent again: after a pause, or when the page is opened again. Without a server (a static test)
+// nothing is sent, and the storage becomes the result file.
 
 const FORMAT = "vqaudio-listening-1";
-const BATCH = 100; // answers in a request
-const LONGEST_WAIT = 10_000; // milliseconds between attempts
+const BATCH = 100; // answers per request
+const MAX_WAIT = 10_000; // milliseconds between attempts
 
 export class Answers {
-  /** Takes up the session as the server knows it, and what this browser has not sent yet. */
+  /** Starts from the session as the server knows it, and the answers that this browser has not sent yet. */
   constructor(session, token, onstate) {
     this.token = token;
     this.static = Boolean(session.static);
@@ -39,7 +39,7 @@ export class Answers {
     this.flush();
   }
 
-  /** Saves that a page has been reached, where the listener comes back to. */
+  /** Saves that a page has been reached; the listener returns to it later. */
   reach(page) {
     this.page = Math.max(this.page, page);
     this.keep();
@@ -66,7 +66,7 @@ export class Answers {
         this.onstate("refused"); // the answers stay in this browser
         break;
       }
-      wait = outcome === "sent" ? 500 : Math.min(2 * wait, LONGEST_WAIT);
+      wait = outcome === "sent" ? 500 : Math.min(2 * wait, MAX_WAIT);
       if (outcome === "again") await new Promise((resolve) => setTimeout(resolve, wait));
     }
     this.sending = false;
@@ -87,7 +87,7 @@ export class Answers {
       return "sent";
     }
     if (response.status === 409) {
-      // Another window has used these numbers: ours come after them.
+      // Another window has used these numbers; ours continue after them.
       const { next_seq } = await response.json();
       this.pending.forEach((event, i) => (event.seq = next_seq + i));
       this.nextSeq = next_seq + this.pending.length;
@@ -102,7 +102,7 @@ export class Answers {
       const kept = JSON.parse(localStorage.getItem(`listening ${this.token}`));
       return kept ?? { events: [], page: 0 };
     } catch {
-      return { events: [], page: 0 }; // storage is switched off: answers are kept while the page is open
+      return { events: [], page: 0 }; // storage is off: answers are kept while the page is open
     }
   }
 
@@ -115,11 +115,11 @@ export class Answers {
   }
 }
 
-/** Asks the server something as the holder of a token; with a body, tells it. */
+/** Sends a request with the token of a listener: a POST if there is a body. */
 export function request(path, token, body) {
   const headers = { Authorization: `Bearer ${token}` };
   if (body === undefined) return fetch(path, { headers });
   headers["Content-Type"] = "application/json";
-  // keepalive: the browser finishes the request though the tab is closed
+  // keepalive: the browser finishes the request even if the tab is closed
   return fetch(path, { method: "POST", headers, body: JSON.stringify(body), keepalive: true });
 }

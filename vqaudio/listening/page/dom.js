@@ -1,4 +1,4 @@
-// Making elements, and what all pages have: a heading that takes the focus, a status for screen readers, keys.
+// Makes elements and shows pages: a heading that takes the focus, a status for screen readers, keys.
 
 /** Makes an element: element("p", { className: "hint" }, "text", child, …). */
 export function element(tag, properties = {}, ...children) {
@@ -11,7 +11,7 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-/** Shows a page, and moves the focus to its heading, so that a screen reader begins there. */
+/** Shows a page and moves the focus to its heading, so that a screen reader begins there. */
 export function show(...children) {
   const main = document.getElementById("page");
   main.replaceChildren(...children.filter((child) => child !== null));
@@ -23,12 +23,12 @@ export function show(...children) {
   heading.focus();
 }
 
-/** Tells a screen reader something. */
+/** Says something to a screen reader. */
 export function say(text) {
   document.getElementById("status").textContent = text;
 }
 
-/** A key as it is shown beside what it does; screen readers get it from aria-keyshortcuts. */
+/** A key, as shown next to what it does; screen readers get it from aria-keyshortcuts. */
 export function keyHint(key) {
   return element("kbd", { "aria-hidden": "true" }, key);
 }
@@ -36,12 +36,12 @@ export function keyHint(key) {
 let onkey = null;
 let keysOn = true;
 
-/** Calls a function with the name of each key that is pressed on the page shown now. */
+/** Calls a function with the name of each key that is pressed on the current page. */
 export function listenToKeys(handler) {
   onkey = handler;
 }
 
-/** A switch for the keys of one character, which get in the way of some speech input (WCAG 2.1.4). */
+/** A switch for single-character keys, which disturb some speech input (WCAG 2.1.4). */
 export function keySwitch() {
   const box = element("input", { type: "checkbox", checked: keysOn, onchange: () => (keysOn = box.checked) });
   return element("label", { className: "switch" }, box, " Letter, digit and space keys work");
@@ -49,7 +49,7 @@ export function keySwitch() {
 
 document.addEventListener("keydown", (event) => {
   if (!onkey || !keysOn || event.ctrlKey || event.metaKey || event.altKey) return;
-  // Space does what it always does on what has the focus, unless that is a slider.
+  // Space keeps its usual effect on the focused element, unless that is a slider.
   if (event.key === " " && event.target.matches("button, summary, input:not([type=range])")) return;
   if (onkey(event.key.length === 1 ? event.key.toUpperCase() : event.key)) event.preventDefault();
 });

@@ -1,4 +1,4 @@
-// The course of a test: welcome, volume, training, trials, end. A listener comes back to the page last reached.
+// Leads through a test: welcome, volume, training, trials, end. A listener returns to the page last reached.
 
 import { Answers, request } from "./answers.js";
 import { decode } from "./player.js";
@@ -9,11 +9,11 @@ const STATES = {
   saved: "All answers saved",
   saving: "Saving …",
   waiting: "No connection: your answers are kept here and sent as soon as possible",
-  refused: "Your answers could not be saved: please tell whoever sent you this link",
+  refused: "Your answers could not be saved: please tell the person who sent you this link",
 };
 const BEFORE = 2; // pages before the first trial
 
-// The token stands behind the #, which browsers send to nobody.
+// The token comes after the #, which browsers do not send to servers.
 const token = decodeURIComponent(location.hash.slice(1));
 addEventListener("hashchange", () => location.reload());
 
@@ -21,13 +21,13 @@ addEventListener("hashchange", () => location.reload());
 const test = {
   session: null,
   answers: null,
-  /** The audio context, made at the listener's first command to play and not before. */
+  /** The audio context, made at the listener's first command to play. */
   openContext() {
     this.context ??= new AudioContext({ sampleRate: this.session.sample_rate, latencyHint: "interactive" });
     if (this.context.state === "suspended") this.context.resume();
     return this.context;
   },
-  /** The clips of a trial by name, decoded; they are fetched once. */
+  /** The clips of a trial by name, decoded; each is fetched once. */
   clips(trial) {
     const names = [trial.reference, ...trial.stimuli, trial.x].filter(Boolean);
     trial.loading ??= Promise.all(names.map(async (name) => [name, await this.clip(name)])).then((all) => new Map(all));
@@ -56,12 +56,12 @@ async function begin() {
 }
 
 async function loadSession() {
-  // Our server answers in JSON, whatever it says. Another one has a static test, with a file for each listener.
+  // Our server always answers in JSON; any other server has a static test, with a file for each listener.
   let response = await request("api/session", token).catch(() => null);
   const ours = response?.headers.get("Content-Type")?.includes("json");
   if (!ours) response = await fetch(`sessions/${encodeURIComponent(token)}.json`).catch(() => null);
   if (!response) throw new Error("There is no connection. Please try again.");
-  if (response.status === 401 || response.status === 404) throw new Error("This link is not known. Please check it.");
+  if (response.status === 401 || response.status === 404) throw new Error("This link is unknown. Please check it.");
   if (!response.ok) throw new Error("The server is busy. Please try again in a moment.");
   return response.json();
 }
@@ -71,7 +71,7 @@ async function open(page) {
   const count = session.trials.length;
   const index = page - BEFORE;
   const next = () => {
-    if (index >= 0) session.trials[index].loading = undefined; // its audio is needed no more
+    if (index >= 0) session.trials[index].loading = undefined; // its audio is no longer needed
     open(page + 1);
   };
   answers.reach(page);

@@ -1,4 +1,4 @@
-// The pages around the trials.
+// The pages before and after the trials.
 
 import { element, keyHint, listenToKeys, say, show } from "./dom.js";
 import { Player } from "./player.js";
@@ -6,15 +6,15 @@ import { WORDS } from "./words.js";
 
 const ABOUT = [
   "Please use headphones or good loudspeakers, in a quiet room.",
-  "Take your time, and a pause whenever you like.",
+  "Take your time, and take a break whenever you like.",
 ];
 
 export function showWelcome({ session }, next) {
   const trials = session.trials.filter((trial) => !trial.training).length;
   const keeps = session.static
     ? "Every answer is kept in this browser at once; at the end you download a small file and send it back. " +
-      "If you close the window, open the same link in the same browser and go on where you were."
-    : "Every answer is saved at once. If you close the window, open the same link again and go on where you were.";
+      "If you close the window, open the same link in the same browser to continue where you were."
+    : "Every answer is saved at once. If you close the window, open the same link again to continue where you were.";
   show(
     element("h1", {}, "Thank you for listening"),
     element("p", { className: "lead" }, WORDS[session.type].task),
@@ -53,7 +53,7 @@ export async function showVolume(test, next) {
   show(
     element("h1", {}, "Set the volume"),
     element("p", { className: "lead" }, "Play the recording and set your volume so that it is comfortable and clear."),
-    element("p", { className: "hint" }, "Please leave the volume alone from then on."),
+    element("p", { className: "hint" }, "Please do not change the volume after that."),
     element("p", {}, play),
     button,
   );
@@ -89,7 +89,7 @@ export function showEnd({ session, answers }) {
     });
     link.append("Download the result");
     children.push(
-      element("p", { className: "lead" }, "Please download your result and send it to whoever gave you the link."),
+      element("p", { className: "lead" }, "Please download your result and send it to the person who gave you the link."),
       element("p", {}, link),
     );
   } else {
@@ -110,13 +110,13 @@ export function showEnd({ session, answers }) {
   show(...children);
 }
 
-/** Says something, with a button to try again where that may help. */
+/** Shows a message, with a button to try again if that may help. */
 export function showMessage(title, text, again) {
   const button = again ? element("button", { type: "button", className: "next", onclick: again }, "Try again") : null;
   show(element("h1", {}, title), element("p", { className: "lead" }, text), button);
 }
 
-// The button that leads on; the page makes N do the same.
+// The button to the next page; the page makes the key N do the same.
 function nextButton(text, next) {
   const button = element("button", { type: "button", className: "next", "aria-keyshortcuts": "N" }, text, keyHint("N"));
   button.onclick = next;

@@ -1,15 +1,15 @@
 // Plays one of several clips at a time.
 //
-// Looping clips run in step from the moment the first is started, all but one of them muted, so a switch goes on at
-// the same place. At a switch the old clip fades out and then the new one fades in, each within 5 ms along a raised
-// cosine; the two never sound together (ITU-R BS.1534-3). The samples of a clip fade at both ends in the same way,
-// so its loop makes no click. Clips that do not loop start at their beginning whenever they are chosen.
+// Looping clips run in step from the moment the first is started, all but one of them muted, so that a switch continues
+// at the same place. At a switch the old clip fades out and then the new one fades in, each within 5 ms along a raised
+// cosine; the two never sound together (ITU-R BS.1534-3). Both ends of a clip fade in the same way, so that its loop
+// makes no click. Clips that do not loop start from the beginning whenever they are chosen.
 
 export const FADE = 0.005; // seconds
-const LEAD = 0.01; // seconds from a command to what it does, so that the sound card is never ahead of the schedule
-const ENOUGH = 3; // seconds of a loop that must have sounded before it counts as heard
+const LEAD = 0.01; // seconds from a command to its effect, so that the sound card is never ahead of the schedule
+const MIN_HEARD = 3; // seconds of a loop that must have sounded before it counts as heard
 const QUANTUM = 128; // samples that browsers render at a time
-const STEPS = 32; // of a fade; the browser draws straight lines between them
+const STEPS = 32; // points of a fade; the browser interpolates linearly between them
 
 const rising = Float32Array.from({ length: STEPS + 1 }, (_, i) => (1 - Math.cos((Math.PI * i) / STEPS)) / 2);
 const falling = rising.slice().reverse();
@@ -34,8 +34,8 @@ export function fadeEnds(buffer) {
 
 export class Player {
   /**
-   * @param {() => BaseAudioContext} openContext called when the first clip is played, after a gesture of the listener
-   * @param {Map<string, AudioBuffer>} clips all as long as each other where they loop
+   * @param {() => BaseAudioContext} openContext called when the listener first plays a clip
+   * @param {Map<string, AudioBuffer>} clips all of the same length if they loop
    * @param {boolean} loop
    */
   constructor(openContext, clips, loop) {
@@ -45,14 +45,14 @@ export class Player {
     this.current = null; // name of the clip that sounds, or sounded before the pause
     this.playing = false;
     this.voices = new Map(); // name -> { source, gain }
-    this.offset = 0; // seconds into the clips at which they start again after a pause
-    this.freeFrom = 0; // time from which fades may be scheduled, after the last one
+    this.offset = 0; // seconds into the clips at which they continue after a pause
+    this.freeFrom = 0; // time after which the next fade may be scheduled
     this.heardSeconds = new Map();
     this.countedTo = 0;
     this.onchange = () => {};
   }
 
-  /** Plays a clip: from the start, from where it was paused, or in place of the one that sounds. */
+  /** Plays a clip: from the start, from where it was paused, or in place of the current one. */
   play(name) {
     this.context ??= this.openContext();
     this.count();
@@ -71,7 +71,7 @@ export class Player {
     this.onchange();
   }
 
-  /** Fades out; a looping clip goes on from here when it is played again. */
+  /** Fades out; a looping clip continues from here when it is played again. */
   pause() {
     if (!this.playing) return;
     this.count();
@@ -87,11 +87,11 @@ export class Player {
     return this.playing ? this.positionAt(this.context.currentTime) : this.offset;
   }
 
-  /** Whether a clip has been heard: all of it in one go, or of a loop its length or 3 seconds, also in pieces. */
+  /** Whether a clip has been heard: all of it at once; of a loop, its length or 3 seconds, also in pieces. */
   heard(name) {
     this.count();
     const whole = this.clips.get(name).duration - 4 * FADE; // switches take some of it
-    const needed = this.loop ? Math.min(whole, ENOUGH) : whole;
+    const needed = this.loop ? Math.min(whole, MIN_HEARD) : whole;
     return (this.heardSeconds.get(name) ?? 0) >= needed;
   }
 
@@ -101,7 +101,7 @@ export class Player {
     return this.loop ? passed % duration : Math.min(passed, duration);
   }
 
-  // Adds what has sounded since the last call to what was heard. Only a loop may be heard in pieces.
+  // Adds the time since the last call to what was heard. Only a loop may be heard in pieces.
   count() {
     if (!this.playing) return;
     const now = this.context.currentTime;
@@ -133,14 +133,14 @@ export class Player {
     return when + FADE;
   }
 
-  // Browsers refuse curves that overlap, and Chromium plays a curve wrongly that begins in the quantum in which
-  // another one of the same gain ended. So the next fade keeps its distance, however fast the listener switches.
+  // Browsers reject curves that overlap, and Chromium plays a curve wrongly if it begins in the quantum in which
+  // another curve of the same gain ended. So fades keep their distance, however fast the listener switches.
   fade(name, curve, when) {
     this.voices.get(name).gain.gain.setValueCurveAtTime(curve, when, FADE);
     this.freeFrom = when + FADE + QUANTUM / this.context.sampleRate;
   }
 
-  // A clip that does not loop has come to its end by itself.
+  // A clip that does not loop has reached its end.
   ended(voice) {
     if (this.voices.get(this.current) !== voice) return;
     this.heardSeconds.set(this.current, this.clips.get(this.current).duration);

@@ -5,9 +5,9 @@ import { Player } from "./player.js";
 import { showMessage } from "./pages.js";
 import { LOOPING, WORDS } from "./words.js";
 
-/** Shows a trial once its clips are there. */
+/** Shows a trial when its clips are loaded. */
 export async function showTrial(test, trial, next) {
-  const waiting = setTimeout(() => showMessage("Loading …", "The recordings are on their way."), 300);
+  const waiting = setTimeout(() => showMessage("Loading …", "The recordings are being loaded."), 300);
   try {
     new Trial(test, trial, await test.clips(trial), next).show();
   } catch (error) {
@@ -28,7 +28,7 @@ class Trial {
     this.next = next;
     this.player = new Player(() => test.openContext(), clips, LOOPING.has(this.type));
     this.player.onchange = () => this.refresh();
-    // What is played, by the letter that it is called: R for the reference, X, and A, B, C … as presented.
+    // Names of clips by their letters: R for the reference, X, and A, B, C … as presented.
     this.letters = new Map();
     if (trial.reference) this.letters.set("R", trial.reference);
     trial.stimuli.forEach((name, i) => this.letters.set(String.fromCharCode(65 + i), name));
@@ -37,7 +37,7 @@ class Trial {
     this.rated = trial.stimuli;
     if (this.type === "abx") this.rated = [trial.x];
     if (this.type === "ccr" || this.type === "ab") this.rated = [trial.stimuli[1]];
-    // What was answered before the window was closed was heard then.
+    // Clips that were rated before the window was closed count as heard.
     this.heardBefore = new Set(this.rated.filter((name) => this.answers.value(trial.id, name) !== undefined));
     if (this.heardBefore.size && this.type !== "mushra") this.heardBefore = new Set(this.letters.values());
     this.sliders = new Map(); // name -> { row, slider, output }
@@ -66,7 +66,7 @@ class Trial {
     return element("button", { type: "button", className, "aria-keyshortcuts": key, onclick }, ...children);
   }
 
-  // The clips that are not rated by sliders, play and pause, and where in the clip we are.
+  // The clips that have no slider, play and pause, and the position in the clip.
   transport() {
     const { reference } = this.trial;
     const inTransport = [...this.letters].filter(([, name]) => this.type !== "mushra" || name === reference);
@@ -112,7 +112,7 @@ class Trial {
       this.refreshNext();
     };
     slider.onchange = save;
-    slider.onpointerup = save; // a click on the middle, where an unrated slider stands, changes nothing and is a rating
+    slider.onpointerup = save; // a click on the middle, the place of an unrated slider, changes nothing but is a rating
     this.showValue(name, known);
     return row;
   }
@@ -143,13 +143,13 @@ class Trial {
 
   keyHelp() {
     const letters = [...this.letters.keys()].join(" ");
-    const sliders = "arrow keys, Page Up and Page Down, Home and End rate what is playing";
+    const sliders = "arrow keys, Page Up and Page Down, Home and End rate the version that is playing";
     const rate = this.type === "mushra" ? sliders : "digits answer";
     return element(
       "details",
       { className: "keys" },
       element("summary", {}, "Keyboard"),
-      element("p", {}, `${letters} play, space pauses and goes on, ${rate}, N leads on.`),
+      element("p", {}, `${letters} play, space pauses and continues, ${rate}, N goes to the next page.`),
       keySwitch(),
     );
   }
@@ -166,7 +166,7 @@ class Trial {
     return true;
   }
 
-  // A click on what is playing pauses it.
+  // A click on the clip that is playing pauses it.
   choose(name) {
     if (this.tooEarly(name)) {
       say(`Please listen to ${this.wordsFor(this.first)} first`);
@@ -177,7 +177,7 @@ class Trial {
     return this.announce();
   }
 
-  // In DCR and CCR what is compared with comes first (ITU-T P.800).
+  // In DCR and CCR the clip to compare with comes first (ITU-T P.800).
   tooEarly(name) {
     return !this.player.loop && name !== this.first && !this.heard(this.first);
   }
@@ -188,7 +188,7 @@ class Trial {
     return this.announce();
   }
 
-  // Tells a screen reader what plays, and moves the focus to its slider.
+  // Says to a screen reader what is playing, and moves the focus to its slider.
   announce() {
     const { playing, current } = this.player;
     say(playing ? `Playing: ${this.wordsFor(current)}` : "Paused");
@@ -217,7 +217,7 @@ class Trial {
     return this.heardBefore.has(name) || this.player.heard(name);
   }
 
-  // What is still to be done before the next page, in words; "" when nothing is.
+  // What remains to be done before the next page, in words; "" if nothing does.
   lacking() {
     const list = (names) => names.map((name) => this.wordsFor(name)).join(", ");
     const unheard = [...this.letters.values()].filter((name) => !this.heard(name));
@@ -233,7 +233,7 @@ class Trial {
       button.setAttribute("aria-pressed", playing && name === current);
     }
     for (const [name, { row, slider }] of this.sliders) {
-      slider.disabled = !(playing && name === current); // only what is heard is rated
+      slider.disabled = !(playing && name === current); // only the clip that is playing can be rated
       row.dataset.playing = playing && name === current;
     }
     this.playButton.replaceChildren(playing ? "Pause" : "Play", keyHint("space"));
@@ -248,7 +248,7 @@ class Trial {
     if (this.fieldset) this.fieldset.disabled = lacking.startsWith("Still to be heard");
   }
 
-  // Moves the position on while this trial is on the page.
+  // Updates the position while this trial is on the page.
   tick() {
     if (!this.nextButton.isConnected) return;
     const { player } = this;

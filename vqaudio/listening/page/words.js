@@ -1,4 +1,4 @@
-// What the page says, by type of test. The wording of the scales is that of ITU-R BS.1534-3 and ITU-T P.800.
+// The texts of the page by type of test. The scales are worded as in ITU-R BS.1534-3 and ITU-T P.800.
 
 const quality = ["Excellent", "Good", "Fair", "Poor", "Bad"];
 
@@ -7,10 +7,10 @@ const numbered = (words) => words.map((text, i) => [5 - i, text, String(5 - i)])
 
 export const WORDS = {
   mushra: {
-    task: "You will hear a reference and several versions of it, and say how good each is beside the reference.",
+    task: "You will hear a reference and several versions of it, and rate how good each is compared with the reference.",
     question: "How good is each version, compared with the reference?",
     hint:
-      "One of them is the reference itself: give 100 to what you cannot tell from it. " +
+      "One of them is the reference itself: give 100 to a version that you cannot tell from the reference. " +
       "You can move the slider of the version that is playing.",
     bands: quality,
   },
@@ -67,5 +67,5 @@ export const WORDS = {
   },
 };
 
-/** Types whose clips loop and are switched in step; those of the others are heard from their beginning to their end. */
+/** Types whose clips loop and are switched in step; clips of other types are heard from beginning to end. */
 export const LOOPING = new Set(["mushra", "ab", "abx"]);
