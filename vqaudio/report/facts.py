@@ -1,4 +1,4 @@
-"""What a model directory holds, in words and figures."""
+"""Describes a model directory in names and values: sizes, rates, codebook, training; for pages and `vqaudio info`."""
 
 import json
 import math
@@ -12,10 +12,10 @@ MAX_SPEAKERS_SHOWN = 12
 
 
 def describe(exp: Path) -> str:
-    """Describe a model directory in lines of a name and a value.
+    """Return lines of a name and a value that describe a model directory.
 
     Raises:
-        UserError: the directory holds no complete model.
+        UserError: the directory contains no complete model.
     """
     facts = {"model": str(exp), **model_facts(load_model(exp)), **training_facts(read_metrics(exp))}
     width = max(map(len, facts))
@@ -30,7 +30,7 @@ def model_facts(loaded: LoadedModel) -> dict[str, str]:
     groups, size = quantizer.groups, quantizer.codebook_size
     parts = {"encoder": encoder, "conditioner": model.conditioner, "WaveNet": decoder}
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-    # A codebook that moves by averages is a buffer, no parameter; it counts all the same.
+    # A codebook that moves by averages is a buffer, not a parameter; it counts too.
     learnt = {**dict(quantizer.named_parameters()), "codebook": quantizer.codebook}
     counts["quantizer"] = sum(tensor.numel() for tensor in learnt.values())
     speakers = loaded.speakers[1:]
@@ -43,7 +43,7 @@ def model_facts(loaded: LoadedModel) -> dict[str, str]:
         "sample rate": f"{sample_rate} Hz",
         "hop": f"{encoder.hop_length} samples, {encoder.hop_length * ms:.4g} ms",
         "frame rate": f"{frame_rate:g} Hz",
-        "receptive field": f"encoder {encoder.receptive_field * ms:.1f} ms a frame, WaveNet {past:.1f} ms of past",
+        "receptive field": f"encoder {encoder.receptive_field * ms:.1f} ms per frame, WaveNet {past:.1f} ms of past",
         "codebook": f"{groups} × {size} codes of {quantizer.codebook.shape[-1]} values, {loaded.config.quantizer.name}",
         "nominal bitrate": f"{frame_rate * groups * math.log2(size):.4g} bit/s",
         "speakers": f"{len(speakers)} ({names})" if speakers else "none",
@@ -52,7 +52,7 @@ def model_facts(loaded: LoadedModel) -> dict[str, str]:
 
 
 def training_facts(metrics: list[dict[str, Any]]) -> dict[str, str]:
-    """Return how long the model was trained, by what training logged; nothing where it logged nothing."""
+    """Return how long the model was trained, from what training logged; empty if it logged nothing."""
     if not metrics:
         return {}
     last = metrics[-1]
@@ -61,10 +61,10 @@ def training_facts(metrics: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def read_metrics(exp: Path) -> list[dict[str, Any]]:
-    """Read `metrics.jsonl`: an object per logging, in the order of steps; empty where there is no file.
+    """Return the objects of `metrics.jsonl`, one for each logging, in the order of steps; empty if there is no file.
 
     Raises:
-        UserError: a line is not an object with a step; only the last may be cut off, by a run that was killed.
+        UserError: a line is not an object with a step; only the last may be cut off, in a run that was killed.
     """
     path = exp / "metrics.jsonl"
     if not path.is_file():
