@@ -15,6 +15,7 @@ from vqaudio.corpora import espeak
 from vqaudio.corpora.espeak import MAX_SPEAKERS, VOICES, make_corpus
 from vqaudio.datadir import read_ctm
 from vqaudio.errors import JobError, UserError
+from vqaudio.outputs import MARK
 
 SPEAKERS, UTTERANCES = 4, 6
 SMALL = {"speakers": 2, "utterances": 2, "seed": 0}
@@ -74,7 +75,7 @@ def test_the_corpus_has_the_layout_of_vctk(corpus):
     ids = [f"p{i:03d}_{k:03d}" for i in range(1, SPEAKERS + 1) for k in range(1, UTTERANCES + 1)]
     audio = [f"wav48_silence_trimmed/{utt[:4]}/{utt}_mic1.flac" for utt in ids]
     texts = [f"txt/{utt[:4]}/{utt}.txt" for utt in ids]
-    assert sorted(digests(corpus)) == sorted([*audio, *texts, "phones.ctm", "speaker-info.txt"])
+    assert sorted(digests(corpus)) == sorted([*audio, *texts, "phones.ctm", "speaker-info.txt", MARK])
     for name in audio:
         info = soundfile.info(corpus / name)
         assert (info.samplerate, info.channels, info.subtype, info.format) == (48000, 1, "PCM_16", "FLAC")
@@ -105,7 +106,7 @@ def test_what_a_speaker_says_does_not_depend_on_what_else_the_process_spoke(synt
 def test_another_seed_gives_another_corpus(corpus, tmp_path):
     make_corpus(tmp_path / "other", speakers=1, utterances=2, seed=1)
     for name, digest in digests(tmp_path / "other").items():
-        if name != "speaker-info.txt":
+        if name not in ("speaker-info.txt", MARK):
             assert digest != digests(corpus)[name], name
 
 
@@ -294,12 +295,21 @@ def test_a_file_or_another_corpus_in_the_way_is_refused(corpus, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file: is a file"):
         make_corpus(tmp_path / "file", **SMALL)
-    with pytest.raises(UserError, match="file/below/wav48_silence_trimmed/p001: cannot be made"):
+    with pytest.raises(UserError, match="file/below: cannot be used as a folder"):
         make_corpus(tmp_path / "file" / "below", **SMALL)
     before = digests(corpus)
     with pytest.raises(UserError, match=r"p001_003_mic1\.flac: belongs to another corpus"):
         make_corpus(corpus, **SMALL | {"speakers": SPEAKERS})
     assert digests(corpus) == before
+
+
+def test_a_folder_with_the_files_of_others_is_refused_and_stays_as_it_is(tmp_path):
+    (tmp_path / "phones.ctm").write_text("mine")
+    (tmp_path / "speaker-info.txt").write_text("mine")
+    before = digests(tmp_path)
+    with pytest.raises(UserError, match=r"holds phones\.ctm, and no \.vqaudio says that vqaudio made this folder"):
+        make_corpus(tmp_path, **SMALL)
+    assert digests(tmp_path) == before
 
 
 def test_a_phoneme_without_a_name_is_an_error_and_not_a_new_phone():

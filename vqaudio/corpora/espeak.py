@@ -24,6 +24,7 @@ from vqaudio import audio
 from vqaudio.datadir import Phone, write_ctm
 from vqaudio.errors import JobError, UserError
 from vqaudio.files import atomic_write
+from vqaudio.outputs import claim_folder
 
 SAMPLE_RATE = 48000  # Hz, as VCTK
 _PEAK = 0.7  # of full scale, in every file
@@ -229,7 +230,7 @@ def _utterance_id(speaker: int, utterance: int) -> str:
 
 
 def _check(out: Path, speakers: int, utterances: int) -> None:
-    """Reject numbers out of range, a missing synthesizer, and a folder with recordings of another corpus."""
+    """Reject numbers out of range, a missing synthesizer, and a folder that contains anything but this corpus."""
     limit = len(_read_sentences())
     if not 1 <= speakers <= MAX_SPEAKERS:
         raise UserError(f"--speakers is {speakers}; it must be from 1 to {MAX_SPEAKERS}, the number of voices")
@@ -239,8 +240,7 @@ def _check(out: Path, speakers: int, utterances: int) -> None:
         import espeakng_loader  # noqa: F401
     except ImportError:
         raise UserError('the module espeakng_loader is missing; run: pip install "vqaudio[mini]"') from None
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; name a folder for the corpus")
+    claim_folder(out, "corpus")
     expected = {_utterance_id(i, k) for i in range(speakers) for k in range(utterances)}
     for path in sorted(out.glob("wav48_silence_trimmed/*/*.flac")):
         if path.name.removesuffix("_mic1.flac") not in expected:
