@@ -46,7 +46,7 @@ def start_browser(profile: Path) -> Any:
 
 
 def axe_violations(driver: Any) -> list[str]:
-    """What axe-core finds wrong with the page as it stands."""
+    """Return what axe-core finds wrong with the current page."""
     found = importlib.util.find_spec("axe_playwright_python")
     driver.execute_script((Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8"))
     result = driver.execute_async_script("axe.run(document).then(arguments[0])")
@@ -81,7 +81,7 @@ class Listener:
         return self.driver.execute_script(code, *arguments)
 
     def text(self, selector: str) -> str:
-        """The text of the first element that matches, "" for none."""
+        """The text of the first element that matches, "" if there is none."""
         return self.script("return document.querySelector(arguments[0])?.textContent ?? ''", selector)
 
     def heading(self) -> str:

@@ -202,7 +202,7 @@ def test_only_the_slider_of_what_is_heard_can_be_moved(driver, tmp_path) -> None
         assert listener.text("#status") == "Paused"
 
 
-def test_a_reload_in_the_middle_goes_on_there_with_what_was_entered(driver, tmp_path) -> None:
+def test_a_reload_continues_at_the_same_page_with_what_was_entered(driver, tmp_path) -> None:
     test = make_test(tmp_path, "mushra", items=1, seconds=SECONDS)
     rng = random.Random(0)
     with serving(test) as port:
@@ -328,7 +328,7 @@ def test_a_link_that_is_unknown_or_cut_off_says_so(driver, tmp_path) -> None:
         assert "unknown" in listener.text(".lead")
 
 
-def test_a_static_test_needs_no_server_of_ours_and_its_result_can_be_taken_in(driver, tmp_path) -> None:
+def test_a_static_test_needs_no_server_of_ours_and_its_result_can_be_imported(driver, tmp_path) -> None:
     from selenium.webdriver.common.keys import Keys
 
     test, out, downloads = make_test(tmp_path, "acr", items=1, seconds=SECONDS), tmp_path / "static", tmp_path / "down"
@@ -423,7 +423,7 @@ def test_a_switch_fades_out_then_in_within_5_ms_each_and_never_crosses(render) -
     assert (samples[second + FADE + 2 : second + 2 * FADE] < 0).all()  # then the second alone
 
 
-def test_after_a_switch_the_other_clip_goes_on_at_the_same_sample(render) -> None:
+def test_after_a_switch_the_other_clip_continues_at_the_same_sample(render) -> None:
     ramp = (1 + np.arange(RATE // 2)) / RATE
     samples, _ = render({"a": ramp, "b": -ramp}, True, 1.6, [[0, "a"], [0.4, "b"], [1.2, "a"]])
     at = np.arange(len(samples))
@@ -434,7 +434,7 @@ def test_after_a_switch_the_other_clip_goes_on_at_the_same_sample(render) -> Non
     np.testing.assert_allclose(samples[after], expected[after], atol=1e-6)
 
 
-def test_a_clip_paused_goes_on_where_it_was(render) -> None:
+def test_a_paused_clip_continues_where_it_was(render) -> None:
     ramp = (1 + np.arange(RATE // 2)) / RATE
     samples, _ = render({"a": ramp}, True, 1.0, [[0, "a"], [0.2, "pause"], [0.6, "a"]])
     at = np.arange(len(samples))

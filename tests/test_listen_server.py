@@ -58,7 +58,7 @@ def test_the_highest_sequence_number_is_final_whatever_arrives_last(port, token,
     assert again["next_seq"] == 5
 
 
-def test_an_answer_sent_twice_counts_once_and_two_windows_are_told(port, token) -> None:
+def test_an_answer_sent_twice_counts_once_and_a_second_window_is_reported(port, token) -> None:
     session = session_of(port, token)
     for _ in range(2):
         assert ask(port, "/api/events", token, {"events": [event(session, 0)]})[0] == 200
@@ -66,7 +66,7 @@ def test_an_answer_sent_twice_counts_once_and_two_windows_are_told(port, token) 
     assert (status, json.loads(body)) == (409, {"next_seq": 1})  # all or none: the first was not taken either
 
 
-def test_a_listener_comes_back_to_the_page_last_reached(port, token) -> None:
+def test_a_listener_returns_to_the_page_last_reached(port, token) -> None:
     assert session_of(port, token)["page"] == 0
     for page in (3, 2):
         assert ask(port, "/api/page", token, {"page": page})[0] == 200
@@ -99,7 +99,7 @@ BAD_EVENTS = {
 
 
 @pytest.mark.parametrize("change", BAD_EVENTS.values(), ids=BAD_EVENTS)
-def test_an_answer_out_of_range_is_refused_and_nothing_saved(port, token, change) -> None:
+def test_an_answer_out_of_range_is_rejected_and_nothing_saved(port, token, change) -> None:
     session = session_of(port, token)
     status, body, _ = ask(port, "/api/events", token, {"events": [event(session), event(session, 1) | change]})
     assert status == 422
@@ -114,26 +114,26 @@ def test_the_open_reference_cannot_be_rated(port, token) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b'{"events": {}}', b'{"events": []}', b"[" * 60000, b"\xff"])
-def test_what_is_no_json_object_with_events_is_refused(port, token, body) -> None:
+def test_a_body_that_is_not_a_json_object_with_events_is_rejected(port, token, body) -> None:
     assert ask(port, "/api/events", token, body)[0] in (400, 422)
 
 
-def test_a_body_too_large_is_refused(port, token) -> None:
+def test_a_body_that_is_too_large_is_rejected(port, token) -> None:
     assert ask(port, "/api/events", token, b" " * (1 << 16) + b" ")[0] == 413
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
-def test_only_json_is_taken_which_no_foreign_form_can_send(port, token, kind) -> None:
+def test_only_json_is_accepted_which_no_form_of_another_site_can_send(port, token, kind) -> None:
     body = {"events": [event(session_of(port, token))]}
     assert ask(port, "/api/events", token, body, {"Content-Type": kind})[0] == 415
 
 
 @pytest.mark.parametrize("page", [-1, 99, "1", None, 1.5])
-def test_a_page_that_is_none_is_refused(port, token, page) -> None:
+def test_a_page_out_of_range_is_rejected(port, token, page) -> None:
     assert ask(port, "/api/page", token, {"page": page})[0] == 422
 
 
-def test_a_stranger_gets_nothing_and_is_slowed_down(served, tmp_path) -> None:
+def test_requests_without_a_known_token_get_nothing_and_are_slowed_down(served, tmp_path) -> None:
     with serving(make_test(tmp_path, "acr")) as port:
         assert ask(port, "/api/session")[0] == 401
         statuses = [ask(port, "/api/session", f"guess{n}")[0] for n in range(40)]
@@ -155,7 +155,7 @@ def test_a_rate_limit_fills_up_again_and_forgets_the_oldest(monkeypatch) -> None
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", ""])
-def test_another_host_name_is_refused(port, token, host) -> None:
+def test_another_host_name_is_rejected(port, token, host) -> None:
     assert ask(port, "/api/session", token, headers={"Host": host})[0] == 400
 
 
@@ -189,7 +189,7 @@ def test_nothing_can_be_written_or_deleted_by_other_methods(port, token, method)
     assert ask(port, "/index.html", token, {}, method=method)[0] == 405
 
 
-def test_every_response_carries_the_headers_that_keep_the_page_to_itself(port, token) -> None:
+def test_every_response_has_the_security_headers(port, token) -> None:
     for path in ("/", "/main.js", "/absent", "/api/session"):
         _, _, headers = ask(port, path, token)
         policy = headers["content-security-policy"]
@@ -209,7 +209,7 @@ def test_audio_comes_in_ranges_too(port, served) -> None:
 
 
 @pytest.mark.parametrize("test_type", ["mushra", "acr", "dcr", "ccr", "ab", "abx"])
-def test_what_the_browser_is_told_holds_random_names_only(tmp_path, test_type) -> None:
+def test_the_only_names_that_a_browser_gets_are_random(tmp_path, test_type) -> None:
     test = make_test(tmp_path, test_type)
     with Store(test) as store, serving(test) as port:
         for _, token in store.listeners():
@@ -303,7 +303,7 @@ def test_links_are_printed_and_more_can_be_made(tmp_path, capsys) -> None:
     assert all(line.split()[1].startswith("https://listen.example.org/#") for line in after)
 
 
-def test_an_address_that_is_taken_is_one_line(tmp_path, capsys) -> None:
+def test_an_address_in_use_is_one_line(tmp_path, capsys) -> None:
     test = make_test(tmp_path, "acr")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -329,7 +329,7 @@ def test_the_example_address_has_the_port_that_was_asked_for(tmp_path, capsys) -
         assert "8000" not in error
 
 
-def test_a_second_server_for_the_same_test_is_refused(tmp_path, capsys) -> None:
+def test_a_second_server_for_the_same_test_is_rejected(tmp_path, capsys) -> None:
     from vqaudio.files import locked
 
     test = make_test(tmp_path, "acr")
@@ -359,7 +359,7 @@ def test_a_static_test_holds_a_session_for_each_listener_and_nothing_private(tmp
     assert main(["listen", "static", str(test), str(out)]) == 2
 
 
-def test_results_of_a_static_test_are_taken_in_once(tmp_path, capsys) -> None:
+def test_results_of_a_static_test_are_imported_once(tmp_path, capsys) -> None:
     test = make_test(tmp_path, "acr", listeners=2)
     with Store(test) as store:
         tokens = [token for _, token in store.listeners()]
@@ -382,7 +382,7 @@ def test_results_of_a_static_test_are_taken_in_once(tmp_path, capsys) -> None:
         ({"events": "x"}, "events must be"),
     ],
 )
-def test_a_result_file_that_does_not_fit_is_refused_and_the_others_taken(tmp_path, changes, message, capsys) -> None:
+def test_a_wrong_result_file_is_rejected_and_the_others_are_imported(tmp_path, changes, message, capsys) -> None:
     test = make_test(tmp_path, "acr", listeners=2)
     with Store(test) as store:
         tokens = [token for _, token in store.listeners()]
@@ -396,21 +396,21 @@ def test_a_result_file_that_does_not_fit_is_refused_and_the_others_taken(tmp_pat
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100000, "null"])
-def test_a_file_that_is_no_result_is_one_line(tmp_path, content, capsys) -> None:
+def test_a_file_that_is_not_a_result_is_one_line(tmp_path, content, capsys) -> None:
     test = make_test(tmp_path, "acr")
     (tmp_path / "bad.json").write_text(content)
     assert main(["listen", "import", str(test), str(tmp_path / "bad.json")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_damaged_data_base_is_one_line(tmp_path, capsys) -> None:
+def test_a_damaged_database_is_one_line(tmp_path, capsys) -> None:
     test = make_test(tmp_path, "acr")
     (test / "private" / "results.sqlite").write_bytes(b"no data base" * 1000)
     assert main(["listen", "serve", str(test), "--port", "0"]) == 2
     assert "results.sqlite: cannot be used" in capsys.readouterr().err
 
 
-def test_the_data_base_is_in_wal_mode_and_syncs_every_answer(tmp_path) -> None:
+def test_the_database_is_in_wal_mode_and_syncs_every_answer(tmp_path) -> None:
     test = make_test(tmp_path, "acr")
     assert sqlite3.connect(test / "private/results.sqlite").execute("PRAGMA journal_mode").fetchone() == ("wal",)
     with Store(test) as store:

@@ -1,4 +1,4 @@
-"""How many listeners a test needs, beside published tables, and by simulation."""
+"""The number of listeners that a test needs, compared with published tables and by simulation."""
 
 import argparse
 import json
@@ -48,7 +48,7 @@ def test_18_answers_find_4_right_of_5_in_abx():
     assert binomial_power(18, 0.8, two_sided=False) == pytest.approx(0.867, abs=5e-4)
 
 
-def test_simulated_tests_with_the_planned_listeners_find_the_difference_4_times_of_5():
+def test_simulated_tests_with_the_planned_listeners_find_the_difference_with_the_planned_probability():
     planned = needs("mushra", difference=8.0, sd=10.0)[0]["listeners"]
     rng = np.random.default_rng(0)
     found = [wilcoxon(rng.normal(8, 10, planned)).pvalue < 0.05 for _ in range(600)]

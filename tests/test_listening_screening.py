@@ -44,12 +44,12 @@ def test_exactly_15_percent_and_exactly_90_do_not_exclude():
     assert excluded(panel({"L00": dict.fromkeys(range(10), (90.0, 90.0))})) == {}
 
 
-def test_who_cannot_hear_the_mid_anchor_is_excluded_by_the_second_rule():
+def test_listeners_who_cannot_hear_the_mid_anchor_are_excluded_by_the_second_rule():
     table = panel({"L02": {0: (100, 95), 1: (100, 91)}, "L04": {5: (100, 99)}})
     assert excluded(table) == {"L02": ("rated the 7 kHz anchor above 90 on 2 of 10 items (20 %, more than 15 %)",)}
 
 
-def test_who_breaks_both_rules_gets_both_reasons():
+def test_a_listener_who_breaks_both_rules_gets_both_reasons():
     table = panel({"L02": dict.fromkeys(range(4), (10.0, 95.0))})
     assert len(excluded(table)["L02"]) == 2
 
@@ -74,7 +74,7 @@ def test_the_mid_anchor_rule_is_applied_at_the_rates_at_which_a_test_gets_a_mid_
     assert list(excluded(table, sample_rate)) == names
 
 
-def test_without_a_mid_anchor_the_first_rule_stands_alone():
+def test_without_a_mid_anchor_only_the_first_rule_is_applied():
     kept = [rating for rating in ratings(panel({"L02": {0: (1, 99), 1: (1, 99)}})) if rating.system != "anchor_7000"]
     reasons = [found.reasons for found in post_screen(kept, 48000) if found.reasons]
     assert len(reasons) == 1
@@ -99,5 +99,5 @@ score = st.sampled_from([0.0, 89.0, 90.0, 91.0, 100.0])
         min_size=1,
     )
 )
-def test_the_excluded_are_those_of_the_rules_read_aloud(table):
+def test_the_excluded_listeners_are_those_of_a_naive_reading_of_the_rules(table):
     assert set(excluded(table)) == reference.excluded_listeners(table)

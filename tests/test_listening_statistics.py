@@ -1,4 +1,4 @@
-"""Statistics of listening tests beside published and hand-computed examples and naive oracles."""
+"""Statistics of listening tests, compared with published and hand-computed examples and naive oracles."""
 
 import math
 
@@ -82,7 +82,7 @@ def test_wilcoxon_is_the_share_of_sign_patterns_with_and_without_ties():
         assert wilcoxon_p(np.array(differences)) == pytest.approx(oracle)
 
 
-def test_wilcoxon_takes_means_that_differ_in_the_last_bit_for_equal():
+def test_wilcoxon_treats_means_that_differ_in_the_last_bit_as_equal():
     thirds = np.array([0.1 + 0.2, -0.3, 0.3, 0.3])
     assert wilcoxon_p(thirds) == wilcoxon_p(np.array([0.3, -0.3, 0.3, 0.3]))
     assert wilcoxon_p(np.array([1e-17, -1e-17, 0.0])) == wilcoxon_p(np.array([0.0, 2.0])) == 1.0
@@ -122,7 +122,7 @@ def test_friedman_of_rounding_first_base_is_the_published_one():
     assert p == pytest.approx(0.003805, abs=5e-7)
 
 
-def test_friedman_needs_three_systems_and_two_listeners_and_bears_equal_ratings():
+def test_friedman_needs_three_systems_and_two_listeners_and_accepts_equal_ratings():
     assert friedman(np.ones((5, 2))) is None
     assert friedman(np.ones((1, 3))) is None
     assert friedman(np.full((4, 3), 0.1)) == (0.0, 1.0)
@@ -160,7 +160,7 @@ def test_exact_binomial_of_12_right_of_16_is_the_hand_computed_one():
     assert exact_binomial(10, 10) == pytest.approx((2**-10, 0.025**0.1, 1.0))
 
 
-def test_exact_binomial_interval_leaves_a_fortieth_on_either_side():
+def test_exact_binomial_interval_leaves_2_5_percent_on_either_side():
     _, low, high = exact_binomial(12, 16)
     assert sum(math.comb(16, k) * low**k * (1 - low) ** (16 - k) for k in range(12, 17)) == pytest.approx(0.025)
     assert sum(math.comb(16, k) * high**k * (1 - high) ** (16 - k) for k in range(13)) == pytest.approx(0.025)

@@ -33,7 +33,6 @@ def test_the_report_shows_names_of_everything_as_text(tmp_path):
     plain = read(build_report(finished_run(tmp_path / "plain", "run")))
     exp = finished_run(tmp_path / "marked", f"run{MARK}", MARK)
     (exp / f"wav/test_seen{MARK}" / f"p225_001{MARK}.wav").unlink()
-    (exp / "train.log").write_text("")
     marked = read(build_report(exp))
     shown = [
         *("run", "p225_006", "Say <i>five</i> & six", "AH0", "p225", "voice of p226", "test_seen", "train"),

@@ -47,7 +47,7 @@ def test_grouped_codes_are_counted_as_whole_units():
         count_phones({"a": np.array([[1]])}, {"b": [Phone(0.0, 0.02, "T")]}, frame_rate=100)
 
 
-def test_phones_stand_by_manner_and_units_by_their_main_phone():
+def test_phones_are_sorted_by_manner_and_units_by_their_main_phone():
     order = sorted(["T", "tʃ", "ZH", "n", "AH1", "AH0", "iː", "dʒ", "?", "L"], key=manner)
     assert [manner(phone)[0] for phone in order] == [0, 0, 0, 1, 2, 3, 4, 4, 5, 6]
     units = {"a": np.array([[5, 5, 7, 7, 7, 7, 3, 3]])}
@@ -58,7 +58,7 @@ def test_phones_stand_by_manner_and_units_by_their_main_phone():
     assert table.counts.tolist() == [[3, 1, 0], [0, 1, 0], [1, 0, 2]]
 
 
-def test_pointing_at_a_unit_of_the_heat_map_tells_its_phones(tmp_path):
+def test_pointing_at_a_unit_of_the_heat_map_shows_its_phones(tmp_path):
     table = count_phones(
         {"a": np.array([[5, 5, 5, 7]])}, {"a": [Phone(0.0, 0.02, "T"), Phone(0.02, 0.1, "<AH>")]}, frame_rate=100
     )
@@ -122,7 +122,7 @@ def test_a_comparison_holds_scores_curves_and_players_of_every_run(tmp_path):
     assert "missing" not in page.classes
 
 
-def test_the_command_writes_a_page_of_one_run_and_of_several_where_it_is_told(tmp_path, capsys):
+def test_the_command_writes_a_page_of_one_run_and_of_several_where_out_says(tmp_path, capsys):
     runs = [tmp_path / name for name in "ab"]
     for run in runs:
         run.mkdir()
