@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from vqaudio.model.convolution import convolve_gelu
 from vqaudio.model.decoder import Conditioner
 from vqaudio.model.encoder import Encoder
-from vqaudio.model.loops.gelu import gelu_backward, gelu_forward
 
 
 def gradients(out: Tensor, upstream: Tensor, *tensors: Tensor) -> list[Tensor]:
@@ -69,35 +68,6 @@ def test_a_conditioner_equals_plain_convolutions() -> None:
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(*results, strict=True))
     with pytest.raises(ValueError, match="must be odd, not 4"):
         Conditioner(latent_dim=4, channels=12, layers=2, kernel=4, speakers=3)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_compiled_gelu_equals_pytorch_over_its_range(dtype: torch.dtype) -> None:
-    x = torch.cat([torch.linspace(-12, 12, 10007), torch.tensor([-1e4, 1e4, 0.0])]).to(dtype)
-    exact_x = x.double().requires_grad_()
-    exact = F.gelu(exact_x, approximate="tanh")
-    (slope,) = torch.autograd.grad(exact.sum(), exact_x)
-    bound = {torch.float32: 1e-5, torch.bfloat16: 2**-7}[dtype]
-    assert ((gelu_forward(x) - exact).abs() <= bound * x.double().abs()).all()
-    assert torch.allclose(gelu_backward(torch.ones_like(x), x.clone()).double(), slope, rtol=bound, atol=bound)
-    assert gelu_forward(torch.tensor([torch.nan], dtype=dtype)).isnan().all()
-
-
-def test_the_number_of_threads_does_not_change_a_bit(monkeypatch) -> None:
-    monkeypatch.setattr("vqaudio.model.loops.threads.SMALL", 1)
-    x, grad, results = torch.randn(1001), torch.randn(1001), []
-    for count in (1, 3):
-        monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
-        results.append([gelu_forward(x), gelu_backward(grad, x.clone())])
-    assert all(torch.equal(one, many) for one, many in zip(*results, strict=True))
-
-
-def test_a_second_backward_is_refused_because_the_first_uses_the_memory() -> None:
-    rows = torch.randn(8, 2, requires_grad=True)
-    out = convolve_gelu(rows, nn.Conv1d(2, 4, 3)).sum()
-    out.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        out.backward()
 
 
 def test_an_exporter_sees_an_encoder_in_pytorch_operations() -> None:

@@ -88,7 +88,7 @@ def test_the_number_of_threads_does_not_change_a_bit(dtype: torch.dtype, threads
         numbers(N, B, 2 * H, dtype=dtype),
         numbers(N * S * B, H, dtype=dtype),
     ]
-    monkeypatch.setattr("vqaudio.model.loops.threads.SMALL", 1)
+    monkeypatch.setattr("vqaudio.model.loops.threads.MIN_PARALLEL_SIZE", 1)
     results = []
     for count in (1, threads):
         monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
@@ -104,7 +104,7 @@ def test_types_without_a_compiled_loop_run_in_plain_pytorch() -> None:
 
 
 def test_gates_of_several_threads_at_once_do_not_disturb_each_other(monkeypatch) -> None:
-    monkeypatch.setattr("vqaudio.model.loops.threads.SMALL", 1)
+    monkeypatch.setattr("vqaudio.model.loops.threads.MIN_PARALLEL_SIZE", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     tensors = torch.randn(4000, 16), torch.randn(4, 5, 16), torch.randn(4000, 8)
     expected = both(*tensors)
@@ -117,7 +117,7 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     script = (
         "import os, torch\n"
         "from vqaudio.model.loops import threads, gate\n"
-        "threads.SMALL, torch.get_num_threads = 1, lambda: 2\n"
+        "threads.MIN_PARALLEL_SIZE, torch.get_num_threads = 1, lambda: 2\n"
         "run = lambda: gate.gate_forward(torch.zeros(400, 16), torch.zeros(4, 5, 16), torch.zeros(400, 8))\n"
         "run()\n"
         "child = os.fork()\n"

@@ -57,7 +57,7 @@ def test_extreme_logits_neither_overflow_nor_hide(dtype: torch.dtype) -> None:
 def test_the_number_of_threads_does_not_change_a_bit(dtype: torch.dtype, monkeypatch) -> None:
     torch.manual_seed(0)
     logits, codes = torch.randn(3, 50, 32).to(dtype), torch.randint(0, 32, (3, 50))
-    monkeypatch.setattr("vqaudio.model.loops.threads.SMALL", 1)
+    monkeypatch.setattr("vqaudio.model.loops.threads.MIN_PARALLEL_SIZE", 1)
     results = []
     for count in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)

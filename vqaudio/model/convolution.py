@@ -1,7 +1,7 @@
-"""Strided convolutions over rows of channels as plain matrix products, with GELU, and with a backward of their own.
+"""Strided convolutions over rows of channels as plain matrix products, with GELU and their own backward.
 
-`stride` rows that lie side by side in memory are one long row. A convolution whose kernel is twice its stride is then
-the sum of two matrix products, the second one over rows that begin one later: nothing is unfolded or padded.
+`stride` rows that are adjacent in memory are one long row. A convolution whose kernel is twice its stride is then the
+sum of two matrix products, the second of which begins one long row later: nothing is unfolded or padded.
 """
 
 from typing import Any
@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqaudio.model.loops.gelu import gelu_backward, gelu_forward
-
 
 def convolve_gelu(rows: Tensor, conv: nn.Conv1d) -> Tensor:
-    """Return gelu(`conv`) of a sequence of `rows` (L, C), into (L / stride, C'); L is a multiple of the stride.
+    """Return gelu(`conv`) (L / stride, C') of a sequence of `rows` (L, C), whose L is a multiple of the stride.
 
-    Row n of the result is that of a kernel which begins at row n * stride. Kernels that reach past the end give rows of
-    no meaning. GELU is the tanh approximation (Hendrycks and Gimpel, "Gaussian Error Linear Units", section 2).
+    The kernel of row n of the result begins at row n * stride. Rows whose kernel reaches past the end are undefined.
+    GELU is the tanh approximation.
+
+    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units (GELUs)" (2016), section 2.
     """
     (stride,), (kernel,) = conv.stride, conv.kernel_size
     assert conv.bias is not None
@@ -25,7 +25,7 @@ def convolve_gelu(rows: Tensor, conv: nn.Conv1d) -> Tensor:
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else rows.dtype
     rows, weight, bias = rows.to(dtype), conv.weight.to(dtype), conv.bias.to(dtype)
     if conv.in_channels == 1:
-        # Rows of so few numbers are not worth the calls: unfolded, one product does.
+        # Rows of `stride` samples are too short for a product per tap: unfolded, they need one.
         wav = F.pad(rows.flatten(), (0, max(0, kernel - stride)))
         windows = wav.unfold(0, kernel, stride)[: len(rows) // stride].contiguous()
         return _ConvolveGelu.apply(windows, weight.transpose(0, 1), bias)
@@ -35,7 +35,10 @@ def convolve_gelu(rows: Tensor, conv: nn.Conv1d) -> Tensor:
 
 
 class _ConvolveGelu(torch.autograd.Function):
-    """`rows` (L, C), `taps` (taps, C', C) and `bias` (C',) to (L, C'): tap k reads the row k later."""
+    """gelu (L, C') of the convolution of `rows` (L, C) with `taps` (taps, C', C) and `bias` (C',).
+
+    Tap k of row n reads row n + k.
+    """
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
@@ -43,13 +46,13 @@ class _ConvolveGelu(torch.autograd.Function):
         for k in range(1, min(len(taps), len(rows))):
             y[:-k].addmm_(rows[k:], taps[k].t())
         ctx.save_for_backward(rows, taps, y)
-        return gelu_forward(y)
+        return F.gelu(y, approximate="tanh")
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         rows, taps, y = ctx.saved_tensors
-        grad_y = gelu_backward(grad.contiguous(), y)
+        grad_y = torch.ops.aten.gelu_backward(grad, y, approximate="tanh")
         grad_rows = grad_y @ taps[0] if ctx.needs_input_grad[0] else None
         grad_taps = torch.zeros_like(taps)
         for k in range(min(len(taps), len(rows))):

@@ -1,4 +1,4 @@
-"""The encoder: a strided stack of 1-D convolutions over the raw waveform."""
+"""The encoder: a stack of strided 1-D convolutions over the raw waveform."""
 
 import math
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from vqaudio.model.convolution import convolve_gelu
 
 INPUT_SCALE = 20.0
-"""Brings speech at -26 dBFS RMS to unit variance, which the layers' initial weights expect."""
+"""Factor that brings speech at -26 dBFS RMS to unit variance, which the initial weights expect."""
 
 
 class Encoder(nn.Module):
-    """Strided convolutions down to the frame rate, then residual convolutions that give each frame some context.
+    """Strided convolutions down to the frame rate, then residual convolutions that give each frame context.
 
-    Every convolution is valid (unpadded); the waveform alone is padded with zeros. So frame `n` is a function of
-    `wav[n * hop_length - left : (n + 1) * hop_length + right]` and of nothing else, and any way of cutting a long
-    recording into chunks gives the frames of the whole.
+    Only the waveform is padded with zeros, no convolution is. So frame `n` is a function of
+    `wav[n * hop_length - left : (n + 1) * hop_length + right]` alone, and chunks of a long recording, with this
+    context, give the same frames as the whole.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Encoder(nn.Module):
         receptive_field += context_layers * (context_kernel - 1) * step
         if receptive_field < self.hop_length:
             raise ValueError(
-                f"the receptive field ({receptive_field} samples) must cover a hop ({self.hop_length} samples): "
+                f"the receptive field ({receptive_field} samples) must cover a hop ({self.hop_length} samples); "
                 "use longer kernels"
             )
         self.receptive_field = receptive_field
@@ -61,22 +61,22 @@ class Encoder(nn.Module):
         self.project = nn.Conv1d(channels[-1], latent_dim, 1)
 
     def num_frames(self, num_samples: int) -> int:
-        """Return the number of frames of a waveform: a started hop counts, so N = ceil(T / hop_length)."""
+        """Return the number of frames of a waveform: N = ceil(T / hop_length)."""
         return -(-num_samples // self.hop_length)
 
     def forward(self, wav: Tensor) -> Tensor:
-        """Encode `wav` (B, T) into `z` (B, D, N), N = `num_frames(T)`."""
+        """Return `z` (B, D, N) of `wav` (B, T), N = `num_frames(T)`."""
         end = self.num_frames(wav.shape[1]) * self.hop_length - wav.shape[1]
         return self.frames(F.pad(wav, (self.left, end + self.right)))
 
     def frames(self, padded: Tensor) -> Tensor:
-        """Encode `padded` (B, left + N * hop_length + right) into `z` (B, D, N) without adding a sample.
+        """Return `z` (B, D, N) of `padded` (B, left + N * hop_length + right), whose context is already there.
 
-        Each vector of `z` has zero mean and unit variance over D, which fixes the scale the codebook lives on.
+        Each vector of `z` has zero mean and unit variance over D, which fixes the scale of the codebook.
         """
         (B, T), hop = padded.shape, self.hop_length
         N = (T - self.left - self.right) // hop
-        # Segments lie end to end as rows of channels. The rows at their ends, which mix two of them, are dropped.
+        # All segments are one sequence of rows. The rows at the end of a segment, which mix two of them, are dropped.
         rows = F.pad(padded, (0, -T % hop)).view(-1, 1) * INPUT_SCALE
         for conv in self.strided:
             assert isinstance(conv, nn.Conv1d)
@@ -89,7 +89,7 @@ class Encoder(nn.Module):
 
 
 class ContextLayer(nn.Module):
-    """A residual convolution at frame rate over normalised channels, centred on a frame `crop` rows later."""
+    """A residual convolution over normalised channels at frame rate, centred on the frame `crop` rows later."""
 
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class ContextLayer(nn.Module):
         self.conv = nn.Conv1d(channels, channels, kernel)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Map (rows, C) to (rows, C), each of which depends on itself and the `kernel - 1` rows that follow."""
+        """Return (rows, C) of (rows, C): each depends on the same row and the `kernel - 1` rows after it."""
         y = convolve_gelu(self.norm(rows), self.conv)
         return rows.roll(-self.crop, 0) + y
 

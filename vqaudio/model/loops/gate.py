@@ -1,9 +1,9 @@
-"""The WaveNet's gated activation and its backward, fused: each reads and writes memory once.
+"""The WaveNet's gated activation and its backward, each in one pass over memory.
 
     a, b = split(y + condition);  h = tanh(a) * sigmoid(b)
 
-Rows are (T * B), time first, as in `vqaudio.model.decoder`. On a CPU, float32 and bfloat16 run in compiled loops over
-frames; everything else in `forward_reference` and `backward_reference`.
+Rows are (T * B), time first, as in `vqaudio.model.decoder`. On a CPU, float32 and bfloat16 use compiled loops over
+frames; all else uses `forward_reference` and `backward_reference`.
 """
 
 from collections.abc import Callable
@@ -15,29 +15,27 @@ from vqaudio.model.loops.threads import flat, has_loops, in_threads
 
 
 def gate_forward(y: Tensor, condition: Tensor, h: Tensor) -> None:
-    """Fill `h` (T * B, H), and leave tanh(a) and sigmoid(b) in `y` (T * B, 2 H) for the backward.
+    """Fill `h` (T * B, H), and replace `y` (T * B, 2 H) by tanh(a) and sigmoid(b), which the backward needs.
 
-    `condition` (N, B, 2 H) holds at each frame for T / N rows of every utterance.
+    Each frame of `condition` (N, B, 2 H) applies to T / N rows of every utterance.
     """
     if not has_loops(y):
         return forward_reference(y, condition, h)
-    from vqaudio.model.loops import activation_kernel
+    from vqaudio.model.loops import gate_kernel
 
-    return _over_frames(activation_kernel.gate_forward, condition.shape, y, condition, h)
+    return _over_frames(gate_kernel.gate_forward, condition.shape, y, condition, h)
 
 
 def gate_backward(grad_h: Tensor, activated: Tensor, grad_y: Tensor, grad_condition: Tensor) -> None:
-    """Fill `grad_y` (T * B, 2 H) and `grad_condition` (N, B, 2 H), and leave `h` in place of `grad_h`.
+    """Fill `grad_y` (T * B, 2 H) and `grad_condition` (N, B, 2 H), and replace `grad_h` by `h`.
 
-    `activated` is `y` after `gate_forward`. The condition's gradient is float32 for bfloat16.
+    `activated` is `y` after `gate_forward`. The gradient of the condition is float32 even for bfloat16.
     """
     if not has_loops(grad_h):
         return backward_reference(grad_h, activated, grad_y, grad_condition)
-    from vqaudio.model.loops import activation_kernel
+    from vqaudio.model.loops import gate_kernel
 
-    return _over_frames(
-        activation_kernel.gate_backward, grad_condition.shape, grad_h, activated, grad_y, grad_condition
-    )
+    return _over_frames(gate_kernel.gate_backward, grad_condition.shape, grad_h, activated, grad_y, grad_condition)
 
 
 def forward_reference(y: Tensor, condition: Tensor, h: Tensor) -> None:

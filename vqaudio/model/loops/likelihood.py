@@ -1,4 +1,4 @@
-"""The negative log likelihood of codes under logits, without the float32 copies that softmax leaves in memory."""
+"""The negative log likelihood of codes under logits, without float32 copies of the logits in memory."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from vqaudio.model.loops.threads import flat, has_loops, in_threads
 def negative_log_likelihood(logits: Tensor, codes: Tensor) -> Tensor:
     """Return -log softmax(`logits` (B, T, Q))[`codes` (B, T)] as float32 (B, T), in nats.
 
-    Fastest for logits that lie in memory time first, as WaveNet's do. On a CPU, float32 and bfloat16 run in compiled
-    loops; all else in `F.cross_entropy`.
+    Fastest for logits that are time first in memory, as those of `WaveNet` are. On a CPU, float32 and bfloat16 use
+    compiled loops; all else uses `F.cross_entropy`.
 
     Raises:
-        IndexError: a code outside 0 .. Q - 1.
+        IndexError: a code is outside 0 .. Q - 1.
     """
     if not has_loops(logits):
         return F.cross_entropy(logits.flatten(0, 1).float(), codes.flatten(), reduction="none").view_as(codes)
@@ -29,7 +29,7 @@ def negative_log_likelihood(logits: Tensor, codes: Tensor) -> Tensor:
 
 
 class _Likelihood(torch.autograd.Function):
-    """`logits` (M, Q) and `codes` (M,) to errors (M,)."""
+    """Errors (M,) of `logits` (M, Q) and `codes` (M,)."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, codes: Tensor) -> Tensor:

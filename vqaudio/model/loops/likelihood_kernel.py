@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
 _INLINE = {"forceinline": True, "error_model": "numpy", "fastmath": {"contract"}}
 
-_LEAST, _LOG2_E, _ONE = np.float32(-87), np.float32(math.log2(math.e)), np.float32(1)
+_MIN_EXPONENT, _LOG2_E, _ONE = np.float32(-87), np.float32(math.log2(math.e)), np.float32(1)
 _ROUND = np.float32(1.5 * 2**23)  # adding it leaves the nearest integer in the low bits
 # 2 ** f for f in [-0.5, 0.5], interpolated at Chebyshev nodes: relative error 1e-7.
 _C0, _C1, _C2, _C3, _C4, _C5 = np.array(
@@ -22,7 +22,7 @@ _C0, _C1, _C2, _C3, _C4, _C5 = np.array(
 
 @njit(**_OPTIONS)
 def forward(logits: NDArray, codes: NDArray, log_sums: NDArray, errors: NDArray, Q: int, first: int, last: int) -> None:
-    """Fill the log of the sum of e ** logits of rows `first` to before `last`, and that less the code's logit."""
+    """Fill `log_sums` with log(sum(e ** logits)) of rows `first` to before `last`, and `errors` with their NLL."""
     for row in range(first, last):
         begin, top = row * Q, np.int32(-(2**31))
         for k in range(begin, begin + Q):
@@ -39,7 +39,7 @@ def forward(logits: NDArray, codes: NDArray, log_sums: NDArray, errors: NDArray,
 def backward(
     logits: NDArray, codes: NDArray, log_sums: NDArray, grad: NDArray, out: NDArray, Q: int, first: int, last: int
 ) -> None:
-    """Fill `out` with the gradients of the logits, (softmax - one-hot) * `grad`."""
+    """Fill `out` with the gradients of the logits: (softmax - one-hot) * `grad`."""
     for row in range(first, last):
         begin, log_sum, scale = row * Q, log_sums[row], grad[row]
         for k in range(begin, begin + Q):
@@ -50,8 +50,8 @@ def backward(
 
 @njit(**_INLINE)
 def _exp(x):
-    """Return e ** x to a relative 2e-7 for x up to 0; NaN stays NaN."""
-    scaled = (_LEAST if x < _LEAST else x) * _LOG2_E
+    """Return e ** x with a relative error of 2e-7 for x up to 0; NaN stays NaN."""
+    scaled = (_MIN_EXPONENT if x < _MIN_EXPONENT else x) * _LOG2_E
     rounded = scaled + _ROUND
     f = scaled - (rounded - _ROUND)
     power = ((((_C5 * f + _C4) * f + _C3) * f + _C2) * f + _C1) * f + _C0

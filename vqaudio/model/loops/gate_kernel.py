@@ -1,11 +1,10 @@
 # mypy: ignore-errors
-"""The compiled loops of `gate` and `gelu`, for float32 and for bfloat16 in arrays of uint16.
+"""The compiled loops of `vqaudio.model.loops.gate`, for float32 and for bfloat16 in arrays of uint16.
 
-What happens to a vector of channels stands here as LLVM instructions: left to itself, LLVM checks for every row of a
-few dozen channels whether the arrays overlap, which takes as long as the row. A NaN stays one: training looks for it.
+The operations on a vector of channels are written as LLVM instructions: compiled from a loop in Python, the code checks
+for every row whether the arrays overlap, which for a few dozen channels takes as long as the row itself. NaN stays NaN,
+since training looks for it.
 """
-
-import math
 
 import numpy as np
 from llvmlite import ir
@@ -14,12 +13,12 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 LANES = 16
-"""Channels in a vector. Where registers hold fewer, LLVM takes several; channels that are left over go one by one."""
-AHEAD = 32
-"""Vectors that memory is asked for ahead of time; without that, both loops take almost twice as long."""
+"""Channels in a vector. LLVM uses several registers if one holds fewer; the last channels of a row go one by one."""
+PREFETCH_VECTORS = 32
+"""How far ahead of the loop memory is asked for; without that, both loops take almost twice as long."""
 
-# tanh(x) = x p(x^2) / q(x^2) up to BOUND, to 3e-7: the rational function of Eigen (Core/MathFunctionsImpl.h).
-_BOUND = 7.90531110763549805
+# tanh(x) = x p(x^2) / q(x^2) for |x| < _MAX_X, to 3e-7: the rational function of Eigen (Core/MathFunctionsImpl.h).
+_MAX_X = 7.90531110763549805
 _P = (
     -2.76076847742355e-16,
     2.00018790482477e-13,
@@ -30,12 +29,14 @@ _P = (
     4.89352455891786e-03,
 )
 _Q = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
-_SLOPE = math.sqrt(2 / math.pi)
-_CUBE = 0.044715 * _SLOPE
 
 
 class _Code:
-    """Instructions on vectors of arrays; the arguments are each array with the index of its vector, and H."""
+    """Short names for the instructions on vectors of arrays.
+
+    The arguments of an operation are each array and the index of its vector, and last H, the distance between the two
+    halves of a row.
+    """
 
     def __init__(self, lanes, context, builder, signature, args):
         self.builder, self.half = builder, args[-1]
@@ -51,41 +52,41 @@ class _Code:
     def ints(self, number):
         return ir.Constant(self.int, [number] * self.int.count)
 
-    def exact(self, array):
-        """Whether an array holds float32."""
+    def is_float32(self, array):
+        """Return whether an array contains float32, not bfloat16."""
         return self.kinds[array].dtype == types.float32
 
-    def place(self, array, second):
-        """Return the address of an array's vector, or of the one H items later."""
+    def address(self, array, second):
+        """Return the address of an array's vector, or of the `second`, H items later."""
         index = self.builder.add(self.begins[array], self.half) if second else self.begins[array]
-        kind = self.float if self.exact(array) else self.short
+        kind = self.float if self.is_float32(array) else self.short
         return self.builder.bitcast(self.builder.gep(self.data[array], [index]), kind.as_pointer())
 
-    def prefetch(self, *places):
-        """Ask for what the vectors of `places`, each an array and a half, will be a few rows later."""
+    def prefetch(self, *vectors):
+        """Ask memory for the vectors, each given as (array, second), of a few rows later."""
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         function = self.builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        for place in places:
-            address = self.builder.gep(self.place(*place), [ir.Constant(number, AHEAD)])
+        for vector in vectors:
+            address = self.builder.gep(self.address(*vector), [ir.Constant(number, PREFETCH_VECTORS)])
             options = [ir.Constant(number, option) for option in (1, 3, 1)]  # to write, to keep, data
             self.builder.call(function, [self.builder.bitcast(address, byte), *options])
 
     def load(self, array, second=False):
-        if self.exact(array):
-            return self.builder.load(self.place(array, second), align=4)
-        bits = self.builder.zext(self.builder.load(self.place(array, second), align=2), self.int)
+        if self.is_float32(array):
+            return self.builder.load(self.address(array, second), align=4)
+        bits = self.builder.zext(self.builder.load(self.address(array, second), align=2), self.int)
         return self.builder.bitcast(self.builder.shl(bits, self.ints(16)), self.float)
 
     def store(self, value, array, second=False):
         """Store a vector and return it as stored; bfloat16 rounds to nearest, ties to even."""
-        if self.exact(array):
-            self.builder.store(value, self.place(array, second), align=4)
+        if self.is_float32(array):
+            self.builder.store(value, self.address(array, second), align=4)
             return value
         bits = self.builder.bitcast(value, self.int)
         odd = self.builder.and_(self.builder.lshr(bits, self.ints(16)), self.ints(1))
         bits = self.builder.lshr(self.builder.add(self.builder.add(bits, self.ints(0x7FFF)), odd), self.ints(16))
-        self.builder.store(self.builder.trunc(bits, self.short), self.place(array, second), align=2)
+        self.builder.store(self.builder.trunc(bits, self.short), self.address(array, second), align=2)
         return self.builder.bitcast(self.builder.shl(bits, self.ints(16)), self.float)
 
     def multiply(self, *factors):
@@ -106,26 +107,20 @@ class _Code:
             value = self.add(self.multiply(value, x), self.floats(coefficient))
         return value
 
-    def hold(self, x, bound):
-        """Return x held in [-bound, bound]; NaN stays."""
+    def clamp(self, x, bound):
+        """Return x clamped to [-bound, bound]; NaN stays NaN."""
         for limit, beyond in ((self.floats(-bound), "<"), (self.floats(bound), ">")):
             x = self.builder.select(self.builder.fcmp_ordered(beyond, x, limit), limit, x)
         return x
 
     def tanh(self, x):
-        x = self.hold(x, _BOUND)
+        x = self.clamp(x, _MAX_X)
         square = self.multiply(x, x)
         return self.builder.fdiv(self.multiply(x, self.polynomial(_P, square)), self.polynomial(_Q, square))
 
-    def gelu_share(self, x):
-        """Return the share of x that gelu passes, (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3)."""
-        u = self.multiply(x, self.polynomial((_CUBE, _SLOPE), self.multiply(x, x)))
-        half = self.floats(0.5)
-        return self.add(self.multiply(half, self.tanh(u)), half)
-
 
 def _make_activate(lanes):
-    """Return an operation that puts tanh(a) and sigmoid(b) in place of `y`, and their product in `h`."""
+    """Return an operation that replaces `y` by tanh(a) and sigmoid(b), and puts their product into `h`."""
 
     def generate(*args):
         code = _Code(lanes, *args)
@@ -145,7 +140,7 @@ def _make_activate(lanes):
 
 
 def _make_differentiate(lanes):
-    """Return an operation that puts gradients in `grad_y`, adds them to `totals`, and turns `grad_h` into h."""
+    """Return an operation that puts gradients into `grad_y`, adds them to `totals`, and replaces `grad_h` by h."""
 
     def generate(*args):
         code = _Code(lanes, *args)
@@ -167,53 +162,13 @@ def _make_differentiate(lanes):
     return differentiate
 
 
-def _make_gelu(lanes):
-    """Return an operation that puts gelu(x) in `out`."""
-
-    def generate(*args):
-        code = _Code(lanes, *args)
-        code.prefetch((0, False), (1, False))
-        x = code.load(0)
-        code.store(code.multiply(x, code.gelu_share(x)), 1)
-
-    @intrinsic
-    def gelu(typingctx, x, i, out, j, H):  # noqa: ARG001
-        index = types.int64
-        return types.void(x, index, out, index, index), generate
-
-    return gelu
-
-
-def _make_gelu_gradient(lanes):
-    """Return an operation that puts `grad` times the derivative of gelu at `x` in the place of `x`."""
-
-    def generate(*args):
-        code = _Code(lanes, *args)
-        code.prefetch((0, False), (1, False))
-        x = code.load(1)
-        share = code.gelu_share(x)
-        x = code.hold(x, 5.5)  # beyond, the share is 0 or 1 but for the error of tanh, which the slope would raise
-        slope = code.polynomial((6 * _CUBE, 2 * _SLOPE), code.multiply(x, x))
-        change = code.multiply(code.multiply(x, slope), code.multiply(share, code.one_minus(share)))
-        code.store(code.multiply(code.load(0), code.add(share, change)), 1)
-
-    @intrinsic
-    def gelu_gradient(typingctx, grad, i, x, j, H):  # noqa: ARG001
-        index = types.int64
-        return types.void(grad, index, x, index, index), generate
-
-    return gelu_gradient
-
-
-_gelu, _gelu_one = _make_gelu(LANES), _make_gelu(1)
-_gelu_gradient, _gelu_gradient_one = _make_gelu_gradient(LANES), _make_gelu_gradient(1)
 _activate, _activate_one = _make_activate(LANES), _make_activate(1)
 _differentiate, _differentiate_one = _make_differentiate(LANES), _make_differentiate(1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def gate_forward(y: NDArray, condition: NDArray, h: NDArray, S: int, B: int, H: int, first: int, last: int) -> None:
-    """Activate frames `first` to before `last` of `y` (N, S, B, 2 H, but flat) in place, and fill `h`."""
+    """Activate frames `first` to before `last` of `y` (N, S, B, 2 H; flat) in place, and fill `h` (N, S, B, H)."""
     whole = H - H % LANES
     for n in range(first, last):
         for row in range(n * S * B, (n + 1) * S * B):
@@ -236,7 +191,7 @@ def gate_backward(
     first: int,
     last: int,
 ) -> None:
-    """Fill `grad_y` (N, S, B, 2 H), its float32 sums `totals` (N, B, 2 H), and `grad_h` anew with `h`."""
+    """Fill `grad_y` (N, S, B, 2 H) and its float32 sums `totals` (N, B, 2 H), and replace `grad_h` by `h`."""
     whole = H - H % LANES
     for i in range(first * B * 2 * H, last * B * 2 * H):
         totals[i] = 0
@@ -247,23 +202,3 @@ def gate_backward(
                 _differentiate(grad_h, at_h + k, activated, at_y + k, grad_y, at_y + k, totals, at_total + k, H)
             for k in range(whole, H):
                 _differentiate_one(grad_h, at_h + k, activated, at_y + k, grad_y, at_y + k, totals, at_total + k, H)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def gelu_forward(x: NDArray, out: NDArray, first: int, last: int) -> None:
-    """Fill items `first` to before `last` of `out` with gelu(x)."""
-    whole = last - (last - first) % LANES
-    for i in range(first, whole, LANES):
-        _gelu(x, i, out, i, 0)
-    for i in range(whole, last):
-        _gelu_one(x, i, out, i, 0)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def gelu_backward(grad: NDArray, x: NDArray, first: int, last: int) -> None:
-    """Put `grad` times the derivative of gelu in the place of items `first` to before `last` of `x`."""
-    whole = last - (last - first) % LANES
-    for i in range(first, whole, LANES):
-        _gelu_gradient(grad, i, x, i, 0)
-    for i in range(whole, last):
-        _gelu_gradient_one(grad, i, x, i, 0)
