@@ -76,7 +76,7 @@ def read_key(test: Path) -> Key:
     """Read the key of a test.
 
     Raises:
-        UserError: the folder holds no test, or its key is damaged.
+        UserError: the folder contains no test, or its key is damaged.
     """
     path = key_path(test)
     try:

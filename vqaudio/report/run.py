@@ -1,4 +1,4 @@
-"""Reads what a run left behind in its directory (exp/<tag>): model, metrics, scores, units, reconstructions, data."""
+"""Reads what a run left in its directory (exp/<tag>): model, metrics, scores, units, reconstructions, data."""
 
 import json
 from pathlib import Path
@@ -122,7 +122,7 @@ class FinishedRun:
         return Path(self.model.config.data.train).parent / name
 
     def _alignment(self, name: str) -> dict[str, list[Phone]]:
-        """Return the phones of a set: utt -> phones; empty where it has no phones.ctm."""
+        """Return the phones of a set: utt -> phones; empty without a phones.ctm."""
         if name not in self._alignments:
             data = self._data(name)
             path = data / "phones.ctm" if data is not None else None

@@ -15,7 +15,7 @@ from vqaudio.report.tracks import Tracks
 from vqaudio.units import UnitSequence
 
 MAX_SECONDS = 12.0
-"""Seconds of an utterance that the page holds at most."""
+"""Seconds of an utterance that the page shows and plays at most."""
 PLAYER_LEVEL_DB = -26.0
 """dBFS RMS of all players, so that loudness does not decide which sounds better."""
 NUM_SAMPLES = 4

@@ -40,7 +40,7 @@ def read_results(test: Path) -> Results:
     """Read the answers of a test folder from its `private/key.json` and `private/results.sqlite`.
 
     Raises:
-        UserError: the folder holds no test.
+        UserError: the folder contains no test.
     """
     key = read_key(test)
     if not (test / "private" / "results.sqlite").is_file():
