@@ -63,7 +63,7 @@ esac
 
 
 class Recipe:
-    """A copy of the recipe in a folder of its own, with spaces in its path."""
+    """A copy of the recipe in its own folder, with spaces in its path."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.folder = root, root / "recipes" / "vctk"
@@ -295,7 +295,7 @@ def test_a_failing_stage_names_its_log_and_prints_its_last_20_lines(recipe: Reci
     assert recipe.verbs()[-1] == verb
 
 
-def test_after_a_failure_the_same_command_goes_on_from_there(recipe: Recipe) -> None:
+def test_after_a_failure_the_same_command_resumes_there(recipe: Recipe) -> None:
     (recipe.bin / "fail").write_text("extract")
     recipe.run("--mini", "true", code=1)
     (recipe.bin / "fail").unlink()
