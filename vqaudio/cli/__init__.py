@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def build_parser() -> Parser:
     """Return the parser of all commands."""
-    parser = Parser(prog="vqaudio", description="Discrete units out of raw speech, and speech back out of units.")
+    parser = Parser(prog="vqaudio", description="Discrete units from raw speech, and speech from units.")
     parser.add_argument("--version", action="version", version=f"vqaudio {__version__}")
     parser.set_defaults(debug=False)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
