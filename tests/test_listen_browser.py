@@ -19,6 +19,8 @@ from vqaudio.listening.key import read_key
 from vqaudio.listening.links import participant_links
 from vqaudio.listening.store import Store
 
+pytestmark = pytest.mark.slow  # starts a browser
+
 TYPES = ["mushra", "acr", "dcr", "ccr", "ab", "abx"]
 DIGITS = {"acr": 1, "dcr": 1, "ccr": -3, "ab": -1}  # the answer that digit 1 gives; the next digit gives one more
 SECONDS = 0.5  # of a clip

@@ -10,6 +10,8 @@ from vqaudio.listening.analysis.page import analysis_page
 from vqaudio.report.comparison import build_comparison
 from vqaudio.report.page import build_report
 
+pytestmark = pytest.mark.slow  # starts a browser
+
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):

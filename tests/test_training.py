@@ -74,6 +74,7 @@ def test_both_phases_lower_their_losses(data: Path, tmp_path: Path) -> None:
     assert nll[-1] < nll[0] - 0.3
 
 
+@pytest.mark.slow
 def test_a_run_stopped_by_sigterm_continues_bit_for_bit(data: Path, tmp_path: Path, monkeypatch) -> None:
     cfg = compose(tiny_overrides(data, tmp_path / "whole", quantizer="gumbel"))
     train(cfg)
@@ -101,6 +102,7 @@ def test_a_run_stopped_by_sigterm_continues_bit_for_bit(data: Path, tmp_path: Pa
     assert whole == stopped
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_continues_bit_for_bit(data: Path, tmp_path: Path) -> None:
     overrides = tiny_overrides(data, tmp_path / "whole", steps=400)
     subprocess.run([*COMMAND, *overrides], check=True, capture_output=True)
@@ -165,6 +167,7 @@ def test_the_temperature_follows_its_schedule(data: Path, tmp_path: Path) -> Non
         assert run.temperature(0.75) == pytest.approx(1.25)
 
 
+@pytest.mark.slow
 def test_two_processes_hold_the_same_weights_and_codebook(data: Path, tmp_path: Path) -> None:
     script = tmp_path / "rank.py"
     script.write_text(
