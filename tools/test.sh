@@ -5,7 +5,8 @@ set -uo pipefail
 usage="Usage: tools/test.sh [--quick]
 
 Updates .venv (tools/install.sh --dev --browser), runs every check, prints the names of those that failed, and exits with
-1 if any did. Takes at most 20 minutes on two cores. --quick runs no recipe, no bench and no test marked slow.
+1 if any did. Takes at most 20 minutes on two cores. --quick runs no recipe, no bench and no test marked slow (which needs
+a browser or more than a few seconds).
 Single checks: .venv/bin/ruff check, .venv/bin/mypy, .venv/bin/pytest tests/test_units.py"
 quick=false
 for argument in "$@"; do
@@ -113,7 +114,9 @@ tests() {
   "$python" -m pytest --durations 10 ${selection[@]+"${selection[@]}"}
 }
 
-bash tools/install.sh --dev --browser || exit 1
+browser=--browser
+if [ "$quick" = true ]; then browser=; fi
+bash tools/install.sh --dev $browser || exit 1
 export VQAUDIO_NEEDS_BROWSER=1    # without a browser, its tests then fail; otherwise they are skipped
 step "ruff" lint
 step "mypy" types
