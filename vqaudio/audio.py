@@ -1,12 +1,10 @@
 """Audio files and waveforms: read, stream, write and resample; level, mu-law and pre-emphasis."""
 
-import contextlib
 import io
 import math
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,6 +14,8 @@ from vqaudio.files import atomic_write
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vqaudio.audio_files import AudioFile
+
 MAX_OVERSHOOT_SECONDS = 0.005
 """By how much a segment may end after its audio, as times rounded to centiseconds do; the segment then ends there."""
 
@@ -23,12 +23,10 @@ MAX_GAIN = 100.0
 """The largest factor of `level_gain` (40 dB), so that a recording of faint noise stays faint."""
 
 _CHUNK_SAMPLES = 1 << 16  # decoded at a time
-_SHORT_CHUNK = re.compile(r"^\s*(?:data|riff|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_MIN_UNKNOWN_SIZE = 0x7FFF0000  # bytes; a program that writes to a pipe declares at least so many
 
 
 class AudioInfo(NamedTuple):
-    """The header of an audio file: `sample_rate` (Hz), `num_samples` per channel, number of `channels`."""
+    """What an audio file contains: `sample_rate` (Hz), `num_samples` per channel, number of `channels`."""
 
     sample_rate: int
     num_samples: int
@@ -41,13 +39,17 @@ class AudioInfo(NamedTuple):
 
 
 def info(path: str | Path) -> AudioInfo:
-    """Return the rate, length and channels of an audio file from its header.
+    """Return the rate, length and channels of an audio file.
+
+    The length is the number of samples that `read` returns: where the header is wrong, the file is measured.
 
     Raises:
-        UserError: the file is missing, empty, not audio, or a WAV that ends before the samples its header declares.
+        UserError: the file is missing, may not be read, is empty, not audio or truncated.
     """
-    with _open(Path(path)) as file:
-        return AudioInfo(file.samplerate, file.frames, file.channels)
+    from vqaudio.audio_files import open_audio
+
+    with open_audio(Path(path)) as file:
+        return AudioInfo(file.sample_rate, file.num_samples, file.channels)
 
 
 def read(
@@ -70,8 +72,9 @@ def blocks(
     """Yield an audio file as arrays of `block` samples at `sample_rate` (the last one shorter), float32.
 
     Channels are averaged, and another rate is resampled (soxr, HQ). Memory does not grow with the length of the file,
-    and `block` does not change a bit of the samples. A truncated file is an error if its format declares a length (Ogg
-    does not).
+    and `block` does not change a bit of the samples. A file is read to its end, whatever its header declares, or
+    refused: see `vqaudio.audio_files`. A segment equals the same span of the whole file, bit for bit; only in an MP3
+    file, from the first minute on, the decoder may round otherwise (1e-7).
 
     Args:
         path: the file.
@@ -85,19 +88,21 @@ def blocks(
         UserError: the file is missing, empty, not audio, truncated, contains NaN or infinity, or ends before the
             segment.
     """
+    from vqaudio.audio_files import open_audio
+
     path = Path(path)
-    with _open(path) as file:
+    with open_audio(path) as file:
         first, last = _span(path, file, start, end)
         samples = _decode(path, file, first, last)
-        if sample_rate != file.samplerate:
-            samples = _resample_stream(samples, file.samplerate, sample_rate)
+        if sample_rate != file.sample_rate:
+            samples = _resample_stream(samples, file.sample_rate, sample_rate)
         empty = True
         for piece in _regroup(samples, block):
             empty = False
             yield piece
         if empty:
             raise UserError(
-                f"{path}: {last - first} samples at {file.samplerate} Hz are less than one at {sample_rate} Hz; "
+                f"{path}: {last - first} samples at {file.sample_rate} Hz are less than one at {sample_rate} Hz; "
                 "remove the file or the segment"
             )
 
@@ -192,41 +197,9 @@ def de_emphasis_pieces(pieces: Iterable[np.ndarray], coefficient: float) -> Iter
         yield wav.astype(np.float32)
 
 
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    """Open an audio file that contains samples; errors inside the `with` become a `UserError` with its name."""
-    import soundfile
-
-    try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise UserError(f"{path}: not a plain file; give the path of an audio file")
-        if size == 0:
-            raise UserError(f"{path}: empty file (0 bytes); write it again or remove it")
-        with soundfile.SoundFile(str(path)) as file:
-            _check_header(path, file)
-            yield file
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; correct the path or the current directory") from error
-    except UserError:
-        raise
-    except (OSError, RuntimeError, TypeError, ValueError) as error:  # TypeError: headerless data named .raw
-        reason = getattr(error, "strerror", None) or str(error).split(": ", 1)[-1].strip(" .")
-        raise UserError(f"{path}: cannot be decoded ({reason}); write it again as WAV or FLAC") from error
-
-
-def _check_header(path: Path, file: Any) -> None:
-    """Raise if a file has no samples, or fewer than its header declares, which the decoder would accept."""
-    if file.frames <= 0:
-        raise UserError(f"{path}: holds no samples; write it again or remove it")
-    for declared, present in _SHORT_CHUNK.findall(file.extra_info):
-        if int(present) < int(declared) < _MIN_UNKNOWN_SIZE:
-            raise UserError(f"{path}: truncated: {present} of {declared} bytes of audio are present; copy it again")
-
-
-def _span(path: Path, file: Any, start: float, end: float | None) -> tuple[int, int]:
+def _span(path: Path, file: "AudioFile", start: float, end: float | None) -> tuple[int, int]:
     """Return the first sample and the one after the last, for times in seconds."""
-    rate, total = file.samplerate, file.frames
+    rate, total = file.sample_rate, file.num_samples
     stop = total / rate if end is None else end
     if not 0 <= start < stop < math.inf:
         raise UserError(f"{path}: no audio from {start:g} s to {stop:g} s in its {total / rate:g} s; correct the times")
@@ -240,15 +213,10 @@ def _span(path: Path, file: Any, start: float, end: float | None) -> tuple[int, 
     return first, last
 
 
-def _decode(path: Path, file: Any, first: int, last: int) -> Iterator[np.ndarray]:
+def _decode(path: Path, file: "AudioFile", first: int, last: int) -> Iterator[np.ndarray]:
     """Yield the samples from `first` to before `last`, channels averaged."""
-    if first:
-        file.seek(first)
     done = first
-    while done < last:
-        samples = file.read(min(_CHUNK_SAMPLES, last - done), dtype="float32", always_2d=True)
-        if not len(samples):
-            raise UserError(f"{path}: truncated: {done} of {file.frames} samples can be decoded; copy it again")
+    for samples in file.decode(first, last):
         if not np.isfinite(samples).all():
             where = done + int(np.argmin(np.isfinite(samples).all(axis=1)))
             raise UserError(f"{path}: sample {where} is NaN or infinite; write the file again")
