@@ -128,19 +128,16 @@ def abx_tokens(alignment: dict, num_frames: dict, frame_rate: float, task: str) 
     tokens = []
     for utt, phones in alignment.items():
         for n, phone in enumerate(phones):
-            on, off, context = phone.start, phone.start + phone.duration, None
-            if phone.phone == "SIL":
+            on, off = phone.start, phone.start + phone.duration
+            if phone.phone == "SIL" or n == 0 or n == len(phones) - 1:
                 continue
-            if task != "any":
-                if n == 0 or n == len(phones) - 1:
-                    continue
-                before, after = phones[n - 1], phones[n + 1]
-                context = (before.phone, after.phone)
-                gaps = [on - before.start - before.duration, after.start - off]
-                if "SIL" in context or max(gaps) > 1e-9:
-                    continue
-                if task == "triphone":
-                    on, off = before.start, after.start + after.duration
+            before, after = phones[n - 1], phones[n + 1]
+            context = (before.phone, after.phone)
+            gaps = [on - before.start - before.duration, after.start - off]
+            if "SIL" in context or max(gaps) > 1e-9:
+                continue
+            if task == "triphone":
+                on, off = before.start, after.start + after.duration
             first, last = math.ceil(round(frame_rate * on - 0.5, 6)), math.floor(round(frame_rate * off - 0.5, 6))
             if frames := list(range(first, min(last, num_frames[utt]))):
                 tokens.append((utt, phone.phone, context, frames))
@@ -290,6 +287,39 @@ def naive_conditioner(conditioner, z_q, speaker):
         y = F.pad(norm(x.transpose(1, 2)).transpose(1, 2), (conditioner.side, conditioner.side))
         x = x + F.gelu(conv(y), approximate="tanh")
     return x
+
+
+def naive_losses(objective, batch, latents, first, width):
+    """MFCC, mel and NLL of a batch, frame by frame; the WaveNet sees the `width` frames from `first` on."""
+    import torch
+    import torch.nn.functional as F
+
+    from vqaudio.audio import mu_law_encode, pre_emphasis
+    from vqaudio.training.heads import log_mel_magnitudes
+
+    encoder, data, trainer = objective.model.encoder, objective.cfg.data, objective.cfg.trainer
+    hop, (B, N) = encoder.hop_length, batch.mask.shape
+    wav = torch.stack([row[encoder.left : encoder.left + N * hop] for row in batch.padded])
+    mels = log_mel_magnitudes(wav, sample_rate=data.sample_rate, hop_length=hop, bins=trainer.mel_bins)
+    codes = mu_law_encode(pre_emphasis(wav, data.pre_emphasis), 256)
+    offsets, rate = trainer.mfcc_offsets, data.sample_rate / hop
+    mfcc, mel, nll = [], [], []
+    for b in range(B):
+        for n in range(N):
+            if batch.mask[b, n]:
+                near = [min(N - 1, max(0, n + round(seconds * rate))) for seconds in offsets]
+                target = torch.cat([batch.mfcc[b, i, : trainer.mfcc_coefficients] for i in near])
+                predicted = objective.mfcc_head.linear(latents.quantized.z_q[b, :, n])
+                mfcc.append((predicted - target).square().mean())
+                mel.append((objective.mel_head(latents.condition)[b, :, n] - mels[b, :, n]).abs().mean())
+        heard = [128]  # silence, then what came before each sample of the window
+        heard += codes[b, first * hop : (first + width) * hop - 1].tolist()
+        condition = latents.condition[b : b + 1, :, first : first + width]
+        logits = naive_wavenet(objective.model.decoder, torch.tensor([heard]), condition)[0]
+        for i in range(width * hop):
+            if batch.mask[b, first + i // hop]:
+                nll.append(F.cross_entropy(logits[i], codes[b, first * hop + i]))
+    return [torch.stack(values).mean() for values in (mfcc, mel, nll)]
 
 
 def boundary_hits(found: list[float], true: list[float], tolerance: float) -> int:

@@ -60,7 +60,7 @@ def test_anything_else_is_a_ctm(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (text_grid({"words": INTERVALS, "letters": INTERVALS}), "which of its tiers .'letters', 'words'. holds phones"),
+        (text_grid({"words": INTERVALS, "letters": INTERVALS}), "which of the tiers .'letters', 'words'. holds phones"),
         ("no grid at all", "not a TextGrid"),
         (text_grid({"phones": INTERVALS}).replace("xmax = 0.25", "xmax = soon"), "not a TextGrid"),
     ],

@@ -9,8 +9,9 @@ from tests.tiny_model import save_tiny_model
 from vqaudio.cli import main
 from vqaudio.datadir import Phone, write_ctm, write_table
 from vqaudio.errors import UserError
-from vqaudio.metrics.abx import abx
-from vqaudio.metrics.evaluation import evaluate, figures, read_codebook
+from vqaudio.metrics.abx import average, make_frames, speaker_errors
+from vqaudio.metrics.abx_cells import make_cells
+from vqaudio.metrics.evaluation import evaluate_units, figures, read_codebook
 from vqaudio.model_directory import load_model
 from vqaudio.units import UnitsInfo
 from vqaudio.units.kmeans import KMeansUnits
@@ -57,16 +58,18 @@ def test_figures_stand_beside_their_definitions_and_intervals():
     assert not plain.keys() & (OF_SPEAKERS | OF_UNITS | OF_CODEWORDS)
     result = figures(units, alignment, frame_rate=RATE, codebook_size=16, speakers=speakers, codebook=codebook)
     assert result.keys() == plain.keys() | OF_SPEAKERS | OF_UNITS | OF_CODEWORDS
-    settings = {"frame_rate": RATE, "codebook": codebook}
-    for name, options in {
-        "abx": {},
-        "abx_units": {"distance": "identical"},
-        "abx_edit": {"distance": "edit"},
-        "abx_phone": {"task": "phone"},
-    }.items():
-        expected = abx(units, alignment, speakers, **settings, **options)
-        assert [result[f"{name}_within"], result[f"{name}_across"]] == list(expected.values())
-        assert not math.isnan(expected["abx_across"])
+    lengths = {utt: codes.shape[1] for utt, codes in units.items()}
+    for name, task, distance in [
+        ("abx", "triphone", "angular"),
+        ("abx_units", "triphone", "identical"),
+        ("abx_edit", "triphone", "edit"),
+        ("abx_phone", "phone", "angular"),
+    ]:
+        cells = make_cells(lengths, alignment, speakers, frame_rate=RATE, task=task, seed=0)
+        frames = make_frames([units[utt] for utt in sorted(units)], distance, codebook)
+        assert result[f"{name}_within"] == average(speaker_errors(cells, cells.within, frames))
+        assert result[f"{name}_across"] == average(speaker_errors(cells, cells.across, frames))
+        assert not math.isnan(result[f"{name}_across"])
     assert result["intervals"].keys() == OF_UNITS | OF_CODEWORDS | {
         "phone_purity",
         "cluster_purity",
@@ -92,7 +95,7 @@ def test_without_a_codebook_abx_is_of_units_alone_and_one_speaker_has_no_interva
 def test_an_utterance_without_a_speaker_is_an_error():
     units, alignment, speakers = make()
     del speakers["s1-0"]
-    with pytest.raises(UserError, match="1 utterances have no speaker, s1-0 first"):
+    with pytest.raises(UserError, match="1 utterances have no speaker, such as s1-0"):
         figures(units, alignment, frame_rate=RATE, codebook_size=16, speakers=speakers)
 
 
@@ -112,7 +115,7 @@ def test_a_k_means_file_is_a_model_too(tmp_path):
     model_hash, codebook = read_codebook(tmp_path / "km.safetensors")
     np.testing.assert_array_equal(codebook[0], book.numpy())
     units = write(tmp_path / "units", *make(), model_hash=model_hash)
-    scores = evaluate(units, units / "phones.ctm", utt2spk=units / "speakers", model=tmp_path / "km.safetensors")
+    scores = evaluate_units(units, units / "phones.ctm", utt2spk=units / "speakers", model=tmp_path / "km.safetensors")
     assert 0 < scores["abx_across"] < 0.5
 
 
@@ -120,7 +123,7 @@ def test_units_of_another_model_are_refused(tmp_path):
     save_tiny_model(tmp_path / "exp")
     units = write(tmp_path / "units", *make())
     with pytest.raises(UserError, match="the units belong to model hash"):
-        evaluate(units, units / "phones.ctm", model=tmp_path / "exp")
+        evaluate_units(units, units / "phones.ctm", model=tmp_path / "exp")
 
 
 def test_the_command_prints_intervals_and_finds_the_speakers_beside_the_alignment(tmp_path, capsys):
@@ -135,3 +138,65 @@ def test_the_command_prints_intervals_and_finds_the_speakers_beside_the_alignmen
     low, high = scores["intervals"]["pnmi"]
     assert line.split() == ["pnmi", f"{scores['pnmi']:.4g}", f"[{low:.4g},", f"{high:.4g}]"]
     assert json.loads((tmp_path / "a.json").read_text()).items() <= scores.items()
+
+
+SILENT = [
+    "",
+    "sil",
+    "sp",
+    "SPN",
+    "spn",
+    "SIL_S",
+    "SIL_B",
+    "SPN_S",
+    "spn_I",
+    "<eps>",
+    "<p:>",
+    "<nib>",
+    "h#",
+    "pau",
+    "epi",
+]
+
+
+@pytest.mark.parametrize("label", [*SILENT, "Pause"])
+def test_figures_do_not_depend_on_how_an_aligner_writes_silence(label):
+    units, alignment, speakers = make()
+    codebook = np.random.default_rng(1).standard_normal((1, 16, 4))
+
+    def figures_with(name):
+        renamed = {
+            utt: [phone._replace(phone=name) if n % 9 == 4 else phone for n, phone in enumerate(phones)]
+            for utt, phones in alignment.items()
+        }
+        settings = {"frame_rate": RATE, "codebook_size": 16, "speakers": speakers, "codebook": codebook}
+        return figures(units, renamed, **settings)
+
+    same = figures_with(label) == figures_with("SIL")
+    assert same == (label != "Pause")
+
+
+def test_other_labels_of_silence_can_be_named(tmp_path):
+    units, alignment, speakers = make()
+    scores = []
+    for name, silence in (("SIL", []), ("Pause", ["--silence", "Pause", "--silence", "unused"])):
+        renamed = {
+            utt: [phone._replace(phone=name) if phone.phone == "C" else phone for phone in phones]
+            for utt, phones in alignment.items()
+        }
+        folder = write(tmp_path / name, units, renamed, speakers)
+        argv = ["evaluate", "units", "--units", str(folder), "--alignment", str(folder / "phones.ctm"), *silence]
+        assert main([*argv, "--utt2spk", str(folder / "speakers"), "--json", str(tmp_path / "scores.json")]) == 0
+        scores.append((tmp_path / "scores.json").read_text())
+    assert scores[0] == scores[1]
+
+
+def test_counts_are_printed_whole_and_large_numbers_without_an_exponent(tmp_path, capsys):
+    codes = {"u": np.arange(182_450)[None]}
+    folder = write(tmp_path / "units", codes, {"u": [Phone(0.0, 1824.5, "A")]}, {"u": "s"}, codebook_size=2**39)
+    assert main(["evaluate", "units", "--units", str(folder), "--alignment", str(folder / "phones.ctm")]) == 0
+    shown = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    assert (shown["frames"], shown["utterances"]) == ("182450", "1")
+    assert shown["bitrate_nominal"] == "3900"
+    assert shown["perplexity"] == "182450"
+    assert shown["phone_purity"] == "1"

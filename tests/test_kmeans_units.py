@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pytest
 import torch
-import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,10 +12,11 @@ from tests import reference
 from vqaudio import audio, files
 from vqaudio.cli import main
 from vqaudio.datadir import Utterance, write_utterances
+from vqaudio.defaults import KMEANS_FRAMES
 from vqaudio.errors import UserError
-from vqaudio.features import log_mel_power, mfcc
+from vqaudio.features import mfcc
 from vqaudio.units import read_units
-from vqaudio.units.kmeans import KMeansUnits, Reservoir, read_features
+from vqaudio.units.kmeans import LEVEL_DB, KMeansUnits, Reservoir, read_features
 
 RATE, HOP = 16000, 320
 
@@ -191,19 +191,70 @@ def test_audio_becomes_units_too_and_broken_files_are_counted(tmp_path, features
     assert [sequence.codes.shape for sequence in units] == [(1, 100)] * 2
 
 
-@pytest.mark.parametrize("hop", [160, 640])
-def test_mfcc_are_those_of_torchaudio_and_log_mel_what_they_are_made_of(hop):
-    wav = torch.randn(30 * hop, generator=torch.Generator().manual_seed(0))
-    window = max(400, hop)
-    fft = 512 if hop == 160 else 1024
-    kwargs = {"n_fft": fft, "win_length": window, "hop_length": hop, "n_mels": 40, "center": False}
-    padded = torch.nn.functional.pad(wav, ((fft - hop) // 2, (fft - hop) // 2))
-    static = torchaudio.transforms.MFCC(RATE, n_mfcc=13, log_mels=True, melkwargs=kwargs)(padded)
-    torch.testing.assert_close(mfcc(wav, sample_rate=RATE, hop_length=hop)[:, :13], static.T, atol=1e-4, rtol=1e-4)
-    bands = torchaudio.transforms.MelSpectrogram(RATE, **kwargs)(padded)
-    mel = log_mel_power(wav, sample_rate=RATE, hop_length=hop)
-    assert mel.shape == (30, 40)
-    torch.testing.assert_close(mel.exp(), bands.T + 1e-6, atol=1e-4, rtol=1e-4)
+TONES = {"A": 300, "B": 900, "C": 2500}
+
+
+@pytest.fixture
+def tones(tmp_path):
+    """Two utterances of tones in noise at 16 kHz."""
+    generator = np.random.default_rng(0)
+    t = np.arange(6400) / RATE
+    for utt in ("t1", "t2"):
+        names = generator.choice([*"ABC"], 12)
+        wav = np.concatenate([np.sin(2 * np.pi * TONES[name] * t) for name in names])
+        audio.write(tmp_path / f"{utt}.wav", 0.1 * wav + 0.003 * generator.standard_normal(len(wav)), RATE)
+    return [Utterance(utt, tmp_path / f"{utt}.wav", "s") for utt in ("t1", "t2")]
+
+
+def fit_tones(utterances, seed=0):
+    return KMeansUnits.fit(
+        utterances, 16, features="mfcc", sample_rate=RATE, hop_length=160, frames=KMEANS_FRAMES, seed=seed
+    )
+
+
+def mfcc_of(utterance):
+    wav, _ = audio.read(utterance.path)
+    samples = torch.from_numpy(wav * audio.level_gain(wav, LEVEL_DB))
+    return mfcc(samples, sample_rate=RATE, hop_length=160)
+
+
+def test_the_same_seed_gives_the_same_codebook(tones):
+    first, second, other = (fit_tones(tones, seed) for seed in (1, 1, 2))
+    assert torch.equal(first.codebook, second.codebook)
+    assert not torch.equal(first.codebook, other.codebook)
+
+
+def test_features_of_audio_are_standardised_on_the_frames_of_the_fit(tones):
+    model = fit_tones(tones)
+    frames = torch.cat([mfcc_of(utterance) for utterance in tones])
+    torch.testing.assert_close(model.mean, frames.mean(dim=0), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(model.std, frames.std(dim=0, correction=0), atol=1e-3, rtol=1e-3)
+
+
+def test_a_unit_is_the_centroid_nearest_to_the_standardised_frame(tones):
+    model = fit_tones(tones)
+    frames = mfcc_of(tones[0])
+    distances = torch.cdist((frames - model.mean) / model.std, model.codebook)
+    codes = model.encode(tones[0])
+    assert codes.shape == (1, len(frames))
+    assert (torch.from_numpy(codes[0]) == distances.argmin(dim=1)).float().mean() > 0.99  # but for rounding
+
+
+def test_the_level_of_a_recording_does_not_change_its_units(tones, tmp_path):
+    model = fit_tones(tones)
+    wav, _ = audio.read(tones[0].path)
+    audio.write(tmp_path / "soft.wav", 0.2 * wav, RATE)
+    loud, soft = model.encode(tones[0]), model.encode(Utterance("u", tmp_path / "soft.wav", "s"))
+    assert (loud == soft).mean() > 0.95
+
+
+def test_broken_audio_is_skipped_and_only_broken_audio_is_an_error_that_says_why(tones):
+    whole = fit_tones(tones)
+    tones[0].path.write_bytes(b"RIFF")
+    assert fit_tones(tones).codebook.shape == whole.codebook.shape
+    tones[1].path.write_bytes(b"RIFF")
+    with pytest.raises(UserError, match=r"no mfcc features to fit k-means on \(.*\.wav"):
+        fit_tones(tones)
 
 
 def test_the_reservoir_is_the_one_filled_row_by_row():

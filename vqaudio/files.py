@@ -3,6 +3,8 @@
 import contextlib
 import fcntl
 import hashlib
+import json
+import math
 import os
 import secrets
 from collections.abc import Iterator
@@ -48,6 +50,20 @@ def atomic_write(path: str | Path, content: str | bytes) -> None:
     """Write a whole file, text as UTF-8, with `atomic_writer`."""
     with atomic_writer(path, "wb") as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write dictionaries, lists, numbers and text as strict JSON with `atomic_write`; NaN and infinity become null."""
+    atomic_write(path, json.dumps(_finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """Replace numbers that JSON cannot hold with None."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def sha256(path: str | Path) -> str:

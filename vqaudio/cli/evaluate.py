@@ -1,13 +1,10 @@
-"""`vqaudio evaluate`: scores of units and of audio."""
+"""`vqaudio evaluate`: scores units and audio."""
 
 import argparse
-import json
-import math
 from pathlib import Path
 from typing import Any
 
-from vqaudio.cli.parser import command, command_group, count
-from vqaudio.cores import available_cores
+from vqaudio.cli.parser import add_jobs, command, command_group
 
 
 def add_evaluate(subparsers: Any) -> None:
@@ -18,6 +15,22 @@ def add_evaluate(subparsers: Any) -> None:
         "score units or audio",
         "vqaudio evaluate units --units U --alignment phones.ctm",
     )
+    _add_units(group)
+    _add_robustness(group)
+    audio = command(
+        group,
+        "audio",
+        run_evaluate_audio,
+        "how close reconstructions are to the originals (extra: eval)",
+        "vqaudio evaluate audio --reference data/test/wav.scp --system exp/vctk/wav/test/wav.scp",
+    )
+    audio.add_argument("--reference", type=Path, required=True, metavar="SCP", help="wav.scp of the originals")
+    audio.add_argument("--system", type=Path, required=True, metavar="SCP", help="wav.scp of the reconstructions")
+    add_jobs(audio)
+    _add_json(audio)
+
+
+def _add_units(group: Any) -> None:
     units = command(
         group,
         "units",
@@ -30,24 +43,19 @@ def add_evaluate(subparsers: Any) -> None:
         "--alignment", type=Path, required=True, metavar="CTM", help="phone times: CTM, TextGrid or folder of TextGrids"
     )
     units.add_argument(
-        "--utt2spk", type=Path, help="speakers, for ABX, probe and intervals (default: utt2spk beside the alignment)"
+        "--utt2spk", type=Path, help="speakers, for ABX, probe and intervals (default: utt2spk next to the alignment)"
     )
     units.add_argument("--model", type=Path, metavar="EXP", help="model of the units, for ABX on its codewords")
     units.add_argument("--mapping-units", type=Path, help="unit directory to learn the phone of each unit from")
     units.add_argument("--mapping-alignment", type=Path, metavar="CTM", help="phone times of --mapping-units")
-    units.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
-    _add_robustness(group)
-    audio = command(
-        group,
-        "audio",
-        run_evaluate_audio,
-        "how close reconstructions are to the originals (extra: eval)",
-        "vqaudio evaluate audio --reference data/test/wav.scp --system exp/vctk/wav/test/wav.scp",
+    units.add_argument(
+        "--silence",
+        action="append",
+        default=[],
+        metavar="LABEL",
+        help="label of silence in the alignment, besides those of the usual aligners; may be repeated",
     )
-    audio.add_argument("--reference", type=Path, required=True, metavar="SCP")
-    audio.add_argument("--system", type=Path, required=True, metavar="SCP")
-    audio.add_argument("--jobs", type=count, default=available_cores(), help="utterances at once")
-    audio.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
+    _add_json(units)
 
 
 def _add_robustness(group: Any) -> None:
@@ -55,67 +63,76 @@ def _add_robustness(group: Any) -> None:
         group,
         "robustness",
         run_evaluate_robustness,
-        "how far units change when level, noise, tempo, pitch or band do",
+        "how much units change under gain, noise, tempo, pitch and bandwidth",
         "vqaudio evaluate robustness --model exp/vctk --data data/test",
     )
     robustness.add_argument("--model", type=Path, required=True, metavar="EXP", help="model directory")
     robustness.add_argument("--data", type=Path, required=True, metavar="DIR", help="data directory")
-    robustness.add_argument("--gain", type=float, default=-10.0, metavar="DB")
-    robustness.add_argument("--noise", type=float, default=20.0, metavar="DB", help="signal-to-noise ratio")
-    robustness.add_argument("--tempo", type=float, default=1.1, help="speed; 1.1 is 10 %% faster")
-    robustness.add_argument("--pitch", type=float, default=1.0, metavar="SEMITONES")
-    robustness.add_argument("--resampling", type=float, default=8000.0, metavar="HZ", help="rate to go through")
-    robustness.add_argument("--seed", type=int, default=0, help="of the noise")
-    robustness.add_argument("--jobs", type=count, default=available_cores(), help="utterances at once")
-    robustness.add_argument("--json", type=Path, metavar="OUT", help="write the scores here too")
+    amounts: list[tuple[str, float, str, str]] = [
+        ("gain", -10.0, "DB", "change of level"),
+        ("noise", 20.0, "DB", "signal-to-noise ratio of white noise"),
+        ("tempo", 1.1, "FACTOR", "speed; 1.1 is 10 %% faster"),
+        ("pitch", 1.0, "SEMITONES", "change of pitch"),
+        ("resampling", 8000.0, "HZ", "sample rate to go through"),
+    ]
+    for name, amount, unit, help_ in amounts:
+        text = f"{help_} (default: %(default)g)"
+        robustness.add_argument(f"--{name}", type=float, default=amount, metavar=unit, help=text)
+    robustness.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    add_jobs(robustness)
+    _add_json(robustness)
+
+
+def _add_json(command: Any) -> None:
+    command.add_argument("--json", type=Path, metavar="OUT", help="also write the scores to this file")
 
 
 def run_evaluate_units(args: argparse.Namespace) -> None:
     """Score units against phones."""
-    from vqaudio.metrics.evaluation import evaluate
+    from vqaudio.metrics.evaluation import evaluate_units
 
-    scores = evaluate(
+    scores = evaluate_units(
         args.units,
         args.alignment,
         utt2spk=args.utt2spk,
         model=args.model,
         mapping_units=args.mapping_units,
         mapping_alignment=args.mapping_alignment,
+        silence=args.silence,
     )
     _print_scores(scores, args.json)
 
 
 def run_evaluate_robustness(args: argparse.Namespace) -> None:
     """Score the units of changed speech against those of the original."""
-    from vqaudio.metrics.robustness import Changes, evaluate
+    from vqaudio.metrics.robustness import Changes, evaluate_robustness
 
     changes = Changes(args.gain, args.noise, args.tempo, args.pitch, args.resampling)
-    _print_scores(evaluate(args.model, args.data, changes=changes, jobs=args.jobs, seed=args.seed), args.json)
+    scores = evaluate_robustness(args.model, args.data, changes=changes, jobs=args.jobs, seed=args.seed)
+    _print_scores(scores, args.json)
 
 
 def run_evaluate_audio(args: argparse.Namespace) -> None:
     """Score audio against its originals."""
-    from vqaudio.metrics.reconstruction import evaluate
+    from vqaudio.metrics.reconstruction import evaluate_audio
 
-    _print_scores(evaluate(args.reference, args.system, jobs=args.jobs), args.json)
+    _print_scores(evaluate_audio(args.reference, args.system, jobs=args.jobs), args.json)
 
 
 def _print_scores(scores: dict[str, Any], out: Path | None) -> None:
-    """Print numbers, with their intervals; write everything as strict JSON, where NaN is null."""
+    """Print numbers with their intervals; write everything as JSON."""
     from vqaudio import files
 
     for name, value in scores.items():
         if isinstance(value, int | float):
             bounds = scores.get("intervals", {}).get(name)
-            print(f"{name:24} {value:.4g}" + (f"  [{bounds[0]:.4g}, {bounds[1]:.4g}]" if bounds else ""))
+            print(f"{name:24} {_number(value)}" + (f"  [{', '.join(map(_number, bounds))}]" if bounds else ""))
     if out is not None:
-        files.atomic_write(out, json.dumps(_without_nan(scores), indent=1, allow_nan=False) + "\n")
+        files.write_json(out, scores)
 
 
-def _without_nan(value: Any) -> Any:
-    """Replace numbers that JSON cannot hold with None."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _number(value: float) -> str:
+    """Return a count as a whole number, and other numbers with four digits or, from 1000 on, without decimals."""
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -1,14 +1,15 @@
-"""`vqaudio kmeans`: units by k-means on features."""
+"""`vqaudio kmeans`: fits k-means on features, and writes units with it."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from vqaudio.cli.parser import command, command_group, count, shard
-from vqaudio.cores import available_cores
+from vqaudio.cli.parser import add_extraction_options, command, command_group, count
+from vqaudio.defaults import FEATURES, KMEANS_FRAMES
 from vqaudio.errors import UserError
 
 AUDIO_RATE, AUDIO_HOP = 16000, 160
+SOURCE = "data directory; for npy: folder of <utt>.npy, (frames, dimensions) each, or list of 'utt path'"
 
 
 def add_kmeans(subparsers: Any) -> None:
@@ -26,15 +27,19 @@ def add_kmeans(subparsers: Any) -> None:
         "fit a codebook on MFCC, log-mel, or features that another tool saved as .npy",
         "vqaudio kmeans fit --features mfcc --data data/train --codebook-size 256 --out exp/mfcc.safetensors",
     )
-    source = "data directory; for npy a folder of <utt>.npy, (frames, dimensions) each, or a list of 'utt path'"
-    fit.add_argument("--features", choices=["mfcc", "log-mel", "npy"], required=True)
-    fit.add_argument("--data", type=Path, required=True, metavar="DIR", help=source)
+    fit.add_argument("--features", choices=FEATURES, required=True, help="features to cluster")
+    fit.add_argument("--data", type=Path, required=True, metavar="DIR", help=SOURCE)
     fit.add_argument("--codebook-size", type=count, required=True, metavar="K", help="number of units")
     fit.add_argument("--out", type=Path, required=True, metavar="FILE", help="model to write, .safetensors")
-    fit.add_argument("--sample-rate", type=count, metavar="HZ", help=f"of the audio; {AUDIO_RATE} unless npy")
-    fit.add_argument("--hop-length", type=count, metavar="SAMPLES", help=f"a frame; {AUDIO_HOP} unless npy")
-    fit.add_argument("--frames", type=count, default=300_000, help="to cluster at most; 12 bytes each and dimension")
-    fit.add_argument("--seed", type=int, default=0)
+    fit.add_argument("--sample-rate", type=count, metavar="HZ", help=f"of the audio (default: {AUDIO_RATE}; npy: none)")
+    fit.add_argument("--hop-length", type=count, metavar="SAMPLES", help=f"per frame (default: {AUDIO_HOP}; npy: none)")
+    fit.add_argument(
+        "--frames",
+        type=count,
+        default=KMEANS_FRAMES,
+        help="most frames to cluster, at 12 bytes of memory per dimension (default: %(default)s)",
+    )
+    fit.add_argument("--seed", type=int, default=0, help="of the frames and the initial clusters (default: 0)")
     apply = command(
         group,
         "apply",
@@ -43,12 +48,8 @@ def add_kmeans(subparsers: Any) -> None:
         "vqaudio kmeans apply --model exp/mfcc.safetensors --data data/test --out units/test",
     )
     apply.add_argument("--model", type=Path, required=True, metavar="FILE", help="what kmeans fit wrote")
-    apply.add_argument("--data", type=Path, required=True, metavar="DIR", help=source)
-    apply.add_argument("--out", type=Path, required=True, metavar="UNITS", help="unit directory to write")
-    apply.add_argument("--deduplicate", action="store_true", help="merge runs of a unit; durations.txt keeps them")
-    apply.add_argument("--shard", type=shard, default=(1, 1), metavar="i/N", help="do part i of N")
-    apply.add_argument("--allow-failures", action="store_true", help="exit with 0 though some files were broken")
-    apply.add_argument("--jobs", type=count, default=available_cores(), help="utterances at once")
+    apply.add_argument("--data", type=Path, required=True, metavar="DIR", help=SOURCE)
+    add_extraction_options(apply)
 
 
 def run_kmeans_fit(args: argparse.Namespace) -> None:
@@ -57,8 +58,8 @@ def run_kmeans_fit(args: argparse.Namespace) -> None:
 
     if args.features == "npy" and not (args.sample_rate and args.hop_length):
         raise UserError(
-            "kmeans fit: .npy files do not say how long a frame is: give --sample-rate and --hop-length of the audio "
-            "behind them, such as 16000 and 320 for HuBERT"
+            "kmeans fit: .npy files do not record how long a frame is; give --sample-rate and --hop-length of the "
+            "audio that they were computed from, for example 16000 and 320 for HuBERT"
         )
     model = KMeansUnits.fit(
         find_utterances(args.data, args.features),

@@ -1,4 +1,4 @@
-"""The audio that goes into a listening test: read, checked against its reference, matched in loudness."""
+"""Reads the audio of a listening test, checks it against its reference, and matches its loudness."""
 
 import math
 from collections.abc import Mapping
@@ -8,68 +8,70 @@ import numpy as np
 
 from vqaudio import audio
 from vqaudio.errors import UserError
-from vqaudio.listening.anchors import loudness
 from vqaudio.listening.key import REFERENCE, RESERVED
+from vqaudio.loudness import loudness
 
-MAX_DIFFERENCE = 0.1
-"""Seconds by which a clip may be shorter or longer than its reference: decoders speak whole frames."""
+MAX_DIFFERENCE_SECONDS = 0.1
+"""A clip may be so much shorter or longer than its reference: decoders make whole frames."""
 
 MIN_SECONDS, MAX_SECONDS = 0.5, 12.0
 """Shortest loop and longest stimulus of BS.1534-3."""
 
 FULL_SCALE = 32766 / 32768
-CLIPPED_RUN = 3
-"""So many samples in a row at full scale are clipping; one or two are a loud sample."""
+MIN_CLIPPED_RUN = 3
+"""As many samples in a row at full scale are clipping; one or two may be a loud sample."""
 
 
 def read_item(reference: Path, systems: Mapping[str, Path]) -> tuple[dict[str, np.ndarray], int]:
-    """Return the wavs (T,) of an item by system, the reference under `reference`, and their rate in Hz.
+    """Return the wavs (T,) of an item by system, the reference under `reference`, and their sample rate in Hz.
 
-    Clips are cut or filled with zeros to the length of the reference. A reference must not be clipped; a system may be,
-    for that is part of how it sounds: leaving such items out would favour it.
+    Clips are cut, or padded with zeros, to the length of the reference. A reference must not be clipped. A system may
+    be: clipping is part of how it sounds, and leaving out such items would favour it.
 
     Raises:
-        UserError: a clip cannot be used; says which and why.
+        UserError: a clip cannot be used.
     """
     wav, rate = read_clip(reference)
     if run := clipped_run(wav):
-        raise UserError(f"{reference}: clipped: {run} samples in a row at full scale: take the recording before that")
+        raise UserError(
+            f"{reference}: clipped ({run} samples in a row at full scale); use the recording from before that"
+        )
     seconds = len(wav) / rate
     if not MIN_SECONDS <= seconds <= MAX_SECONDS:
-        raise UserError(f"{reference}: lasts {seconds:.2f} s; a stimulus lasts {MIN_SECONDS:g} to {MAX_SECONDS:g} s")
+        raise UserError(f"{reference}: lasts {seconds:.2f} s, not {MIN_SECONDS:g} to {MAX_SECONDS:g} s; use another")
     clips = {REFERENCE: wav}
     for name, path in systems.items():
         clip, its_rate = read_clip(path)
         if its_rate != rate:
-            raise UserError(f"{path}: {its_rate} Hz, its reference {rate} Hz: resample one of them")
-        if abs(len(clip) - len(wav)) > MAX_DIFFERENCE * rate:
+            raise UserError(f"{path}: {its_rate} Hz, but its reference {rate} Hz; resample one of them")
+        if abs(len(clip) - len(wav)) > MAX_DIFFERENCE_SECONDS * rate:
             raise UserError(
-                f"{path}: lasts {len(clip) / rate:.2f} s, its reference {seconds:.2f} s; "
-                f"they may differ by {MAX_DIFFERENCE:g} s: cut one of them"
+                f"{path}: lasts {len(clip) / rate:.2f} s, its reference {seconds:.2f} s, and they may differ by "
+                f"{MAX_DIFFERENCE_SECONDS:g} s; cut one of them"
             )
         clips[name] = np.pad(clip, (0, max(0, len(wav) - len(clip))))[: len(wav)]
     return clips, rate
 
 
 def read_clip(path: Path) -> tuple[np.ndarray, int]:
-    """Return wav (T,) and rate of an audio file of one channel that is not silent.
+    """Return the wav (T,) and the sample rate (Hz) of an audio file.
 
     Raises:
-        UserError: it is, or cannot be read.
+        UserError: the file cannot be read, has several channels or is silent.
     """
     channels = audio.info(path).channels
     if channels != 1:
-        raise UserError(f"{path}: {channels} channels; make one of them")
+        raise UserError(f"{path}: {channels} channels; mix them to one")
     wav, rate = audio.read(path)
     if not wav.any():
-        raise UserError(f"{path}: silent: every sample is zero: write it again")
+        raise UserError(f"{path}: silent (every sample is zero); write it again")
     return wav, rate
 
 
 def match_gains(clips: Mapping[str, np.ndarray], rate: int, match_loudness: bool) -> dict[str, float]:
-    """Return the gain (dB) of each clip of an item: to the loudness of the reference, or 0, as for the anchors.
+    """Return the gain (dB) of each clip of an item: to the loudness of the reference, or 0; 0 for the anchors.
 
-    Where a clip would pass full scale, all of the item come down together, so that they keep their relation.
+    If a clip would exceed full scale, all clips of the item become softer by the same amount.
     """
     gains = dict.fromkeys(clips, 0.0)
     if match_loudness:
@@ -80,8 +82,8 @@ def match_gains(clips: Mapping[str, np.ndarray], rate: int, match_loudness: bool
 
 
 def clipped_run(wav: np.ndarray) -> int:
-    """Return how many samples in a row stand at full scale, 0 for fewer than CLIPPED_RUN."""
+    """Return the longest run of samples at full scale; 0 if it is shorter than `MIN_CLIPPED_RUN`."""
     flags = np.abs(wav) >= FULL_SCALE
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     longest = int((edges[1::2] - edges[::2]).max(initial=0))
-    return longest if longest >= CLIPPED_RUN else 0
+    return longest if longest >= MIN_CLIPPED_RUN else 0

@@ -1,1 +1,1 @@
-"""Metrics of units and of audio."""
+"""Scores of units (against phones and speakers, under changed speech) and of audio that was made from units."""

@@ -1,14 +1,13 @@
-"""ABX: how often is a token X of phone A nearer to a token of phone B than to another one of A.
+"""Computes ABX errors: how often a token X of phone A is nearer to a token of phone B than to another one of A.
 
-Definitions of libri-light (Kahn et al. 2020) and ZeroSpeech 2021. A token has the frames ⌈f·on − ½⌉ to before
-⌊f·off − ½⌋; tokens without a frame are left out. The distance of two tokens is the sum of frame distances along their
-cheapest warping path, divided by the path's length. A cell is a phone A and a phone B, both of one speaker in one
-context, and X, of phone A in the same context: of that speaker (within) or of another one (across). Its error is
+The definitions are those of libri-light (Kahn et al. 2020) and ZeroSpeech 2021. A token has the frames ⌈f·on − ½⌉ to
+before ⌊f·off − ½⌋; tokens without a frame are left out. The distance of two tokens is the sum of frame distances along
+their cheapest warping path, divided by the length of the path. A cell is a phone A and a phone B, both of one speaker
+in one context, and X, of phone A in the same context: of that speaker (within) or of another one (across). Its error is
 1 − mean[1(d_xa < d_xb) + ½·1(d_xa = d_xb)]. Errors are averaged over contexts (and speakers of X), then over speakers,
-then over ordered pairs (A, B). Which tokens are drawn stands in `vqaudio.metrics.abx_cells`.
+then over ordered pairs (A, B). `vqaudio.metrics.abx_cells` draws the tokens.
 """
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -16,20 +15,22 @@ from typing import Literal
 import numpy as np
 
 from vqaudio.cores import available_cores
-from vqaudio.datadir import Phone
 from vqaudio.metrics import abx_kernel
-from vqaudio.metrics.abx_cells import Cells, Task, make_cells
+from vqaudio.metrics.abx_cells import Cells
 from vqaudio.metrics.symbols import number_symbols
 
-MAX_TABLE = 4096  # symbols whose distances are computed beforehand (64 MiB)
+MAX_TABLE_SYMBOLS = 4096  # whose distances are computed beforehand (64 MiB)
 JOBS_AT_ONCE = 256  # of a thread
 
 Distance = Literal["angular", "identical", "edit"]
+"""Of frames. "angular": arccos(x·y / ‖x‖‖y‖) / π of features, or of the codewords of codes (½ if one is zero).
+"identical": 0 or 1, of codes. "edit": no warping, but the edit distance of the tokens' codes, runs merged, divided by
+the longer length."""
 
 
 @dataclass(frozen=True)
 class Frames:
-    """All frames and how they differ; see `abx_kernel.score_jobs`."""
+    """All frames and their distances; see `abx_kernel.score_jobs`."""
 
     kind: int
     symbols: np.ndarray
@@ -37,54 +38,13 @@ class Frames:
     vectors: np.ndarray
 
 
-def abx(
-    features: Mapping[str, np.ndarray],
-    alignment: Mapping[str, list[Phone]],
-    speakers: Mapping[str, str],
-    *,
-    frame_rate: float,
-    distance: Distance = "angular",
-    codebook: np.ndarray | None = None,
-    task: Task = "triphone",
-    seed: int = 0,
-) -> dict[str, float]:
-    """Return `abx_within` and `abx_across`, errors in [0, 1] (½ is chance), NaN where there is no cell.
-
-    Args:
-        features: utt -> features (N, D) of floating point, or codes (G, N) of integers, a frame each.
-        alignment: utt -> phones, in seconds; utterances without features are left out, and the other way round.
-        speakers: utt -> speaker.
-        frame_rate: frames per second (Hz).
-        distance: of frames. "angular": arccos(x·y / ‖x‖‖y‖) / π of features, or of the codewords of codes (½ where
-            one is zero). "identical": 0 or 1, of codes. "edit": no warping but the edit distance of the tokens' codes,
-            runs merged, divided by the longer length.
-        codebook: (G, K, d), whose codewords of a frame's groups are joined; for the angular distance of codes.
-        task: "triphone": tokens are whole triphones, which differ in the phone in the middle (libri-light,
-            ZeroSpeech 2017); "phone": the phone in the middle alone, cells as before (ZeroSpeech 2021, phoneme within
-            context); "any": phones, whatever stands beside them (ZeroSpeech 2021, any context). Neighbours that make a
-            context must touch and not be silence.
-        seed: of the draws.
-
-    Raises:
-        UserError: no utterance has both features and phones, or one has no speaker.
-    """
-    lengths = {utt: x.shape[1] if np.issubdtype(x.dtype, np.integer) else len(x) for utt, x in features.items()}
-    cells = make_cells(lengths, alignment, speakers, frame_rate=frame_rate, task=task, seed=seed)
-    utts = sorted(features.keys() & alignment.keys())
-    frames = make_frames([features[utt] for utt in utts], distance, codebook)
-    return {
-        "abx_within": average(speaker_errors(cells, cells.within, frames)),
-        "abx_across": average(speaker_errors(cells, cells.across, frames)),
-    }
-
-
 def make_frames(features: list[np.ndarray], distance: Distance, codebook: np.ndarray | None = None) -> Frames:
-    """Join the frames of utterances, and compute the distances of all pairs of codewords when they are few.
+    """Join the frames of utterances, and compute the distances of all pairs of codewords if they are few.
 
     Args:
-        features: features (N, D) or codes (G, N) of each utterance.
-        distance: as in `abx`.
-        codebook: as in `abx`.
+        features: features (N, D) of floating point, or codes (G, N) of integers, of each utterance.
+        distance: of frames.
+        codebook: (G, K, d), whose codewords of a frame's groups are joined; for the angular distance of codes.
     """
     no_symbols = np.zeros(0, np.int64)
     no_table = no_vectors = np.zeros((0, 0), np.float32)
@@ -97,10 +57,10 @@ def make_frames(features: list[np.ndarray], distance: Distance, codebook: np.nda
         kind = abx_kernel.EDIT if distance == "edit" else abx_kernel.IDENTICAL
         return Frames(kind, symbols, no_table, no_vectors)
     if codebook is None:
-        raise ValueError("angular distances of codes need their codebook")
+        raise ValueError("angular distances of codes need a codebook")
     distinct = codes[:, np.unique(symbols, return_index=True)[1]]
     words = np.concatenate([book[code] for book, code in zip(codebook, distinct, strict=True)], axis=1)
-    if len(words) > MAX_TABLE:
+    if len(words) > MAX_TABLE_SYMBOLS:
         return Frames(abx_kernel.FEATURES, no_symbols, no_table, _unit_length(words.astype(np.float32))[symbols])
     words = _unit_length(words.astype(np.float64))
     table = np.arccos(np.clip(words @ words.T, -1.0, 1.0)) / np.pi
@@ -109,7 +69,13 @@ def make_frames(features: list[np.ndarray], distance: Distance, codebook: np.nda
 
 
 def speaker_errors(cells: Cells, jobs: np.ndarray, frames: Frames) -> np.ndarray:
-    """Return the errors (S, P, P) of speaker, phone A and phone B, means over contexts and X; NaN without a cell."""
+    """Return the errors (S, P, P) by speaker, phone A and phone B: means over contexts and X, NaN without a cell.
+
+    Args:
+        cells: tokens, and what is compared.
+        jobs: `cells.within` or `cells.across`.
+        frames: frames of the utterances in the order of `cells`, sorted by utterance.
+    """
     blocks = cells.groups[jobs[:, 1], 2:]
     sizes = blocks[:, 1] - blocks[:, 0]
     errors = np.zeros(int(sizes.sum()))
@@ -134,12 +100,12 @@ def speaker_errors(cells: Cells, jobs: np.ndarray, frames: Frames) -> np.ndarray
 
 
 def average(errors: np.ndarray) -> float:
-    """Average the errors (S, P, P) of `speaker_errors` over speakers, then over pairs of phones; NaN without any."""
+    """Return the mean of the errors (S, P, P) over speakers, then over pairs of phones; NaN without any."""
     return float(averages(errors, np.ones((1, len(errors))))[0])
 
 
 def averages(errors: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return `average` (R,) for each row of weights (R, S) of speakers; pairs with weight 0 alone do not count."""
+    """Return `average` for each row of weights (R, S) of speakers: (R,); pairs of weight 0 do not count."""
     flat = errors.reshape(len(errors), -1)
     flat = flat[:, ~np.isnan(flat).all(axis=0)]
     exist = ~np.isnan(flat)
@@ -150,7 +116,7 @@ def averages(errors: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _merge_runs(tokens: np.ndarray, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return tokens and their symbols with runs merged within each token."""
+    """Return tokens and symbols after runs within each token are merged."""
     lengths = tokens[:, 1] - tokens[:, 0]
     begins = np.cumsum(lengths) - lengths
     joined = symbols[np.arange(lengths.sum()) + np.repeat(tokens[:, 0] - begins, lengths)]
@@ -161,6 +127,6 @@ def _merge_runs(tokens: np.ndarray, symbols: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _unit_length(vectors: np.ndarray) -> np.ndarray:
-    """Scale rows to length 1; zeros stay."""
+    """Return rows scaled to length 1; zeros stay zeros."""
     norms = np.sqrt(np.square(vectors).sum(axis=1, keepdims=True))
     return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)

@@ -1,4 +1,4 @@
-"""Which tokens ABX compares: at most 10 of a phone, speaker and context, drawn once, and at most 5 speakers of X.
+"""Draws the tokens that ABX compares: at most 10 of a phone, speaker and context, and X of at most 5 speakers.
 
 Silence is never A, B, X or context.
 """
@@ -15,14 +15,17 @@ from vqaudio.metrics.symbols import SILENCE
 
 MAX_TOKENS = 10  # of a phone, speaker and context
 MAX_X_SPEAKERS = 5  # for a phone A of a speaker in a context
-TOUCH = 0.002  # seconds between phones that are still neighbours: alignments round
+MAX_GAP_SECONDS = 0.002  # between phones that are neighbours: alignments are rounded
 
-Task = Literal["triphone", "phone", "any"]
+Task = Literal["triphone", "phone"]
+"""What a token is. "triphone": a whole triphone; those compared differ in the middle phone (libri-light, ZeroSpeech
+2017). "phone": the middle phone alone, in the same cells (ZeroSpeech 2021, phoneme within context). The neighbours of
+the middle phone must touch it and not be silence."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """What is compared with what; see `abx_kernel.score_jobs` for `groups`, `tokens` and the jobs."""
+    """Tokens and the jobs that compare them; see `abx_kernel.score_jobs` for `groups`, `tokens` and jobs."""
 
     groups: np.ndarray
     tokens: np.ndarray
@@ -36,7 +39,7 @@ class Cells:
     phones: list[str]
 
     def comparisons(self, jobs: np.ndarray) -> int:
-        """Count the triples (A, B, X) of jobs."""
+        """Return the number of triples (A, B, X) of jobs."""
         sizes = self.groups[:, 1] - self.groups[:, 0]
         before = np.append(0, np.cumsum(sizes))
         x, a = jobs[:, 0], jobs[:, 1]
@@ -53,24 +56,24 @@ def make_cells(
     task: Task,
     seed: int,
 ) -> Cells:
-    """Draw the tokens and lay out the comparisons; the frames are those of the sorted utterances, one after the other.
+    """Draw tokens and lay out their comparisons; frames are numbered through the sorted utterances.
 
     Args:
         lengths: utt -> N, its number of frames.
-        alignment: as in `abx`.
-        speakers: as in `abx`.
-        frame_rate: as in `abx`.
-        task: as in `abx`.
-        seed: as in `abx`.
+        alignment: utt -> phones, in seconds; utterances without a length are left out, and the other way round.
+        speakers: utt -> speaker.
+        frame_rate: frames per second (Hz).
+        task: what a token is.
+        seed: of the draws.
 
     Raises:
-        UserError: as in `abx`.
+        UserError: no utterance has both a length and phones, or one has no speaker.
     """
     utts = sorted(lengths.keys() & alignment.keys())
     if not utts:
-        raise UserError(f"none of {len(lengths)} utterances is in the alignment ({len(alignment)}): give equal ids")
+        raise UserError(f"none of {len(lengths)} utterances is in the alignment ({len(alignment)}); give equal ids")
     if missing := [utt for utt in utts if utt not in speakers]:
-        raise UserError(f"{len(missing)} utterances have no speaker, {missing[0]} first: name it in utt2spk")
+        raise UserError(f"{len(missing)} utterances have no speaker, such as {missing[0]}; add them to utt2spk")
     speaker_names, speaker_of_utt = np.unique([speakers[utt] for utt in utts], return_inverse=True)
     phone_names, utt, phone, context, first, last = _tokens(utts, lengths, alignment, frame_rate, task)
     generator = np.random.default_rng(seed)
@@ -103,22 +106,20 @@ def make_cells(
 def _tokens(
     utts: list[str], lengths: Mapping[str, int], alignment: Mapping[str, list[Phone]], frame_rate: float, task: Task
 ) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the names of phones, then of each token its utterance, phone, context, first frame and frame past it."""
+    """Return the names of phones, then of each token: utterance, phone, context, first frame, frame after the last."""
     rows = [(u, p) for u, name in enumerate(utts) for p in sorted(alignment[name], key=lambda phone: phone.start)]
     utt = np.array([u for u, _ in rows], dtype=np.int64)
     on = np.array([p.start for _, p in rows])
     off = on + np.array([p.duration for _, p in rows])
     names, phone = np.unique([p.phone for _, p in rows], return_inverse=True)
     kept = ~np.isin(names, SILENCE)[phone]
-    context = np.zeros(len(utt), dtype=np.int64)
-    if task != "any":
-        joined = (utt[1:] == utt[:-1]) & (np.abs(on[1:] - off[:-1]) < TOUCH) & kept[1:] & kept[:-1]
-        kept = np.append(False, joined) & np.append(joined, False)
-        context = np.roll(phone, 1) * len(names) + np.roll(phone, -1)
+    joined = (utt[1:] == utt[:-1]) & (np.abs(on[1:] - off[:-1]) < MAX_GAP_SECONDS) & kept[1:] & kept[:-1]
+    kept = np.append(False, joined) & np.append(joined, False)
+    context = np.roll(phone, 1) * len(names) + np.roll(phone, -1)
     if task == "triphone":
         on, off = np.roll(on, 1), np.roll(off, -1)
     frames = np.array([lengths[name] for name in utts])
-    # A hair of tolerance: 0.285 s · 100 Hz is not quite 28.5.
+    # A small tolerance: in floating point 0.285 s · 100 Hz is slightly less than 28.5.
     first = np.maximum(np.ceil(frame_rate * on - 0.5 - 1e-6), 0).astype(np.int64)
     last = np.minimum(np.floor(frame_rate * off - 0.5 + 1e-6).astype(np.int64), frames[utt])
     kept &= first < last
@@ -127,7 +128,7 @@ def _tokens(
 
 
 def _changes(keys: np.ndarray) -> np.ndarray:
-    """Tell for each column of keys (k, n) whether it is the first or differs from the one before."""
+    """Return for each column of keys (k, n) whether it is the first or differs from the one before: (n,)."""
     return np.append(np.ones(min(1, keys.shape[1]), dtype=bool), (keys[:, 1:] != keys[:, :-1]).any(axis=0))
 
 
@@ -148,6 +149,6 @@ def _other_speakers(group_keys: np.ndarray, alone: np.ndarray, generator: np.ran
 
 
 def _jobs(x: np.ndarray, a: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Give jobs the places of their errors, one for each group of A's block."""
+    """Return jobs (J, 3): groups of X and A, and the place of their errors, one for each group of A's block."""
     sizes = groups[a, 3] - groups[a, 2]
     return np.stack([x, a, np.cumsum(sizes) - sizes], axis=1)

@@ -1,4 +1,4 @@
-"""Compiled distances between tokens and the comparisons of ABX; `vqaudio.metrics.abx` prepares their arguments."""
+"""Compiled loops of ABX: distances between tokens, and their comparison. `abx` prepares the arguments."""
 
 import numba
 import numpy as np
@@ -6,12 +6,12 @@ import numpy as np
 from vqaudio.metrics.dtw import edit_distance
 
 TABLE, FEATURES, IDENTICAL, EDIT = range(4)
-"""Where distances come from: a table over symbols, unit vectors, equality of symbols, edits of symbols."""
+"""Kinds of distance: from a table of symbols, of unit vectors, equality of symbols, edits of symbols."""
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
 def dot(x: np.ndarray, y: np.ndarray) -> float:
-    """Inner product; the sum may take any order."""
+    """Return the inner product; the order of the sum is free."""
     total = 0.0
     for d in range(len(x)):
         total += np.float64(x[d]) * np.float64(y[d])
@@ -29,7 +29,7 @@ def frame_distances(
     end: int,
     row: np.ndarray,
 ) -> None:
-    """Write the distances of frame i to the frames from `start` to before `end` into `row`."""
+    """Write the distances of frame i to the frames `start` to `end` - 1 into `row`."""
     if kind == TABLE:
         for j in range(start, end):
             row[j - start] = table[symbols[i], symbols[j]]
@@ -43,9 +43,10 @@ def frame_distances(
 
 @numba.njit(cache=True, nogil=True)
 def warp_row(row: np.ndarray, first: bool, cost: np.ndarray, length: np.ndarray, N: int) -> None:
-    """Go on by one frame of x: `row` has its distances to N frames of y; `cost`, `length` are of paths that end there.
+    """Extend the paths by one frame of x, whose distances to the N frames of y are in `row`.
 
-    Among equal costs the path comes from the diagonal, else from the frame before of y, else from that of x.
+    `cost` and `length` (N,) are those of the best paths that end at each frame of y. Among equal costs the path comes
+    from the diagonal, else from the previous frame of y, else from that of x.
     """
     diagonal, diagonal_length = 0.0, 0
     for j in range(N):
@@ -73,7 +74,7 @@ def group_distances(
     work: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Write the distances between tokens, rows (start, end) of frames, into `out`; `work` is (3, longest)."""
+    """Write the distances between tokens, which are rows (start, end) of frames, into `out`; `work` is (3, longest)."""
     cost, length, row = work[0], work[1], work[2]
     for x in range(len(x_tokens)):
         x_start, x_end = x_tokens[x]
@@ -105,8 +106,8 @@ def score_jobs(
 
     Args:
         kind: one of the kinds above.
-        jobs: (J, 3): group of X, group of A, and where the errors of the job begin in `errors`. Where X and A are
-            the same group, no token is compared with itself.
+        jobs: (J, 3): group of X, group of A, and where the errors of the job begin in `errors`. If X and A are the
+            same group, no token is compared with itself.
         groups: (g, 4): first token, token after the last, first group of the block, group after the last.
         tokens: (n, 2): first frame, frame after the last.
         symbols: (M,) of all frames; unused by FEATURES.
@@ -136,7 +137,7 @@ def score_jobs(
 
 @numba.njit(cache=True, nogil=True)
 def error_rate(to_a: np.ndarray, to_b: np.ndarray, X: int, A: int, B: int, same: bool) -> float:
-    """1 − the share of triples whose X is nearer to A than to B, equally near ones counting half."""
+    """Return 1 − the share of triples whose X is nearer to A than to B; equally near ones count half."""
     right, total = 0.0, 0
     for x in range(X):
         for a in range(A):

@@ -1,9 +1,11 @@
-"""Confidence intervals: figures recomputed for draws of speakers with replacement.
+"""Computes confidence intervals: figures of draws of speakers with replacement.
 
-Speakers are what is drawn, because the frames of one speaker are alike. A draw recombines what was counted for each
-speaker; mappings are not learned again, and in across-speaker ABX it is the speaker of A and B that is drawn. Draws
-repeat speakers, which by itself raises purities and PNMI a little: intervals are moved to where the mean of the draws
-is the figure. Source: Efron 1979 (percentiles).
+Speakers are drawn, not frames, because the frames of one speaker are alike. A draw recombines the counts of each
+speaker; mappings are not learned again, and in across-speaker ABX the speaker of A and B is drawn. Draws repeat
+speakers, which by itself raises purities and PNMI a little, so an interval is shifted until the mean of the draws is
+the figure. Too few speakers or comparisons have no interval: a handful without an error would get [0, 0].
+
+Source: Efron 1979 (percentiles).
 """
 
 import numpy as np
@@ -13,9 +15,13 @@ from scipy.special import xlogy
 from vqaudio.metrics.abx import average, averages
 from vqaudio.metrics.phone_scores import LabelledFrames
 
+MIN_SPEAKERS = 3
+MIN_COMPARISONS = 30
+"""Least comparisons of ABX, or frames, with an interval."""
+
 DRAWS = 1000
-LEVEL = 0.95
-AT_ONCE = 1 << 22  # counts in memory at once: 32 MiB
+CONFIDENCE = 0.95
+MAX_COUNTS = 1 << 22  # in memory at once: 32 MiB
 
 Interval = list[float]
 """Lower and upper bound."""
@@ -27,34 +33,34 @@ def draw_speakers(speakers: int, *, seed: int = 0, draws: int = DRAWS) -> np.nda
 
 
 def interval(values: np.ndarray, figure: float) -> Interval:
-    """Return the bounds of the middle 95 % of values (R,), moved so that their mean is the figure, within [0, 1].
+    """Return the bounds of the middle 95 % of values (R,), shifted so that their mean is the figure, within [0, 1].
 
-    Values that are NaN do not count; the bounds are NaN when all are.
+    NaN does not count; there must be other values.
     """
     values = values[~np.isnan(values)]
-    if len(values) == 0:
-        return [float("nan"), float("nan")]
-    bounds = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - values.mean() + figure
+    bounds = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) - values.mean() + figure
     return [float(bound) for bound in np.clip(bounds, 0.0, 1.0)]
 
 
 def phone_intervals(frames: LabelledFrames, speakers: list[str], *, seed: int = 0) -> dict[str, Interval]:
-    """Return the intervals of the figures of `vqaudio.metrics.phone_scores.score` that compare units with phones.
+    """Return the intervals of `vqaudio.metrics.phone_scores.phone_figures`; none if speakers or frames are too few.
 
     Args:
-        frames: the frames that the figures are of.
+        frames: frames that the figures are of.
         speakers: the speaker of each of its utterances.
         seed: of the draws.
     """
     names, of_utterance = np.unique(speakers, return_inverse=True)
     speaker = of_utterance[frames.utterance]
+    if len(np.unique(speaker)) < MIN_SPEAKERS or len(speaker) < MIN_COMPARISONS:
+        return {}
     weights = np.concatenate([np.ones((1, len(names))), draw_speakers(len(names), seed=seed)])  # first, all once
     totals = weights @ np.bincount(speaker, minlength=len(names))
     weights, totals = weights[totals > 0], totals[totals > 0]  # a draw may hold only speakers without frames
     phones, cells = int(frames.phone.max()) + 1, frames.symbol * (int(frames.phone.max()) + 1) + frames.phone
     cells, cell = np.unique(cells, return_inverse=True)
     counts = sparse.csr_array((np.ones(len(cell)), (speaker, cell)), shape=(len(names), len(cells)))
-    rows = max(1, AT_ONCE // len(cells))
+    rows = max(1, MAX_COUNTS // len(cells))
     parts = [
         _table_figures(np.asarray(weights[i : i + rows] @ counts), cells // phones, cells % phones)
         for i in range(0, len(weights), rows)
@@ -62,16 +68,25 @@ def phone_intervals(frames: LabelledFrames, speakers: list[str], *, seed: int = 
     figures = dict(zip(("phone_purity", "cluster_purity", "pnmi"), np.concatenate(parts, axis=1), strict=True))
     for name, right in (("mapping_accuracy", frames.right), ("prior_accuracy", frames.right_by_prior)):
         figures[name] = weights @ np.bincount(speaker, weights=right, minlength=len(names)) / totals
-    return {name: interval(values[1:], values[0]) for name, values in figures.items()}
+    return {name: interval(values[1:], values[0]) for name, values in figures.items() if not np.isnan(values[0])}
 
 
-def abx_interval(errors: np.ndarray, *, seed: int = 0) -> Interval:
-    """Return the interval of `vqaudio.metrics.abx.average` for its errors (S, P, P)."""
+def abx_interval(errors: np.ndarray, comparisons: int, *, seed: int = 0) -> Interval | None:
+    """Return the interval of `vqaudio.metrics.abx.average`; None if speakers or comparisons are too few.
+
+    Args:
+        errors: (S, P, P) of `vqaudio.metrics.abx.speaker_errors`.
+        comparisons: number of triples (A, B, X) that the errors are of.
+        seed: of the draws.
+    """
+    speakers = int((~np.isnan(errors)).any(axis=(1, 2)).sum())
+    if speakers < MIN_SPEAKERS or comparisons < MIN_COMPARISONS:
+        return None
     return interval(averages(errors, draw_speakers(len(errors), seed=seed)), average(errors))
 
 
 def _table_figures(counts: np.ndarray, units: np.ndarray, phones: np.ndarray) -> np.ndarray:
-    """Return phone purity, cluster purity and PNMI (3, R) of counts (R, C) of cells, which are sorted by unit."""
+    """Return phone purity, cluster purity and PNMI, (3, R), of counts (R, C) of cells that are sorted by unit."""
     total = counts.sum(axis=1)
     of_unit = np.flatnonzero(np.append(True, units[1:] != units[:-1]))
     order = np.argsort(phones, kind="stable")

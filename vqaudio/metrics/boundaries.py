@@ -1,4 +1,4 @@
-"""Where units change beside where phones change, and how long units last."""
+"""Compares the times at which units change with phone boundaries, and measures how long units last."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,39 +10,39 @@ from vqaudio.errors import UserError
 from vqaudio.metrics.symbols import number_symbols
 
 TOLERANCE = 0.02  # seconds: the customary 20 ms on either side
-ROUNDING = 1e-6  # seconds: 3 · 0.01 is not quite 0.03
-SAME = 0.002  # seconds within which the end of a phone and the start of the next are one boundary
+ROUNDING = 1e-6  # seconds: in floating point 3 · 0.01 is not quite 0.03
+MAX_GAP_SECONDS = 0.002  # between the end of a phone and the start of the next, if they are one boundary
 
 
 def boundary_scores(
-    units: Mapping[str, np.ndarray], alignment: Mapping[str, list[Phone]], *, frame_rate: float
+    codes: Mapping[str, np.ndarray], alignment: Mapping[str, list[Phone]], *, frame_rate: float
 ) -> dict[str, float]:
     """Compare the times at which units change with phone boundaries, silence included.
 
-    Boundaries of phones are the starts and ends strictly inside the alignment of an utterance; a unit changes at the
-    edge n / frame_rate between two frames, and changes outside the alignment are left out. A pair at most 20 ms apart
-    is a hit; each boundary is in one pair at most, and pairs are chosen so that hits are most.
+    Boundaries of phones are the starts and ends strictly inside the alignment of an utterance. A unit changes at the
+    edge n / frame_rate between two frames; changes outside the alignment are left out. A pair at most 20 ms apart is a
+    hit; each boundary is in one pair at most, and the pairs are chosen so that hits are as many as possible.
 
     Args:
-        units: utt -> codes (G, N), one column a frame.
+        codes: utt -> codes (G, N), one column per frame.
         alignment: utt -> phones, in seconds; utterances without units are left out, and the other way round.
         frame_rate: frames per second (Hz).
 
     Returns:
         `boundary_precision` = hits / unit changes, `boundary_recall` = hits / phone boundaries, `boundary_f1` their
-        harmonic mean, and `boundary_r_value`, which too many boundaries cannot raise. NaN where there is no boundary.
+        harmonic mean, and `boundary_r_value`, which too many boundaries cannot raise. NaN if there is no boundary.
 
     Raises:
         UserError: no utterance has both.
 
     Source: R-value: Räsänen, Laine and Altosaar 2009, "An improved speech segmentation quality measure".
     """
-    utts = sorted(units.keys() & alignment.keys())
+    utts = sorted(codes.keys() & alignment.keys())
     if not utts:
-        raise UserError(f"none of {len(units)} utterances is in the alignment ({len(alignment)}): give equal ids")
+        raise UserError(f"none of {len(codes)} utterances is in the alignment ({len(alignment)}); give equal ids")
     hits = changes = boundaries = 0
     for utt in utts:
-        found, true = change_times(units[utt], frame_rate), phone_times(alignment[utt])
+        found, true = change_times(codes[utt], frame_rate), phone_times(alignment[utt])
         inside = [phone for phone in alignment[utt] if phone.duration > 0]
         start = min((phone.start for phone in inside), default=0.0)
         end = max((phone.start + phone.duration for phone in inside), default=0.0)
@@ -60,7 +60,7 @@ def boundary_scores(
 
 
 def r_value(recall: float, over_segmentation: float) -> float:
-    """R-value of Räsänen et al. 2009 for a recall and (found / true) − 1, both as shares; 1 is perfect.
+    """Return the R-value of Räsänen et al. 2009 for a recall and (found / true) − 1, both as shares; 1 is perfect.
 
     >>> r_value(1.0, 0.0)
     1.0
@@ -70,17 +70,17 @@ def r_value(recall: float, over_segmentation: float) -> float:
     return float(1 - (abs(from_ideal) + abs(from_line)) / 2)
 
 
-def run_lengths(units: Iterable[np.ndarray], *, frame_rate: float) -> dict[str, float]:
-    """Measure how long a unit stays: `run_length_mean` in frames, and `runs_per_second`.
+def run_lengths(codes: Iterable[np.ndarray], *, frame_rate: float) -> dict[str, float]:
+    """Return how long units last: `run_length_mean` in frames, and `runs_per_second`.
 
     Args:
-        units: codes (G, N) of each utterance; runs end with the utterance.
+        codes: (G, N) of each utterance; runs end with the utterance.
         frame_rate: frames per second (Hz).
     """
     frames = runs = 0
-    for codes in units:
-        frames += codes.shape[1]
-        runs += min(1, codes.shape[1]) + len(change_times(codes, frame_rate))
+    for utterance in codes:
+        frames += utterance.shape[1]
+        runs += min(1, utterance.shape[1]) + len(change_times(utterance, frame_rate))
     return {"run_length_mean": frames / runs, "runs_per_second": runs / (frames / frame_rate)}
 
 
@@ -91,7 +91,7 @@ def change_times(codes: np.ndarray, frame_rate: float) -> np.ndarray:
 
 
 def phone_times(phones: list[Phone]) -> np.ndarray:
-    """Return the boundaries strictly inside the alignment of an utterance, in seconds, each once.
+    """Return the boundaries strictly inside the alignment of an utterance in seconds, each once.
 
     >>> phone_times([Phone(0.0, 0.1, "A"), Phone(0.1, 0.2, "B"), Phone(0.4, 0.1, "C")]).round(3).tolist()
     [0.1, 0.3, 0.4]
@@ -99,13 +99,13 @@ def phone_times(phones: list[Phone]) -> np.ndarray:
     times = np.sort([time for phone in phones for time in (phone.start, phone.start + phone.duration)])
     if len(times) == 0:
         return times
-    times = times[np.append(True, np.diff(times) > SAME)]
+    times = times[np.append(True, np.diff(times) > MAX_GAP_SECONDS)]
     return times[1:-1]
 
 
 @numba.njit(cache=True, nogil=True)
 def count_hits(found: np.ndarray, true: np.ndarray, tolerance: float) -> int:
-    """Count pairs of sorted times at most `tolerance` apart, each time in one pair; in this order they are most."""
+    """Return the most pairs of sorted times that are at most `tolerance` apart, with each time in one pair at most."""
     i = j = hits = 0
     while i < len(found) and j < len(true):
         if abs(found[i] - true[j]) <= tolerance:

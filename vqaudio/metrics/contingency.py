@@ -1,14 +1,14 @@
-"""How much units tell about phones, from a table of joint counts.
+"""Measures how much units tell about phones, from a table of joint counts.
 
-`counts` is always (Y, Z): row y a phone, column z a unit, each entry the number of frames with both.
-Every logarithm takes 0 · log 0 = 0 instead of an epsilon inside it.
+`counts` is always (Y, Z): row y is a phone, column z a unit, and each entry the number of frames with both. 0 · log 0
+is 0; no epsilon is added inside a logarithm.
 """
 
 import numpy as np
 
 
 def entropy(counts: np.ndarray) -> float:
-    """Entropy in nats of the distribution that the counts, of any shape, estimate.
+    """Return the entropy in nats of the distribution that counts of any shape estimate.
 
     >>> round(entropy(np.array([5, 5, 0])), 6)  # ln 2
     0.693147
@@ -18,20 +18,22 @@ def entropy(counts: np.ndarray) -> float:
 
 
 def phone_purity(counts: np.ndarray) -> float:
-    """Σ_z max_y p(y, z): the accuracy of naming each unit by its most frequent phone, on the same frames."""
+    """Return Σ_z max_y p(y, z): the accuracy of naming each unit by its most frequent phone, on the same frames."""
     return float(counts.max(axis=0).sum() / counts.sum())
 
 
 def cluster_purity(counts: np.ndarray) -> float:
-    """Σ_y max_z p(y, z): the share of frames that lie in the most frequent unit of their phone."""
+    """Return Σ_y max_z p(y, z): the share of frames that have the most frequent unit of their phone."""
     return float(counts.max(axis=1).sum() / counts.sum())
 
 
 def pnmi(counts: np.ndarray) -> float:
-    """Phone-normalised mutual information I(y; z) / H(y), the share of a phone's entropy that units remove.
+    """Return the phone-normalised mutual information I(y; z) / H(y): the share of the phone entropy that units remove.
 
-    NaN when all frames have the same phone. Source: Hsu et al. 2021 (HuBERT); their script
-    `measure_teacher_quality.py` adds 1e-8 inside its logarithms, this is exact: they differ by about 1e-7.
+    NaN if all frames have the same phone.
+
+    Source: Hsu et al. 2021 (HuBERT), whose script `measure_teacher_quality.py` adds 1e-8 inside its logarithms; this is
+    exact, and differs by about 1e-7.
     """
     of_phones = entropy(counts.sum(axis=1))
     if of_phones == 0:
@@ -41,9 +43,9 @@ def pnmi(counts: np.ndarray) -> float:
 
 
 def majority_phones(counts: np.ndarray) -> tuple[np.ndarray, int]:
-    """Name each unit by the phone it mostly carries: phones (Z,), and the most frequent phone of all.
+    """Return the most frequent phone of each unit (Z,), and the most frequent phone of all.
 
-    A unit without frames takes the phone most frequent of all, ties the lowest number.
+    A unit without frames gets the most frequent phone of all; of equally frequent phones the lowest number wins.
     """
     prior = int(counts.sum(axis=1).argmax())
     return np.where(counts.any(axis=0), counts.argmax(axis=0), prior), prior

@@ -1,4 +1,4 @@
-"""Distances of two sequences by dynamic programming."""
+"""Computes distances of two sequences by dynamic programming, in compiled loops."""
 
 import numba
 import numpy as np
@@ -8,14 +8,14 @@ import numpy as np
 def warping_path(x: np.ndarray, y: np.ndarray, band: int) -> tuple[np.ndarray, float]:
     """Return the path (L, 2) through x and y, both (N, d), of least summed Euclidean distance, and its mean distance.
 
-    The path holds pairs of frames from (0, 0) to (N - 1, N - 1). Steps are (1, 1), (1, 0) and (0, 1), none weighted;
-    among equal sums the first of these wins. It stays within `band` frames of the diagonal, so that an hour at 10 ms
+    The path holds pairs of frames from (0, 0) to (N - 1, N - 1). Steps are (1, 1), (1, 0) and (0, 1) without weights;
+    among equal sums the first of these wins. The path stays within `band` frames of the diagonal, so an hour at 10 ms
     and a band of 0.5 s takes 36 MB.
     """
     num_frames, width = len(x), 2 * band + 1
-    # Cell c of row i is frame j = i + c − band of y; the row above is one cell further right.
+    # Cell c of row i is frame j = i + c − band of y; the same frame is one cell further right in the row above.
     above, row = np.full(width + 1, np.inf), np.full(width + 1, np.inf)
-    steps = np.zeros((num_frames, width), dtype=np.uint8)  # 0, 1, 2: as in the list above
+    steps = np.zeros((num_frames, width), dtype=np.uint8)  # 0, 1, 2: in the order of the docstring
     for i in range(num_frames):
         row[:] = np.inf
         for c in range(max(0, band - i), min(width, num_frames - i + band)):
@@ -45,7 +45,7 @@ def warping_path(x: np.ndarray, y: np.ndarray, band: int) -> tuple[np.ndarray, f
 
 @numba.njit(cache=True, nogil=True)
 def edit_distance(x: np.ndarray, y: np.ndarray) -> int:
-    """Levenshtein distance of symbols x (n,) and y (m,): insertions, deletions and substitutions count one each."""
+    """Return the Levenshtein distance of symbols x (n,) and y (m,): insertions, deletions and substitutions are 1."""
     edits = np.arange(len(y) + 1)  # between the first i symbols of x and the first j of y
     for i in range(len(x)):
         diagonal, edits[0] = edits[0], i + 1

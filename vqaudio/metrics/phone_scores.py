@@ -1,8 +1,8 @@
-"""How well units stand for phones, and what they cost in bits.
+"""Scores how well units represent phones, and what they cost in bits.
 
-A unit is the whole frame vector: with G > 1 groups the symbol that the metrics count is the tuple of codes;
-only `usage` and `codes_used` count codes group by group. Silence and noise (`SILENCE`) are left out wherever
-units are compared with phones, and stay in usage, perplexity and bitrates.
+A unit is the tuple of the codes of all groups of a frame; only `usage` and `codes_used` count codes group by group.
+Silence and noise (`symbols.SILENCE`) are left out wherever units are compared with phones, and count in usage,
+perplexity and bitrates.
 """
 
 import math
@@ -24,88 +24,43 @@ from vqaudio.metrics.contingency import (
 from vqaudio.metrics.symbols import SILENCE, number_symbols
 from vqaudio.units import UnitsInfo, read_units
 
-Units = Mapping[str, np.ndarray]
-"""utt -> codes (G, N), one column a frame: repeats are not merged."""
+Codes = Mapping[str, np.ndarray]
+"""utt -> codes (G, N), one column per frame: runs are not merged."""
 
 Alignment = Mapping[str, list[Phone]]
 """utt -> phones, in seconds."""
 
 
 def read_frames(units: Path, *, expected_hash: str | None = None) -> tuple[UnitsInfo, dict[str, np.ndarray]]:
-    """Read a unit directory whole: what its units are, and utt -> codes (G, N), expanded if deduplicated.
+    """Read a whole unit directory into memory: its settings, and utt -> codes (G, N), expanded if deduplicated.
 
     Raises:
-        UserError: as `vqaudio.units.directory.read_units`.
+        UserError: as in `vqaudio.units.directory.read_units`.
     """
     directory = read_units(units, expected_hash=expected_hash)
     return directory.info, {utterance.utt: utterance.codes for utterance in directory}
 
 
-def score(
-    units: Units,
-    alignment: Alignment,
-    *,
-    frame_rate: float,
-    codebook_size: int,
-    mapping: tuple[Units, Alignment] | None = None,
-) -> dict[str, float]:
-    """Score units against phones; shares are in [0, 1].
-
-    All frames give the figures of `code_statistics`. Frames whose phone is not silence give `phone_purity`,
-    `cluster_purity`, `pnmi`, `mapping_accuracy` (held-out frames that carry the phone which their unit mostly
-    carries in training) and `prior_accuracy` (the same frames all called the most frequent phone); frames in
-    gaps of the alignment and beyond its end are dropped. Counts: `frames_scored`, `utterances`,
-    `utterances_scored`, `utterances_without_alignment`, `utterances_without_units`.
-
-    The mapping is learned on the utterances of `mapping` and measured on all of `units`. Without it, the
-    sorted utterances are numbered from 0, that of the odd ones is measured on the even ones and the other way
-    round, and both accuracies are over all frames (NaN when only one half has any).
-
-    Args:
-        units: utt -> codes (G, N), the same G for all.
-        alignment: utt -> phones, in seconds.
-        frame_rate: frames per second (Hz).
-        codebook_size: K, codes per group.
-        mapping: units and alignment of other utterances.
-
-    Raises:
-        UserError: no utterance has both units and phones, no frame has a phone other than silence, or the
-            mapping's utterances are among those scored, which then are not held out.
-    """
-    statistics = code_statistics(units.values(), frame_rate=frame_rate, codebook_size=codebook_size)
-    frames = label_frames(units, alignment, frame_rate=frame_rate, mapping=mapping)
-    counts = frames.counts()
-    return {
-        **statistics,
-        "phone_purity": phone_purity(counts),
-        "cluster_purity": cluster_purity(counts),
-        "pnmi": pnmi(counts),
-        "mapping_accuracy": float(frames.right.mean()),
-        "prior_accuracy": float(frames.right_by_prior.mean()),
-        "frames_scored": int(counts.sum()),
-        "utterances": len(units),
-        "utterances_scored": len(frames.utts),
-        "utterances_without_alignment": len(units) - len(frames.utts),
-        "utterances_without_units": len(alignment) - len(frames.utts),
-    }
-
-
 @dataclass(frozen=True)
 class LabelledFrames:
-    """The frames of utterances that have units and phones, less those in silence or without a phone."""
+    """The frames of utterances that have units and phones, without those in silence and those without a phone."""
 
     utts: list[str]
     """The utterances, sorted."""
     utterance: np.ndarray
-    """(n,) of each frame its index in `utts`."""
+    """(n,) index of each frame's utterance in `utts`."""
     phone: np.ndarray
     """(n,) numbers of phones."""
     symbol: np.ndarray
     """(n,) numbers of whole units."""
     right: np.ndarray
-    """(n,) 1 where held-out mapping names the phone, 0 where not; NaN when nothing teaches a mapping."""
+    """(n,) 1 if the held-out mapping names the phone, else 0; NaN if nothing teaches a mapping."""
     right_by_prior: np.ndarray
     """(n,) the same for calling every frame the most frequent phone."""
+    without_alignment: int
+    """Number of utterances that have units only."""
+    without_units: int
+    """Number of utterances that have phones only."""
 
     def counts(self) -> np.ndarray:
         """Count the frames of each phone and unit: (Y, Z)."""
@@ -113,32 +68,37 @@ class LabelledFrames:
 
 
 def label_frames(
-    units: Units, alignment: Alignment, *, frame_rate: float, mapping: tuple[Units, Alignment] | None = None
+    codes: Codes, alignment: Alignment, *, frame_rate: float, mapping: tuple[Codes, Alignment] | None = None
 ) -> LabelledFrames:
-    """Give frames their phones and units as numbers, and tell which the held-out mapping of `score` names right.
+    """Return the phones and units of frames as numbers, and whether a held-out mapping of units to phones is right.
+
+    The mapping is learned on the utterances of `mapping` and tested on all of `codes`. Without it, the utterances are
+    sorted and numbered from 0; a mapping learned on the even ones is tested on the odd ones, and the other way round.
+    Frames in gaps of the alignment and beyond its end are dropped.
 
     Args:
-        units: as in `score`.
-        alignment: as in `score`.
-        frame_rate: as in `score`.
-        mapping: as in `score`.
+        codes: utt -> codes (G, N), the same G for all.
+        alignment: utt -> phones, in seconds.
+        frame_rate: frames per second (Hz).
+        mapping: codes and alignment of other utterances.
 
     Raises:
-        UserError: as `score`.
+        UserError: no utterance has both units and phones, no frame has a phone other than silence, or utterances of
+            `mapping` are among those scored, which are then not held out.
     """
-    held_out = _paired(units, alignment)
+    held_out = _paired(codes, alignment)
     train = _paired(*mapping) if mapping else {}
-    if shared := units.keys() & (mapping[0] if mapping else {}).keys():
-        raise UserError(f"{len(shared)} utterances, {min(shared)} first, teach the mapping too: not held out")
+    if shared := codes.keys() & (mapping[0] if mapping else {}).keys():
+        raise UserError(f"{len(shared)} utterances, such as {min(shared)}, also teach the mapping; hold them out of it")
     both = [*held_out.values(), *train.values()]
-    names = np.concatenate([frame_phones(phones, codes.shape[1], frame_rate) for codes, phones in both])
-    symbols = number_symbols(np.concatenate([codes for codes, _ in both], axis=1))
-    index = np.repeat(np.arange(len(both)), [codes.shape[1] for codes, _ in both])
-    kept = ~np.isin(names, ["", *SILENCE])
+    names = np.concatenate([frame_phones(phones, units.shape[1], frame_rate) for units, phones in both])
+    symbols = number_symbols(np.concatenate([units for units, _ in both], axis=1))
+    index = np.repeat(np.arange(len(both)), [units.shape[1] for units, _ in both])
+    kept = ~np.isin(names, SILENCE)
     index, symbols, phones = index[kept], symbols[kept], np.unique(names[kept], return_inverse=True)[1]
     scored = index < len(held_out)
     if not scored.any():
-        raise UserError("no frame lies in a phone other than silence: are the alignment's times seconds?")
+        raise UserError("no frame is in a phone other than silence; check that the alignment is in seconds")
     if mapping:
         right, by_prior = named_right(phones, symbols, train=~scored, held_out=scored)
     else:
@@ -146,14 +106,45 @@ def label_frames(
         sides = [named_right(phones, symbols, train=train, held_out=~train) for train in (odd, ~odd)]
         right, by_prior = (np.where(odd, b, a) for a, b in zip(*sides, strict=True))
     return LabelledFrames(
-        list(held_out), index[scored], phones[scored], symbols[scored], right[scored], by_prior[scored]
+        utts=list(held_out),
+        utterance=index[scored],
+        phone=phones[scored],
+        symbol=symbols[scored],
+        right=right[scored],
+        right_by_prior=by_prior[scored],
+        without_alignment=len(codes) - len(held_out),
+        without_units=len(alignment) - len(held_out),
     )
+
+
+def phone_figures(frames: LabelledFrames) -> dict[str, float]:
+    """Compare units with phones; shares are in [0, 1].
+
+    Returns:
+        `phone_purity`, `cluster_purity`, `pnmi`; `mapping_accuracy`, the share of frames whose phone the held-out
+        mapping names, and `prior_accuracy`, the same for the most frequent phone (both NaN if nothing teaches a
+        mapping); counts `frames_scored`, `utterances` with units, `utterances_scored`, `utterances_without_alignment`,
+        `utterances_without_units`.
+    """
+    counts = frames.counts()
+    return {
+        "phone_purity": phone_purity(counts),
+        "cluster_purity": cluster_purity(counts),
+        "pnmi": pnmi(counts),
+        "mapping_accuracy": float(frames.right.mean()),
+        "prior_accuracy": float(frames.right_by_prior.mean()),
+        "frames_scored": int(counts.sum()),
+        "utterances": len(frames.utts) + frames.without_alignment,
+        "utterances_scored": len(frames.utts),
+        "utterances_without_alignment": frames.without_alignment,
+        "utterances_without_units": frames.without_units,
+    }
 
 
 def named_right(
     phones: np.ndarray, symbols: np.ndarray, *, train: np.ndarray, held_out: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Name frames by the phones of `contingency.majority_phones` in training: (n,) 1 where right, 0 where wrong.
+    """Return (n,) 1 for each frame whose phone is named right by `contingency.majority_phones` of training, else 0.
 
     Args:
         phones: (n,) numbers of phones.
@@ -162,7 +153,7 @@ def named_right(
         held_out: (n,) whether it is tested.
 
     Returns:
-        Right by the mapping and right by the most frequent phone; all NaN when no frame teaches or none is tested.
+        Right by the mapping, and right by the most frequent phone; all NaN if no frame teaches or none is tested.
     """
     if not (train.any() and held_out.any()):
         return np.full(len(phones), np.nan), np.full(len(phones), np.nan)
@@ -171,34 +162,34 @@ def named_right(
     return (mapping[symbols] == phones).astype(float), (phones == prior).astype(float)
 
 
-def code_statistics(units: Iterable[np.ndarray], *, frame_rate: float, codebook_size: int) -> dict[str, float]:
-    """Measure how much of the codebook is in use and what the units cost, without any phones.
+def code_statistics(codes: Iterable[np.ndarray], *, frame_rate: float, codebook_size: int) -> dict[str, float]:
+    """Measure how much of the codebook is used and what the units cost, without any phones.
 
     Args:
-        units: codes (G, N) of each utterance.
+        codes: (G, N) of each utterance.
         frame_rate: frames per second (Hz).
         codebook_size: K.
 
     Returns:
         `frames` N, `codes_used`, `usage` = codes_used / (G · K), `perplexity` = exp H, and in bit/s
         `bitrate_nominal` = frame_rate · G · log₂ K, `bitrate_entropy` = (N / D) · H with D = N / frame_rate
-        seconds, `bitrate_deduplicated` = (N' / D) · H' of the units left when repeats within an utterance are
-        merged, which does not pay for durations.
+        seconds, `bitrate_deduplicated` = (N' / D) · H' of the units that are left when runs within an utterance are
+        merged; it does not include durations.
 
     Raises:
         UserError: there is no frame.
 
     Source: bitrate of the ZeroSpeech challenge 2019: unigram entropy of whole frame vectors.
     """
-    utterances = [codes for codes in units if codes.size]
+    utterances = [utterance for utterance in codes if utterance.size]
     if not utterances:
-        raise UserError("no utterance has a unit")
-    codes = np.concatenate(utterances, axis=1)
-    symbols = number_symbols(codes)
+        raise UserError("no utterance has a unit; extract the units again")
+    joined = np.concatenate(utterances, axis=1)
+    symbols = number_symbols(joined)
     starts_run = np.append(True, symbols[1:] != symbols[:-1])
-    starts_run[np.cumsum([0] + [codes.shape[1] for codes in utterances[:-1]])] = True
-    groups, num_frames = codes.shape
-    codes_used = sum(len(np.unique(codes[group])) for group in range(groups))
+    starts_run[np.cumsum([0] + [utterance.shape[1] for utterance in utterances[:-1]])] = True
+    groups, num_frames = joined.shape
+    codes_used = sum(len(np.unique(group)) for group in joined)
     nats = entropy(np.bincount(symbols))
     nats_of_runs = entropy(np.bincount(symbols[starts_run]))
     return {
@@ -213,16 +204,16 @@ def code_statistics(units: Iterable[np.ndarray], *, frame_rate: float, codebook_
 
 
 def frame_phones(phones: list[Phone], num_frames: int, frame_rate: float) -> np.ndarray:
-    """Name the phone at the centre (n + ½) / frame_rate of each frame; "" in a gap and past the end.
+    """Return the phone at the centre (n + ½) / frame_rate of each frame (N,); "" in a gap and beyond the end.
 
-    A phone covers [start, start + duration). Where phones overlap, the one that starts last counts.
+    A phone covers [start, start + duration). If phones overlap, the one that starts last counts.
 
     >>> frame_phones([Phone(0.0, 0.02, "AH"), Phone(0.02, 0.01, "T")], 4, 100).tolist()
     ['AH', 'AH', 'T', '']
     """
     ordered = sorted(phones, key=lambda phone: phone.start)
     starts = np.array([phone.start for phone in ordered])
-    # The last entry, index −1, is what comes before the first phone: it ends before everything.
+    # The last entry, index −1, stands for the time before the first phone: it ends before everything.
     ends = np.array([phone.start + phone.duration for phone in ordered] + [-np.inf])
     names = np.array([phone.phone for phone in ordered] + [""])
     centres = (np.arange(num_frames) + 0.5) / frame_rate
@@ -231,17 +222,17 @@ def frame_phones(phones: list[Phone], num_frames: int, frame_rate: float) -> np.
 
 
 def joint_counts(phones: np.ndarray, symbols: np.ndarray, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Count frames of each phone and unit: (Y, Z), by default as large as the numbers of phones and units demand."""
+    """Count the frames of each phone and unit: (Y, Z), by default just large enough for all numbers."""
     shape = shape or (int(phones.max()) + 1, int(symbols.max()) + 1)
     return np.bincount(np.ravel_multi_index((phones, symbols), shape), minlength=math.prod(shape)).reshape(shape)
 
 
-def _paired(units: Units, alignment: Alignment) -> dict[str, tuple[np.ndarray, list[Phone]]]:
+def _paired(codes: Codes, alignment: Alignment) -> dict[str, tuple[np.ndarray, list[Phone]]]:
     """Return codes and phones of each utterance that has both, sorted by utterance."""
-    common = sorted(units.keys() & alignment.keys())
+    common = sorted(codes.keys() & alignment.keys())
     if not common:
         raise UserError(
-            f"none of its {len(units)} utterances is in the alignment, which has {len(alignment)}: "
+            f"none of its {len(codes)} utterances is among the {len(alignment)} of the alignment; "
             "give both the same utterance ids"
         )
-    return {utt: (units[utt], alignment[utt]) for utt in common}
+    return {utt: (codes[utt], alignment[utt]) for utt in common}

@@ -1,4 +1,4 @@
-"""Fundamental frequency: how far a system's melody and voicing are from the reference's."""
+"""Tracks the fundamental frequency (F0), and compares the melody and voicing of two tracks."""
 
 import math
 
@@ -6,18 +6,18 @@ import numpy as np
 
 from vqaudio import audio
 
-RATE, HOP, WINDOW = 16000, 160, 1024  # 10 ms; 64 ms, nearly four periods of the lowest pitch
-LOWEST, HIGHEST = 60.0, 500.0  # Hz
-RESOLUTION = 0.2  # semitones: 0.3 % of error, in a fifth of the time that librosa's 0.1 takes
+RATE, HOP, WINDOW = 16000, 160, 1024  # Hz; samples: 10 ms; 64 ms, nearly four periods of the lowest pitch
+MIN_HZ, MAX_HZ = 60.0, 500.0
+RESOLUTION = 0.2  # semitones: an error of 0.3 %, in a fifth of the time that librosa's 0.1 takes
 
 
 def track(wav: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Turn a wav (T,) into F0 in Hz (N,), N = ceil(T / 10 ms), NaN where it is unvoiced.
+    """Return the F0 in Hz (N,) of a wav (T,), N = ceil(T / 10 ms); NaN in unvoiced frames.
 
     Probabilistic YIN at 16 kHz from 60 to 500 Hz on a grid of 0.2 semitones; windows of 64 ms centred on frames of
-    10 ms, zeros outside.
+    10 ms, with zeros outside.
 
-    Source: Mauch and Dixon 2014, as librosa has it.
+    Source: Mauch and Dixon 2014, in librosa's implementation.
     """
     import librosa
 
@@ -27,8 +27,8 @@ def track(wav: np.ndarray, sample_rate: int) -> np.ndarray:
     padded = np.pad(wav, (margin, num_frames * HOP - len(wav) + margin))
     f0, voiced, _ = librosa.pyin(
         padded,
-        fmin=LOWEST,
-        fmax=HIGHEST,
+        fmin=MIN_HZ,
+        fmax=MAX_HZ,
         sr=RATE,
         frame_length=WINDOW,
         hop_length=HOP,
@@ -43,8 +43,8 @@ def pitch_errors(x: np.ndarray, y: np.ndarray, path: np.ndarray) -> tuple[float,
     """Compare two tracks (N,) along a path (L, 2) of frame pairs.
 
     Returns:
-        The root mean square difference of ln F0 over the pairs that are voiced in both, NaN when there is none; and
-        the share of pairs of which one is voiced and the other is not.
+        The root mean square difference of ln F0 over the pairs that are voiced in both, NaN if there is none; and the
+        share of pairs of which one is voiced and the other is not.
     """
     a, b = x[path[:, 0]], y[path[:, 1]]
     both = ~(np.isnan(a) | np.isnan(b))

@@ -1,4 +1,4 @@
-"""How far units change when speech is changed in ways that do not change what is said."""
+"""Measures how much units change when speech is changed in ways that keep what is said."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -22,40 +22,40 @@ RATE = 16000  # Hz, at which speech is changed
 
 @dataclass(frozen=True)
 class Changes:
-    """How much each change changes."""
+    """The amount of each change."""
 
     gain: float
     """dB; above 0 it may clip, as a loud recording does."""
     noise: float
-    """Signal-to-noise ratio in dB, of white noise."""
+    """Signal-to-noise ratio of white noise in dB."""
     tempo: float
-    """Speed, the pitch kept: 1.1 is 10 % faster."""
+    """Speed at the same pitch: 1.1 is 10 % faster."""
     pitch: float
-    """Semitones, the duration kept."""
+    """Semitones at the same duration."""
     resampling: float
-    """Hz, through which the speech goes and comes back."""
+    """Hz: the sample rate to which the speech is resampled, and back."""
 
 
-def evaluate(model: Path, data: Path, *, changes: Changes, jobs: int = 1, seed: int = 0) -> dict[str, Any]:
+def evaluate_robustness(model: Path, data: Path, *, changes: Changes, jobs: int, seed: int) -> dict[str, Any]:
     """Measure the unit edit distance (UED) of a model under each of `Changes`.
 
     UED = mean over utterances x of LEV(merged units of x, merged units of the changed x) / T_x, where LEV is the
-    Levenshtein distance, merged units are those of which runs are one, a frame's codes of all groups are one unit, and
-    T_x is the number of frames of x, not merged. 0 is robust; it can pass 1 only where units become more than frames.
+    Levenshtein distance, a unit is the codes of all groups of a frame, runs of a unit are merged into one, and T_x is
+    the number of frames of x. 0 is robust; more than 1 is possible only if the changed x has more frames.
 
     Args:
         model: model directory.
         data: data directory.
-        changes: how much each change changes.
+        changes: amounts.
         jobs: threads.
         seed: of the noise.
 
     Returns:
-        `ued_gain`, `ued_noise`, `ued_tempo`, `ued_pitch`, `ued_resampling`; `utterances` scored; `failed`, those that
-        cannot be read, whose reasons are in `errors`; `changes`, the amounts.
+        `ued_gain`, `ued_noise`, `ued_tempo`, `ued_pitch`, `ued_resampling`; `utterances`, the number scored; `failed`,
+        the number that cannot be read, and their reasons as `errors`; `changes`, the amounts.
 
     Raises:
-        UserError: model or data cannot be read, an amount is out of its range, or no utterance can be scored.
+        UserError: model or data cannot be read, an amount is out of range, or no utterance can be scored.
 
     Source: Gat et al. 2022, "On the robustness of self-supervised representations for spoken language modeling".
     """
@@ -67,7 +67,8 @@ def evaluate(model: Path, data: Path, *, changes: Changes, jobs: int = 1, seed: 
     errors = {u.utt: result for u, result in zip(utterances, results, strict=True) if isinstance(result, str)}
     scores = [result for result in results if not isinstance(result, str)]
     if not scores:
-        raise UserError(f"{data}: no utterance can be scored: {next(iter(errors.values()), 'it is empty')}")
+        reason = next(iter(errors.values()), "it is empty")
+        raise UserError(f"{data}: no utterance can be scored ({reason}); repair the data")
     return {
         **{f"ued_{name}": sum(score[name] for score in scores) / len(scores) for name in transforms},
         "utterances": len(scores),
@@ -85,7 +86,7 @@ def make_transforms(changes: Changes) -> dict[str, Transform]:
     """Return the function of each change, by its name in `Changes`.
 
     Raises:
-        UserError: an amount is out of its range.
+        UserError: an amount is out of range.
     """
     ranges = {
         "gain": (-60, 60),
@@ -97,7 +98,7 @@ def make_transforms(changes: Changes) -> dict[str, Transform]:
     for name, (low, high) in ranges.items():
         value = getattr(changes, name)
         if not (math.isfinite(value) and low <= value <= high):
-            raise UserError(f"--{name} {value:g}: must be from {low} to {high}")
+            raise UserError(f"--{name} {value:g}: out of range; give {low} to {high}")
     return {
         "gain": lambda wav, _: np.clip(wav * np.float32(10 ** (changes.gain / 20)), -1, 1),
         "noise": lambda wav, random: add_noise(wav, changes.noise, random),
@@ -110,7 +111,7 @@ def make_transforms(changes: Changes) -> dict[str, Transform]:
 def score_utterance(
     codec: Codec, utterance: Utterance, transforms: Mapping[str, Transform], seed: int
 ) -> dict[str, float] | str:
-    """Return the edit distance over the number of frames for each change, or why there is none."""
+    """Return the edit distance divided by the number of frames for each change, or the reason why there is none."""
     try:
         wav, _ = audio.read(utterance.path, RATE, utterance.start, utterance.end)
         if len(wav) < RATE * codec.hop_length / codec.sample_rate or not wav.any():
@@ -124,7 +125,7 @@ def score_utterance(
 
 
 def unit_edits(x: np.ndarray, y: np.ndarray) -> int:
-    """Count the edits between the units of codes x (G, N) and y (G, M), runs merged.
+    """Return the number of edits between the units of codes x (G, N) and y (G, M), runs merged.
 
     >>> unit_edits(np.array([[1, 1, 2, 2, 3]]), np.array([[1, 3, 3]]))
     1
@@ -135,14 +136,14 @@ def unit_edits(x: np.ndarray, y: np.ndarray) -> int:
 
 
 def add_noise(wav: np.ndarray, snr: float, random: np.random.Generator) -> np.ndarray:
-    """Add white noise whose power is `snr` dB under that of the whole wav (T,)."""
+    """Return a wav (T,) with white noise whose power is `snr` dB under that of the whole wav."""
     noise = random.standard_normal(len(wav)).astype(np.float32)
     scale = np.sqrt(np.square(wav, dtype=np.float64).mean() / np.square(noise, dtype=np.float64).mean())
     return wav + noise * np.float32(scale * 10 ** (-snr / 20))
 
 
 def through_rate(wav: np.ndarray, rate: int) -> np.ndarray:
-    """Resample a wav (T,) at `RATE` to another rate and back, to the same length."""
+    """Return a wav (T,) at `RATE` after resampling to another rate and back, at the same length."""
     back = audio.resample(audio.resample(wav, RATE, rate), rate, RATE)
     return np.pad(back[: len(wav)], (0, max(0, len(wav) - len(back))))
 

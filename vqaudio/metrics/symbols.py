@@ -1,13 +1,23 @@
-"""Phones and units as symbols: a frame's codes of all groups together are one symbol."""
+"""Lists the labels of silence, and numbers units: the codes of all groups of a frame are one symbol."""
 
 import numpy as np
 
-SILENCE = ("SIL", "SPN", "+NSN+", "sil", "spn", "sp")
-"""Phones that are no speech: they are left out wherever units are compared with phones."""
+SILENCE = (
+    "",  # an interval without a label
+    *("SIL", "SPN", "NSN", "sil", "spn", "nsn", "sp"),  # Kaldi, Montreal Forced Aligner, HTK, Penn aligner
+    *(f"{name}_{place}" for name in ("SIL", "SPN", "NSN", "sil", "spn", "nsn") for place in "BEIS"),  # Kaldi, by place
+    *("<eps>", "<sil>", "[SIL]"),  # Montreal Forced Aligner in CTM, CMU Sphinx, Charsiu
+    *("+NSN+", "+SPN+", "+NOISE+", "+BREATH+", "+COUGH+", "+SMACK+"),  # CMU Sphinx
+    *("<p:>", "<nib>", "<usb>"),  # WebMAUS
+    *("h#", "H#", "pau", "epi"),  # TIMIT, Festival
+    *("silB", "silE", "_", "#"),  # Julius, MBROLA, Festival
+)
+"""Labels of the usual aligners for pauses, noise and speech that is not understood: what is left out wherever units are
+compared with phones. Others can be named when an alignment is read (`vqaudio.metrics.alignment.read_alignment`)."""
 
 
 def number_symbols(codes: np.ndarray) -> np.ndarray:
-    """Turn codes (G, n) into symbols (n,): the distinct columns numbered from 0.
+    """Return codes (G, n) as symbols (n,): the distinct columns, numbered from 0.
 
     >>> number_symbols(np.array([[7, 7, 2], [0, 1, 0]])).tolist()
     [1, 2, 0]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vqaudio.errors import UserError
-from vqaudio.metrics.phone_scores import Alignment, Units, frame_phones, joint_counts
+from vqaudio.metrics.phone_scores import Alignment, Codes, frame_phones, joint_counts
 from vqaudio.metrics.symbols import SILENCE
 from vqaudio.report.embed import picture_uri
 
@@ -52,7 +52,7 @@ class HeatMap(NamedTuple):
     """Units that have no column, because they are rare."""
 
 
-def count_phones(units: Units, alignment: Alignment, *, frame_rate: float) -> PhoneCounts:
+def count_phones(units: Codes, alignment: Alignment, *, frame_rate: float) -> PhoneCounts:
     """Return the frames of each phone and unit, without silence, counted as in the unit metrics.
 
     Args:
@@ -66,7 +66,7 @@ def count_phones(units: Units, alignment: Alignment, *, frame_rate: float) -> Ph
     utts = sorted(units.keys() & alignment.keys())
     named = [frame_phones(alignment[utt], units[utt].shape[1], frame_rate) for utt in utts]
     names = np.concatenate([*named, np.array([], dtype=str)])
-    kept = ~np.isin(names, ["", *SILENCE])
+    kept = ~np.isin(names, SILENCE)
     if not kept.any():
         raise UserError("no frame of the units is in a phone other than silence; align the same utterances")
     codes = np.concatenate([units[utt] for utt in utts], axis=1)[:, kept]

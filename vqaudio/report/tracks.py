@@ -8,7 +8,7 @@ import numpy as np
 
 from vqaudio.datadir import Phone
 from vqaudio.metrics.boundaries import change_times
-from vqaudio.metrics.reconstruction import FLOOR, RATE, log_mel
+from vqaudio.metrics.reconstruction import MIN_MAGNITUDE, RATE, levelled_log_mel
 from vqaudio.report.embed import picture_uri
 
 SCALE = 400
@@ -18,7 +18,7 @@ PICTURE, TIER, TITLE, AXIS = 104, 16, 17, 16
 LETTER = 6.2
 """Width of a letter of a label in pixels."""
 LOUDEST = 3.5
-"""Log-mel magnitude of the brightest colour; speech at the level of `log_mel` hardly exceeds it."""
+"""Log-mel magnitude of the brightest colour; speech at the level of `levelled_log_mel` hardly exceeds it."""
 
 
 class Box(NamedTuple):
@@ -106,5 +106,5 @@ def code_colour(code: int) -> str:
 
 
 def _spectrogram(wav: np.ndarray) -> str:
-    mel = log_mel(wav, RATE).T
-    return picture_uri(mel, cmap="magma", origin="lower", vmin=math.log(FLOOR), vmax=LOUDEST)
+    mel = levelled_log_mel(wav, RATE).T
+    return picture_uri(mel, cmap="magma", origin="lower", vmin=math.log(MIN_MAGNITUDE), vmax=LOUDEST)

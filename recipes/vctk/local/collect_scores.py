@@ -1,26 +1,33 @@
-"""Stage 6: the baselines, and every figure of the run in scores.json.
+"""Stage 6: scores of the baselines, and all figures of the run in scores.json.
 
-collect_scores.py EXP DATA SECONDS, where SECONDS is what scoring took until now.
+collect_scores.py EXP DATA SECONDS, where SECONDS is the time that scoring has taken so far.
+
+The baselines are k-means on MFCC and on log-mel, with the codebook size and the frame rate of the units. They are made
+as by `vqaudio kmeans fit`, `kmeans apply` and `evaluate units`; EXP/baseline/<features>/ keeps the model and
+units/<set>.
 """
 
 import json
-import math
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from script import run
 
-from vqaudio.files import atomic_write
-from vqaudio.metrics import baseline
-from vqaudio.metrics.alignment import read_alignment
+from vqaudio.cores import available_cores
+from vqaudio.defaults import KMEANS_FRAMES
+from vqaudio.files import write_json
+from vqaudio.metrics.evaluation import evaluate_units
 from vqaudio.metrics.phone_scores import code_statistics, read_frames
+from vqaudio.units import read_info
+from vqaudio.units.kmeans import KMeansUnits, apply, find_utterances
 
 SETS = ("dev", "test_seen", "test_unseen")
 
 
 def main() -> None:
-    """Read scores/*.json, add the baselines and the seconds of the stages, write scores.json."""
+    """Read scores/*.json, add the baselines and the seconds of the stages, and write scores.json."""
     exp, data = Path(sys.argv[1]), Path(sys.argv[2])
     scores = {
         "units": unit_scores(exp),
@@ -29,34 +36,59 @@ def main() -> None:
         "baseline_log_mel": baseline_scores(exp, data, "log-mel"),
         "seconds": stage_seconds(data) | stage_seconds(exp) | {"score": int(sys.argv[3])},
     }
-    atomic_write(exp / "scores.json", json.dumps(without_nan(scores), indent=1) + "\n")
+    write_json(exp / "scores.json", scores)
 
 
 def unit_scores(exp: Path) -> dict[str, Any]:
-    """Return the scores of the units of each set; those without phones have their code statistics only."""
+    """Return the scores of the units of each set; only code statistics for a set without phones."""
     scores = {}
     for name in SETS:
         path = exp / "scores" / f"units_{name}.json"
         if path.is_file():
             scores[name] = read(path)
         else:
-            info, frames = read_frames(exp / "units" / name)
-            scores[name] = code_statistics(
-                frames.values(), frame_rate=info.frame_rate, codebook_size=info.codebook_size
-            )
+            info, codes = read_frames(exp / "units" / name)
+            scores[name] = code_statistics(codes.values(), frame_rate=info.frame_rate, codebook_size=info.codebook_size)
     return scores
 
 
 def baseline_scores(exp: Path, data: Path, features: str) -> dict[str, Any]:
-    """Return the scores of k-means on features, fitted on the training set with the codebook size of the units."""
+    """Return the scores of a baseline fitted on the training set, for each set with phones."""
     sets = [name for name in SETS if (exp / "scores" / f"units_{name}.json").is_file()]
     if not sets:
         return {}
-    model = baseline.fit(data / "train", exp / "units" / "train", features=features)
-    codes = baseline.encode(model, data / "train", read_frames(exp / "units" / "train")[1])
-    mapping = (codes, read_alignment(data / "train" / "phones.ctm"))
+    info = read_info(exp / "units" / "train" / "units.json")
+    folder = exp / "baseline" / features
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier run, perhaps with other units
+    model, units = folder / "kmeans.safetensors", folder / "units"
+    KMeansUnits.fit(
+        find_utterances(data / "train", features),
+        info.codebook_size,
+        features=features,
+        sample_rate=info.sample_rate,
+        hop_length=info.hop_length,
+        frames=KMEANS_FRAMES,
+        seed=0,
+    ).save(model)
+    for name in ("train", *sets):
+        apply(
+            model,
+            source=data / name,
+            out=units / name,
+            deduplicate=False,
+            shard=(1, 1),
+            allow_failures=True,
+            jobs=available_cores(),
+        )
     return {
-        name: baseline.evaluate(model, exp / "units" / name, data / name, data / name / "phones.ctm", mapping=mapping)
+        name: evaluate_units(
+            units / name,
+            data / name / "phones.ctm",
+            utt2spk=data / name / "utt2spk",
+            model=model,
+            mapping_units=units / "train",
+            mapping_alignment=data / "train" / "phones.ctm",
+        )
         for name in sets
     }
 
@@ -72,17 +104,8 @@ def stage_seconds(folder: Path) -> dict[str, int]:
 
 
 def read(path: Path) -> Any:
-    """Read a JSON file."""
+    """Return the contents of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def without_nan(value: Any) -> Any:
-    """Replace NaN, which JSON does not have, with None."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 if __name__ == "__main__":

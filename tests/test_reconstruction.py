@@ -13,9 +13,13 @@ from vqaudio.datadir import Utterance, write_table, write_utterances
 from vqaudio.errors import UserError
 from vqaudio.metrics import reconstruction
 from vqaudio.metrics.dtw import warping_path
-from vqaudio.metrics.reconstruction import evaluate, log_mel, mel_cepstral_distortion
+from vqaudio.metrics.reconstruction import evaluate_audio, levelled_log_mel, mel_cepstral_distortion
 
 RATE = 16000
+
+
+def evaluate(references, systems, jobs=1):
+    return evaluate_audio(references, systems, jobs=jobs)
 
 
 def speech_like(seconds: float, seed: int = 0, sample_rate: int = RATE) -> np.ndarray:
@@ -196,12 +200,12 @@ def test_segments_of_a_data_directory_are_the_references(make_list, tmp_path):
 def test_log_mel_puts_a_tone_in_its_band_and_its_frames_on_ten_milliseconds():
     t = np.arange(RATE // 2) / RATE
     wav = np.concatenate([np.zeros(RATE // 2), 0.5 * np.sin(2 * np.pi * 1000 * t)])
-    mel = log_mel(wav, RATE)
+    mel = levelled_log_mel(wav, RATE)
     assert mel.shape == (100, reconstruction.MELS)
     top = 2595 * math.log10(1 + 8000 / 700)
     band = 2595 * math.log10(1 + 1000 / 700) / top * (reconstruction.MELS + 1) - 1
     assert (np.abs(mel[52:].argmax(axis=1) - band) <= 1).all()
-    assert np.allclose(mel[:48], math.log(reconstruction.FLOOR))
+    assert np.allclose(mel[:48], math.log(reconstruction.MIN_MAGNITUDE))
     # A tone of amplitude A has the magnitude A · Σ window / 2 in its bin; RMS 0.1 overall is A = 0.2 in half.
     assert np.exp(mel[70].max()) == pytest.approx(0.2 * 200 / 2 * 2, rel=0.5)
 
@@ -237,3 +241,65 @@ def test_the_path_is_the_best_one_within_the_band(num_frames, band, seed, ties):
     assert path[-1].tolist() == [num_frames - 1] * 2
     assert {tuple(step) for step in np.diff(path, axis=0).tolist()} <= {(1, 1), (1, 0), (0, 1)}
     assert np.abs(path[:, 0] - path[:, 1]).max() <= band
+
+
+def voice(f0: np.ndarray) -> np.ndarray:
+    """Ten harmonics of an F0 in Hz given at every sample; silent where it is 0."""
+    phase = 2 * np.pi * np.cumsum(f0) / RATE
+    return (0.1 * (f0 > 0) * sum(np.sin(k * phase) / k for k in range(1, 11))).astype(np.float32)
+
+
+@pytest.fixture
+def score_pair(make_list):
+    """Score one pair; `failed_…` are counts of it."""
+    return lambda x, y: evaluate(make_list("x", {"u": x}), make_list("y", {"u": y}))
+
+
+def test_a_voice_a_tenth_higher_is_ln_1_1_away(score_pair):
+    f0 = np.full(RATE // 2, 120.0)
+    result = score_pair(voice(f0), voice(1.1 * f0))
+    assert result["log_f0_rmse"] == pytest.approx(math.log(1.1), abs=0.012)
+    assert result["vuv_error"] < 0.1
+    assert result["failed_log_f0_rmse"] == 0
+
+
+def test_a_whisper_is_wrong_in_voicing(score_pair):
+    x = voice(np.full(RATE // 2, 150.0))
+    y = 0.05 * np.random.default_rng(0).standard_normal(len(x)).astype(np.float32)
+    y[1:] -= 0.9 * y[:-1]  # like an s: pyin calls it unvoiced throughout
+    assert score_pair(x, y)["vuv_error"] > 0.7
+
+
+def test_audio_without_any_pitch_has_no_pitch_error(score_pair, monkeypatch):
+    monkeypatch.setattr(reconstruction, "track", lambda wav, rate: np.full(-(-len(wav) // 160), np.nan))
+    wav = voice(np.full(RATE // 2, 150.0))
+    result = score_pair(wav, wav)
+    assert math.isnan(result["log_f0_rmse"])
+    assert (result["failed_log_f0_rmse"], result["failed_vuv_error"], result["failed"]) == (1, 0, 0)
+
+
+def test_equal_audio_is_at_distance_zero(score_pair):
+    wav = voice(np.full(RATE // 2, 150.0))
+    result = score_pair(wav, wav)
+    assert [result[name] for name in ("log_f0_rmse", "vuv_error", "mr_stft", "loudness_difference")] == [0, 0, 0, 0]
+    assert not any(value for name, value in result.items() if name.startswith("failed"))
+    assert result["recipe"] == reconstruction.RECIPE
+
+
+@pytest.mark.parametrize("louder", [True, False])
+def test_the_loudness_difference_has_no_sign(score_pair, louder):
+    wav = speech_like(1.0)
+    pair = (0.5 * wav, wav) if louder else (wav, 0.5 * wav)
+    assert score_pair(*pair)["loudness_difference"] == pytest.approx(20 * math.log10(2), abs=0.01)
+
+
+def test_scores_that_do_not_exist_are_counted_metric_by_metric(score_pair):
+    short = voice(np.full(3000, 150.0))
+    result = score_pair(short, short)
+    assert result["failed"] == 1
+    for metric in ("stoi", "estoi", "loudness_difference"):
+        assert math.isnan(result[metric])
+        assert result[f"failed_{metric}"] == 1
+    for metric in ("mcd", "log_mel_l1", "mr_stft", "vuv_error"):
+        assert result[metric] == 0
+        assert result[f"failed_{metric}"] == 0

@@ -1,0 +1,136 @@
+"""Stage 6 of the recipe: the baselines are k-means units like all others, scored like them, and kept on disk."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vqaudio import audio
+from vqaudio.cli import main
+from vqaudio.datadir import Phone, Utterance, read_utterances, write_ctm, write_utterances
+from vqaudio.units import UnitsInfo, read_units
+from vqaudio.units.writer import write_units
+
+LOCAL = Path(__file__).resolve().parent.parent / "recipes" / "vctk" / "local"
+RATE, HOP = 16000, 160
+TONES = {"A": 300, "B": 900, "C": 2500}
+SETS = {"train": ["s-1", "t-2", "s-3"], "dev": ["s-4"], "test_seen": ["s-5", "t-6"], "test_unseen": ["u-7"]}
+FRAMES_PER_PHONE = 40  # long, so that frames at the joints are few
+
+
+@pytest.fixture
+def collect(monkeypatch):
+    """The functions of the script."""
+    monkeypatch.syspath_prepend(LOCAL)
+    import collect_scores
+
+    return collect_scores
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Data directories of tones, a phone each, and a run whose units mean nothing; the unseen set has no phones."""
+    generator = np.random.default_rng(0)
+    for name, utts in SETS.items():
+        utterances, phones = [], {}
+        for utt in utts:
+            names = [*"ABC", *generator.choice([*TONES], 9)]
+            t = np.arange(FRAMES_PER_PHONE * HOP) / RATE
+            wav = np.concatenate([np.sin(2 * np.pi * TONES[p] * t) for p in names])
+            audio.write(tmp_path / f"{utt}.wav", 0.1 * wav + 0.003 * generator.standard_normal(len(wav)), RATE)
+            utterances.append(Utterance(utt, tmp_path / f"{utt}.wav", utt[0]))
+            length = FRAMES_PER_PHONE * HOP / RATE
+            phones[utt] = [Phone(n * length, length, p) for n, p in enumerate(names)]
+        write_utterances(tmp_path / "data" / name, utterances)
+        if name != "test_unseen":
+            write_ctm(tmp_path / "data" / name / "phones.ctm", phones)
+        info = UnitsInfo.of(sample_rate=RATE, hop_length=HOP, codebook_size=16, groups=2, model_hash="a" * 64)
+        write_units(tmp_path / "exp" / "units" / name, info, [(utt, np.array([[0, 1], [1, 1]])) for utt in utts], [])
+    (tmp_path / "exp" / "scores").mkdir()
+    for name in ("dev", "test_seen"):
+        (tmp_path / "exp" / "scores" / f"units_{name}.json").write_text('{"pnmi": 0.5}')
+    for name in ("test_seen", "test_unseen"):
+        (tmp_path / "exp" / "scores" / f"audio_{name}.json").write_text('{"estoi": 0.5}')
+    return tmp_path
+
+
+def test_the_baseline_tells_tones_apart_at_the_rate_and_codebook_size_of_the_units(run, collect):
+    scores = collect.baseline_scores(run / "exp", run / "data", "mfcc")
+    assert scores.keys() == {"dev", "test_seen"}
+    test = scores["test_seen"]
+    assert test["pnmi"] > 0.8
+    assert test["mapping_accuracy"] > 0.9 > test["prior_accuracy"]  # learned on the training set
+    assert test["bitrate_nominal"] == 100 * 4  # one group, whatever the units have
+    assert test["frames"] == 2 * 12 * FRAMES_PER_PHONE
+    assert test.keys() >= {"abx_within", "abx_units_across", "boundary_r_value", "run_length_mean", "speaker_probe"}
+
+
+def test_the_baseline_is_what_the_commands_make(run, collect):
+    scores = collect.baseline_scores(run / "exp", run / "data", "log-mel")["test_seen"]
+    folder = run / "exp" / "baseline" / "log-mel"
+    argv = ["--features", "log-mel", "--data", run / "data" / "train", "--codebook-size", 16, "--out", run / "km"]
+    assert main(["kmeans", "fit", *map(str, argv)]) == 0
+    assert (run / "km").read_bytes() == (folder / "kmeans.safetensors").read_bytes()
+    for name in ("train", "test_seen"):
+        argv = ["--model", run / "km", "--data", run / "data" / name, "--out", run / "units" / name]
+        assert main(["kmeans", "apply", *map(str, argv)]) == 0
+        assert (run / "units" / name / "units.txt").read_bytes() == (folder / "units" / name / "units.txt").read_bytes()
+    argv = ["--units", run / "units" / "test_seen", "--alignment", run / "data" / "test_seen" / "phones.ctm"]
+    argv += ["--model", run / "km", "--mapping-units", run / "units" / "train"]
+    argv += ["--mapping-alignment", run / "data" / "train" / "phones.ctm", "--json", run / "scores.json"]
+    assert main(["evaluate", "units", *map(str, argv)]) == 0
+    found = json.loads((run / "scores.json").read_text())
+    assert {name: value for name, value in scores.items() if value == value} == {
+        name: value for name, value in found.items() if value is not None
+    }
+
+
+def test_a_second_run_with_other_units_makes_the_baseline_anew(run, collect):
+    collect.baseline_scores(run / "exp", run / "data", "mfcc")
+    info = UnitsInfo.of(sample_rate=RATE, hop_length=2 * HOP, codebook_size=8, groups=1)
+    write_units(run / "exp" / "units" / "train", info, [("s-1", np.array([[0, 1]]))], [])
+    scores = collect.baseline_scores(run / "exp", run / "data", "mfcc")
+    assert scores["test_seen"]["bitrate_nominal"] == 50 * 3
+    assert read_units(run / "exp" / "baseline" / "mfcc" / "units" / "dev").info.codebook_size == 8
+
+
+def test_all_figures_of_a_run_are_in_one_strict_json_file(run, collect, monkeypatch):
+    (run / "exp" / "scores" / "units_dev.json").write_text('{"pnmi": NaN, "log_f0_rmse": Infinity}')
+    (run / "exp" / ".stamps").mkdir()
+    (run / "exp" / ".stamps" / "stage3").write_text("a b train 12\n")
+    (run / "exp" / ".stamps" / "stage3.begun").write_text("a\n")
+    monkeypatch.setattr("sys.argv", ["collect_scores.py", str(run / "exp"), str(run / "data"), "7"])
+    collect.main()
+    text = (run / "exp" / "scores.json").read_text()
+    scores = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert scores["units"]["dev"] == {"pnmi": None, "log_f0_rmse": None}
+    assert scores["units"]["test_unseen"]["usage"] == 3 / 32
+    assert scores["audio"] == {name: {"estoi": 0.5} for name in ("test_seen", "test_unseen")}
+    assert scores["baseline"].keys() == scores["baseline_log_mel"].keys() == {"dev", "test_seen"}
+    assert scores["seconds"] == {"train": 12, "score": 7}
+
+
+def test_figures_on_real_speech_are_those_known_for_mfcc(real_speech, tmp_path):
+    from vqaudio.datadir import read_ctm
+
+    phones = read_ctm(real_speech / "librispeech" / "phones.ctm")
+    wavs = {path.stem: path for path in (real_speech / "librispeech").rglob("*.flac") if path.stem in phones}
+    utts = sorted(wavs)[::6]
+    data = tmp_path / "data"
+    write_utterances(data, [Utterance(utt, wavs[utt], utt.split("-")[0]) for utt in utts])
+    write_ctm(data / "phones.ctm", {utt: phones[utt] for utt in utts})
+    assert len(read_utterances(data)) == len(utts)
+    argv = ["--features", "mfcc", "--data", data, "--codebook-size", 256, "--out", tmp_path / "km"]
+    assert main(["kmeans", "fit", *map(str, argv)]) == 0
+    argv = ["--model", tmp_path / "km", "--data", data, "--out", tmp_path / "units"]
+    assert main(["kmeans", "apply", *map(str, argv)]) == 0
+    argv = ["--units", tmp_path / "units", "--alignment", data / "phones.ctm", "--json", tmp_path / "scores.json"]
+    assert main(["evaluate", "units", *map(str, argv)]) == 0
+    result = json.loads((tmp_path / "scores.json").read_text())
+    # On a whole hour, .36 and .33; a few minutes of three speakers flatter both.
+    assert 0.35 < result["pnmi"] < 0.47
+    assert 0.32 < result["phone_purity"] < 0.43
+    assert 0.28 < result["mapping_accuracy"] < result["phone_purity"]
+    assert 0.05 < result["prior_accuracy"] < 0.10
+    assert result["usage"] > 0.95

@@ -1,0 +1,50 @@
+"""MFCC and log-mel: those of torchaudio, on the frames of the units."""
+
+import math
+
+import pytest
+import torch
+import torchaudio
+
+from vqaudio.features import log_mel_power, mfcc
+
+RATE, HOP = 16000, 160
+
+
+@pytest.mark.parametrize("hop", [160, 640])
+def test_mfcc_are_those_of_torchaudio_and_log_mel_what_they_are_made_of(hop):
+    wav = torch.randn(30 * hop, generator=torch.Generator().manual_seed(0))
+    window = max(400, hop)
+    fft = 512 if hop == 160 else 1024
+    kwargs = {"n_fft": fft, "win_length": window, "hop_length": hop, "n_mels": 40, "center": False}
+    padded = torch.nn.functional.pad(wav, ((fft - hop) // 2, (fft - hop) // 2))
+    static = torchaudio.transforms.MFCC(RATE, n_mfcc=13, log_mels=True, melkwargs=kwargs)(padded)
+    torch.testing.assert_close(mfcc(wav, sample_rate=RATE, hop_length=hop)[:, :13], static.T, atol=1e-4, rtol=1e-4)
+    bands = torchaudio.transforms.MelSpectrogram(RATE, **kwargs)(padded)
+    mel = log_mel_power(wav, sample_rate=RATE, hop_length=hop)
+    assert mel.shape == (30, 40)
+    torch.testing.assert_close(mel.exp(), bands.T + 1e-6, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sample_rate", "hop_length"), [(16000, 160), (16000, 64), (16000, 640), (22050, 221), (8000, 80)]
+)
+@pytest.mark.parametrize("extra", [1, 0, -1])
+def test_there_is_a_frame_for_every_started_hop(sample_rate, hop_length, extra):
+    samples = 7 * hop_length + extra
+    features = mfcc(torch.randn(samples), sample_rate=sample_rate, hop_length=hop_length)
+    assert features.shape == (math.ceil(samples / hop_length), 39)
+    assert features.isfinite().all()
+
+
+@pytest.mark.parametrize("hop_length", [64, 160, 320])
+def test_windows_are_centred_on_their_frames(hop_length):
+    wav = torch.zeros(41 * hop_length)
+    wav[20 * hop_length + hop_length // 2] = 1.0  # the middle of frame 20
+    energy = mfcc(wav, sample_rate=RATE, hop_length=hop_length)[:, 0]
+    assert energy.argmax() == 20
+    torch.testing.assert_close(energy[:20], energy[21:].flip(0), atol=0.5, rtol=0.01)
+
+
+def test_one_sample_is_a_frame():
+    assert mfcc(torch.ones(1), sample_rate=RATE, hop_length=HOP).shape == (1, 39)
