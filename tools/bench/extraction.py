@@ -1,7 +1,7 @@
-"""Extraction on one core, in seconds of audio a second: ours from FLAC files, other encoders from memory; peak memory.
+"""Extraction on one core, in seconds of audio per second, and its peak memory: ours and other encoders.
 
-Every network is random, as speed does not depend on weights. Ours reads, decodes, levels and encodes one file after
-the other, as `vqaudio extract` does; the others get whole recordings that are in memory at their rate already.
+All networks have random weights, on which speed does not depend. Ours reads, decodes, levels and encodes one file after
+the other, as `vqaudio extract` does; the others get whole recordings, in memory and at their own rate.
 """
 
 import json
@@ -23,13 +23,13 @@ from vqaudio.model import build_model
 from vqaudio.model_directory import UNKNOWN_SPEAKER, save_config, save_model
 
 ROOT = Path(__file__).resolve().parents[2]
-RATE = 16000
+RATE = 16000  # Hz
 
 Encode = Callable[[], object]
 
 
 def save_random_model(folder: Path) -> Codec:
-    """Write an untrained model of the base preset with a k-means codebook, and load it."""
+    """Write an untrained model of preset `base` with a k-means codebook, and return it loaded."""
     files = {"model": "model/base", "quantizer": "quantizer/kmeans", "data": "data/wav"}
     config = OmegaConf.create({key: OmegaConf.load(ROOT / "conf" / f"{name}.yaml") for key, name in files.items()})
     config.data.train = config.data.valid = str(folder)
@@ -44,7 +44,7 @@ def save_random_model(folder: Path) -> Codec:
 
 
 def recordings(folder: Path, count: int) -> tuple[list[Path], str]:
-    """Return FLAC files of some seconds at 16 kHz, and what they are."""
+    """Return `count` FLAC files of some seconds at 16 kHz, and what they contain."""
     speech = os.environ.get("VQAUDIO_SPEECH")  # see CONTRIBUTING.md
     found = sorted(Path(speech, "librispeech").rglob("*.flac")) if speech else []
     if len(found) >= count:
@@ -57,7 +57,7 @@ def recordings(folder: Path, count: int) -> tuple[list[Path], str]:
 
 
 def each(encode: Callable[[torch.Tensor], object], wavs: list[np.ndarray], rate: int) -> Encode:
-    """Return the call that encodes every recording at `rate`, as (1, 1, T)."""
+    """Return a call that encodes every recording, resampled to `rate` (Hz), as (1, 1, T)."""
     inputs = [torch.from_numpy(audio.resample(wav, RATE, rate))[None, None] for wav in wavs]
 
     def run() -> list[object]:
@@ -68,7 +68,7 @@ def each(encode: Callable[[torch.Tensor], object], wavs: list[np.ndarray], rate:
 
 
 def hubert(wavs: list[np.ndarray]) -> Encode:
-    """Return HuBERT-base up to layer 6 with the nearest of 100 centroids, as unit language models use it."""
+    """Return HuBERT-base up to layer 6 with the nearest of 100 centroids, as in unit language models."""
     from transformers import HubertConfig, HubertModel
 
     model = HubertModel(HubertConfig(num_hidden_layers=6)).eval()
@@ -85,7 +85,7 @@ def encodec(wavs: list[np.ndarray]) -> Encode:
 
 
 def mimi(wavs: list[np.ndarray]) -> Encode:
-    """Return Mimi with 8 codebooks, as Moshi uses it."""
+    """Return Mimi with 8 codebooks, as in Moshi."""
     from transformers import MimiConfig, MimiModel
 
     model = MimiModel(MimiConfig()).eval()
@@ -109,7 +109,7 @@ PEERS = {
 
 
 def gflop_a_second(codec: Codec) -> float:
-    """Return the GFLOP of the matrix products that a second of audio takes: convolutions and code search."""
+    """Return the GFLOP of the matrix products for a second of audio: convolutions and code search."""
     encoder, book, hop = codec.model.encoder, codec.model.quantizer.codebook, 1
     products = book.numel() / codec.hop_length
     for conv in [*encoder.strided, *(layer.conv for layer in encoder.context), encoder.project]:
@@ -152,7 +152,7 @@ def speed_range(time: measure.Times, seconds: float) -> str:
 
 
 def long_recording(path: Path, wav: np.ndarray, minutes: int) -> None:
-    """Write `wav` over and over as one FLAC."""
+    """Write a FLAC file of `minutes` that repeats `wav`."""
     import soundfile
 
     with soundfile.SoundFile(path, "w", RATE, 1) as file:
@@ -161,9 +161,9 @@ def long_recording(path: Path, wav: np.ndarray, minutes: int) -> None:
 
 
 def long_file(folder: Path, codec: Codec, wav: np.ndarray, minutes: int) -> str:
-    """Extract a long file in a process of its own; return its peak memory, and how its codes compare.
+    """Extract a long file in another process; return a sentence about its peak memory and its codes.
 
-    Linux counts what this process holds when it starts the other one as that one's, so that this comes first.
+    On Linux the peak of the other process includes the memory of this one at its start, so this must run first.
     """
     path, out = folder / "long.flac", folder / "units"
     long_recording(path, wav, minutes)

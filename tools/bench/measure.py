@@ -1,4 +1,4 @@
-"""What the benchmarks share: one core, medians of interleaved runs, the machine's limits, and RESULTS.md."""
+"""Shared by the benchmarks: one core, medians of interleaved runs, the limits of the machine, and RESULTS.md."""
 
 import argparse
 import importlib.metadata
@@ -13,21 +13,29 @@ from typing import NamedTuple
 
 import torch
 
+from vqaudio.cores import available_cores
+
+CORES = available_cores()
+AFFINITY = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+"""Cores of this process before `one_core`: their number, and which they are if the system says so."""
+PRODUCT_SIZE = 1024
+"""Rows and columns of the matrices of `matrix_product`."""
 RESULTS = Path(__file__).resolve().with_name("RESULTS.md")
 HEAD = """# Benchmark results
 
-Each section names its command and its machine; a run replaces its section. `--quick` is a check and saves nothing. The
-other libraries come with the extra `bench`: `.venv/bin/pip install -c constraints.txt -e '.[bench]'`; a row says so
-where one is missing.
+Each section names its command and its machine; a run replaces its section. `--quick` is a check with small sizes and
+saves nothing. Install the other libraries with the extra `bench`:
+`.venv/bin/pip install -c constraints.txt -e '.[bench]'`; the row of a missing library says so.
 
 Processes run on one core. Times are their CPU time, which other load on the machine inflates less than wall time (the
-two are equal on an idle core); in each round everything is measured once, and ratios are medians over the rounds. So
-compare ratios, not times of different runs: the load is stated. Limits are large matrix products of the same rounds.
+two are equal on an idle core). Every round measures everything once, and ratios are medians over the rounds: compare
+ratios, not times of different runs, whose load is stated. Limits are large matrix products measured in the same rounds;
+a library whose matrix products are slow on a processor makes them too low.
 """
 
 
 class Times(NamedTuple):
-    """Seconds, one a round: CPU time of the whole process, which others' load does not inflate, and wall time."""
+    """Seconds of each round: CPU time of the whole process, and wall time."""
 
     seconds: list[float]
     wall: list[float]
@@ -38,7 +46,7 @@ class Times(NamedTuple):
         return statistics.median(self.seconds)
 
     def over(self, other: "Times") -> float:
-        """Return the median over the rounds of how many times longer this took than `other` in the same round."""
+        """Return how many times longer this took than `other` in the same round, the median over the rounds."""
         return statistics.median(a / b for a, b in zip(self.seconds, other.seconds, strict=True))
 
     def __str__(self) -> str:
@@ -48,21 +56,21 @@ class Times(NamedTuple):
 
 
 def options(description: str) -> argparse.Namespace:
-    """Parse the options that every benchmark has."""
+    """Return the options that every benchmark has."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="small sizes, within a minute; RESULTS.md stays as it is")
+    parser.add_argument("--quick", action="store_true", help="small sizes, some seconds; leaves RESULTS.md alone")
     return parser.parse_args()
 
 
 def one_core() -> None:
-    """Keep this process and its threads on the last core it may use, where the system can do that."""
+    """Keep this process on one core, the last that it may use, if the system can do that."""
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Times]:
-    """Time every call once a round, so that all of them meet the same load; one round before warms up."""
+    """Return the times of all calls, each once per round, so that all meet the same load; a first round warms up."""
     times = {name: Times([], []) for name in calls}
     for i in range(rounds + 1):
         for name, call in calls.items():
@@ -74,15 +82,15 @@ def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[
     return times
 
 
-def matrix_product(dtype: torch.dtype = torch.float32) -> Callable[[], object]:
-    """Return a product of 1024 x 1024 matrices: the machine's arithmetic limit, see `gflops`."""
-    a, b, out = (torch.randn(1024, 1024).to(dtype) for _ in range(3))
+def matrix_product(dtype: torch.dtype = torch.float32, size: int = PRODUCT_SIZE) -> Callable[[], object]:
+    """Return a product of large matrices, whose speed is the limit of the machine's arithmetic, see `gflops`."""
+    a, b, out = (torch.randn(size, size).to(dtype) for _ in range(3))
     return lambda: torch.mm(a, b, out=out)
 
 
 def gflops(product: Times) -> float:
     """Return the GFLOP/s of `matrix_product`, a multiply-add counted as two."""
-    return 2 * 1024**3 / product.median / 1e9
+    return 2 * PRODUCT_SIZE**3 / product.median / 1e9
 
 
 def version(package: str) -> str:
@@ -94,7 +102,7 @@ def version(package: str) -> str:
 
 
 def machine(packages: Sequence[str] = ()) -> str:
-    """Describe processor, its load and the versions that matter, in a line."""
+    """Return one line about the processor, its load and the versions that matter."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -103,7 +111,7 @@ def machine(packages: Sequence[str] = ()) -> str:
     versions = ", ".join(f"{package} {version(package)}" for package in ("torch", *packages))
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"{name}, {os.cpu_count()} cores, {capability}{load}; Python {platform.python_version()}, {versions}"
+    return f"{name}, {CORES} cores, {capability}{load}; Python {platform.python_version()}, {versions}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -113,7 +121,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def report(title: str, text: str, *, save: bool) -> None:
-    """Print a section; save it in RESULTS.md in the place of the section of that title."""
+    """Print a section; with `save`, replace the section of that title in RESULTS.md."""
     command = "python " + " ".join([f"tools/bench/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     section = f"## {title}\n\n`{command}`, {time.strftime('%Y-%m-%d')}\n\n{text.strip()}\n"
     print(section)

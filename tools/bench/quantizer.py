@@ -1,7 +1,7 @@
 """Quantizers, forward and backward at (8, 2000, 64) on one core: ours, other libraries', and the arithmetic limit.
 
-Ours takes channels first, as encoders give them, and the others channels last; each gets what it wants. The limit is
-the time of the matrix products that the sizes demand at the speed of a large one measured in the same rounds.
+Ours takes channels first, as encoders return them, the others channels last; each gets its own layout. The limit is the
+time of the necessary matrix products at the speed of a large product measured in the same rounds.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Step = Callable[[], object]
 
 
 def step(module: nn.Module, z: Tensor, total: Callable[[Tensor], Tensor]) -> Step:
-    """Return forward and backward of `total(z)` to latents and parameters, as a training step has them."""
+    """Return a call of the forward and the backward of `total(z)`, to latents and parameters, as in training."""
     z = z.requires_grad_()
 
     def run() -> None:
@@ -58,7 +58,11 @@ def ours(name: str, z: Tensor) -> Step:
 
 
 def peer(name: str, z: Tensor) -> Step:
-    """Return the step of another library's quantizer of the same sizes; ImportError where it is not installed."""
+    """Return the step of another library's quantizer of the same sizes.
+
+    Raises:
+        ImportError: the library is not installed.
+    """
     z = z.transpose(1, 2).contiguous()
     if name == "kmeans":
         from vector_quantize_pytorch import VectorQuantize
@@ -85,7 +89,7 @@ def peer(name: str, z: Tensor) -> Step:
 
 
 def product_gflop(name: str, frames: int) -> float:
-    """Return the GFLOP of the products: distances; or logits, and the gradients to sample, weight and latents."""
+    """Return the GFLOP of the products: distances; or logits, and gradients of the sample, weights and latents."""
     return 2 * frames * D * K / 1e9 if name == "kmeans" else 4 * 2 * frames * D * V / 1e9
 
 

@@ -1,0 +1,49 @@
+"""The plain formulation of the networks, as a textbook writes it, with the parameters of the package's modules.
+
+Channels come first, convolutions are conv1d with padding, the condition is repeated for every sample, and autograd
+computes the gradients.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from vqaudio.model.decoder import Conditioner, WaveNet
+from vqaudio.model.encoder import INPUT_SCALE, Encoder
+
+
+def encode(encoder: Encoder, padded: Tensor) -> Tensor:
+    """Return `z` (B, D, N) of `padded` (B, left + N * hop_length + right)."""
+    x = padded.unsqueeze(1) * INPUT_SCALE
+    for conv in encoder.strided:
+        x = F.gelu(conv(x), approximate="tanh")
+    for layer in encoder.context:
+        y = F.gelu(layer.conv(layer.norm(x.transpose(1, 2)).transpose(1, 2)), approximate="tanh")
+        x = x[:, :, layer.crop : layer.crop + y.shape[2]] + y
+    z = encoder.project(x).transpose(1, 2)
+    return F.layer_norm(z.float(), z.shape[-1:]).transpose(1, 2)
+
+
+def condition(conditioner: Conditioner, z_q: Tensor, speaker: Tensor) -> Tensor:
+    """Return the condition (B, C, N) of `z_q` (B, D, N) and `speaker` (B,)."""
+    x = conditioner.project(z_q) + conditioner.speaker(speaker).unsqueeze(2)
+    for norm, conv in zip(conditioner.norms, conditioner.convs, strict=True):
+        y = F.pad(norm(x.transpose(1, 2)).transpose(1, 2), (conditioner.side, conditioner.side))
+        x = x + F.gelu(conv(y), approximate="tanh")
+    return x
+
+
+def error(net: WaveNet, previous: Tensor, condition: Tensor, codes: Tensor) -> Tensor:
+    """Return the mean negative log likelihood of `codes` (B, T), given `previous` (B, T) and `condition` (B, C, N)."""
+    samples, R, past = previous.shape[1] // condition.shape[2], net.residual, net.kernel - 1
+    x, skips = F.embedding(previous, net.embedding.weight).transpose(1, 2), 0
+    conditions = F.conv1d(condition, net.condition.weight.unsqueeze(2), net.condition.bias).chunk(len(net.out), 1)
+    for dilated, out, dilation, c in zip(net.dilated, net.out, net.dilations, conditions, strict=True):
+        weight = dilated.weight.view(net.gate, net.kernel, R).transpose(1, 2)
+        y = F.conv1d(F.pad(x, (past * dilation, 0)), weight, dilation=dilation) + c.repeat_interleave(samples, dim=2)
+        a, b = y.chunk(2, dim=1)
+        update = F.conv1d(a.tanh() * b.sigmoid(), out.weight.unsqueeze(2), out.bias)
+        x, skips = x + update[:, :R], skips + update[:, R:]
+    hidden = F.relu(skips * len(net.out) ** -0.5)
+    for linear in (net.head, net.logits):
+        hidden = F.conv1d(hidden if linear is net.head else F.relu(hidden), linear.weight.unsqueeze(2), linear.bias)
+    return F.cross_entropy(hidden, codes)
