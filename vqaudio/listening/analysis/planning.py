@@ -185,7 +185,5 @@ def _pilot(test: Path) -> tuple[str, float | None]:
     spreads = [pair["difference_sd"] for pair in analyse(results)["pairs"]]
     spread = median(spreads) if spreads else 0.0
     if spread == 0:
-        raise UserError(
-            f"{test}: no two listeners differ about a pair; give --type and --sd instead of the folder"
-        )
+        raise UserError(f"{test}: no two listeners differ about a pair; give --type and --sd instead of the folder")
     return results.type, spread
