@@ -115,7 +115,7 @@ def distributions_of_imports(folder: str) -> dict[str, str]:
     [
         ("vqaudio", ["mini", "eval", "listen"]),
         ("recipes", ["mini", "eval", "listen"]),
-        ("tools", ["mini", "eval", "listen", "bench"]),
+        ("tools/bench", ["mini", "eval", "listen", "bench"]),
         ("tests", ["mini", "eval", "listen", "dev"]),
     ],
 )
