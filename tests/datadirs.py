@@ -1,4 +1,4 @@
-"""Small data directories that tests validate, break, mend and split."""
+"""Small data directories that tests validate, break, repair and split."""
 
 from pathlib import Path
 

@@ -9,6 +9,7 @@ import pytest
 from vqaudio import audio
 from vqaudio.cli import main
 from vqaudio.datadir import Phone, Utterance, read_utterances, write_ctm, write_utterances
+from vqaudio.errors import UserError
 from vqaudio.units import UnitsInfo, read_units
 from vqaudio.units.writer import write_units
 
@@ -93,6 +94,14 @@ def test_a_second_run_with_other_units_makes_the_baseline_anew(run, collect):
     scores = collect.baseline_scores(run / "exp", run / "data", "mfcc")
     assert scores["test_seen"]["bitrate_nominal"] == 50 * 3
     assert read_units(run / "exp" / "baseline" / "mfcc" / "units" / "dev").info.codebook_size == 8
+
+
+def test_a_folder_of_the_user_is_no_baseline_and_stays(run, collect):
+    (run / "exp" / "baseline" / "mfcc").mkdir(parents=True)
+    (run / "exp" / "baseline" / "mfcc" / "notes").write_text("mine")
+    with pytest.raises(UserError, match=r"baseline: holds mfcc, and no \.vqaudio"):
+        collect.baseline_scores(run / "exp", run / "data", "mfcc")
+    assert (run / "exp" / "baseline" / "mfcc" / "notes").read_text() == "mine"
 
 
 def test_all_figures_of_a_run_are_in_one_strict_json_file(run, collect, monkeypatch):

@@ -76,14 +76,14 @@ def test_values_keep_their_blanks_and_tabs_separate(tmp_path):
     [
         ("a 1\na 1\n", 2, "duplicate 'a', as on line 1"),
         ("a 1\na 2\n", 2, "duplicate 'a', contradicts line 1"),
-        ("b 1\na 2\n", 2, "'a' after 'b': sort"),
-        ("é 1\nz 2\n", 2, "'z' after 'é': sort"),
+        ("b 1\na 2\n", 2, "'a' after 'b'; sort"),
+        ("é 1\nz 2\n", 2, "'z' after 'é'; sort"),
         (b"a 1\nb \xe9t\xe9\n", 2, "byte 0xe9 is not UTF-8"),
         ("a 1\r\n", 1, "carriage return"),
         ("a 1\0\n", 1, "control character"),
         ("a 1\n\nb 2\n", 2, "empty line"),
         (" a 1\n", 1, "starts with a blank"),
-        ("a\n", 1, "'a' stands alone: add a colour"),
+        ("a\n", 1, "'a' has no value; add a colour"),
         ("a\u00a0b 1\n", 1, "white space"),
         ("\ufeffa 1\n", 1, "byte order mark"),
     ],
@@ -176,7 +176,7 @@ def test_two_utterances_of_one_name_are_refused(tmp_path):
 def test_commands_in_wav_scp_are_refused_and_never_run(tmp_path, entry):
     (tmp_path / "wav.scp").write_text(f"a {entry}\n")
     (tmp_path / "utt2spk").write_text("a s\n")
-    with pytest.raises(UserError, match=r"wav\.scp: 'a' is '.*a command would be run by a shell: write its output"):
+    with pytest.raises(UserError, match=r"wav\.scp: 'a' is '.*a command that a shell would run; write its output"):
         datadir.read_utterances(tmp_path)
 
 

@@ -1,6 +1,7 @@
-"""Mending and splitting data directories."""
+"""Repairing and splitting data directories."""
 
 import contextlib
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -33,7 +34,7 @@ def segmented(tmp_path) -> Path:
     return make_segmented(tmp_path)
 
 
-def test_fix_mends_lines_and_keeps_the_originals(data):
+def test_fix_repairs_lines_and_keeps_the_originals(data):
     lines = (data / "wav.scp").read_text().splitlines(keepends=True)
     shuffled = "\ufeff" + "".join([lines[3], lines[0], lines[0], *lines[1:3], "s1-c /elsewhere\n", *lines[4:]]).rstrip(
         "\n"
@@ -50,7 +51,7 @@ def test_fix_mends_lines_and_keeps_the_originals(data):
         "odd white space",
         "dropped 's2-b': utt2spk lacks it",
         "spk2utt: rebuilt",
-        "added the newline",
+        "added the missing newline",
     ):
         assert words in done
     assert (data / "wav.scp").read_text() == "".join(lines[:4] + lines[5:])
@@ -89,7 +90,7 @@ def test_split_is_even_complete_and_valid(data, tmp_path, jobs):
     assert [u for part in parts for u in datadir.read_utterances(part)] == datadir.read_utterances(data)
     for part in parts:
         assert datadir.validate(part) == datadir.Problems([], [])
-        assert {p.name for p in part.iterdir()} == {p.name for p in data.iterdir()}
+        assert {p.name for p in part.iterdir()} == {p.name for p in data.iterdir()} | {".vqaudio"}
 
 
 def test_split_again_leaves_nothing_of_the_split_before(data, tmp_path):
@@ -103,6 +104,47 @@ def test_split_again_leaves_nothing_of_the_split_before(data, tmp_path):
     ]  # fmt: skip
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_split_touches_no_folder_that_it_did_not_make(data, tmp_path):
+    speakers = tmp_path / "speakers"
+    for name in ("19", "26", "2"):
+        shutil.copytree(data, speakers / name)
+    before = contents(speakers)
+    with pytest.raises(UserError, match=rf"{speakers}: holds 19, and no \.vqaudio says"):
+        datadir.split(data, speakers, 2)
+    assert contents(speakers) == before
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_folder_that_somebody_put_among_the_parts_is_never_cleared_or_written_into(data, tmp_path, jobs):
+    out = tmp_path / "split"
+    datadir.split(data, out, 2)
+    for name in ("3", "7"):
+        shutil.copytree(data, out / name)
+    before = contents(out / "3") | contents(out / "7")
+    if jobs == 1:
+        datadir.split(data, out, jobs)
+        assert not (out / "2").exists()
+    else:
+        parts = contents(out)
+        with pytest.raises(UserError, match=rf"{out / '3'}: holds phones\.ctm, and no \.vqaudio says"):
+            datadir.split(data, out, jobs)
+        assert contents(out) == parts
+    assert contents(out / "3") | contents(out / "7") == before
+
+
+@pytest.mark.parametrize("place", [".", "..", "split", "../link"])
+def test_split_into_its_input_is_refused_and_both_are_named(data, tmp_path, place):
+    (tmp_path / "link").symlink_to(data)
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=rf"^{re.escape(str(data / place))}: .* the input {data};"):
+        datadir.split(data, data / place, 2)
+    assert contents(tmp_path) == before
+
+
 def test_split_with_segments_takes_recordings_along(segmented, tmp_path):
     for part in datadir.split(segmented, tmp_path / "split", 2):
         assert datadir.validate(part) == datadir.Problems([], [])
@@ -110,7 +152,7 @@ def test_split_with_segments_takes_recordings_along(segmented, tmp_path):
 
 
 def test_split_needs_a_job_and_an_utterance(data, tmp_path):
-    with pytest.raises(UserError, match="0 jobs: give 1 or more"):
+    with pytest.raises(UserError, match="0 jobs; give 1 or more"):
         datadir.split(data, tmp_path / "split", 0)
     datadir.write_utterances(tmp_path / "none", [])
     with pytest.raises(UserError, match="nothing to split"):
@@ -137,7 +179,7 @@ def test_no_bytes_in_any_file_bring_down_validate_fix_or_split(sound, name, cont
         found = datadir.validate(data)
         assert not any("\n" in line for line in found.errors + found.warnings)
         with contextlib.suppress(UserError):
-            datadir.split(data, data / "split", 2)
+            datadir.split(data, Path(folder) / "split", 2)
         with contextlib.suppress(UserError):
             datadir.fix(data)
             assert datadir.fix(data) == []

@@ -1,7 +1,7 @@
-"""Kaldi data directories: read, write, validate, fix and split them.
+"""Kaldi data directories: read, written, validated, repaired, reduced to a subset and split.
 
-UTF-8, LF, one "key value…" line per key, sorted as under LC_ALL=C; wav.scp, utt2spk and spk2utt, optionally segments,
-text, utt2dur, spk2gender, reco2dur and phones.ctm (https://kaldi-asr.org/doc/data_prep.html).
+Files are UTF-8 with LF and one "key value…" line per key, sorted as under LC_ALL=C: wav.scp, utt2spk and spk2utt, and
+optionally segments, text, utt2dur, spk2gender, reco2dur and phones.ctm (https://kaldi-asr.org/doc/data_prep.html).
 """
 
 from vqaudio.datadir.repair import fix

@@ -1,4 +1,4 @@
-"""Which files a data directory may hold, and what their lines look like."""
+"""Lists the tables of a data directory, and what their lines look like."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from vqaudio.datadir.tables import parse_seconds
 
 
 class Kind(NamedTuple):
-    """A table: `key` is "utterance", "recording" or "speaker"; `what` is its value; `fits` tests a value."""
+    """A table: `key` is "utterance", "recording" or "speaker"; `what` describes a value; `fits` tests one."""
 
     key: str
     what: str
@@ -42,9 +42,9 @@ TABLES: dict[str, Kind] = {
     "utt2dur": Kind("utterance", "its seconds, more than 0", _seconds),
     "reco2dur": Kind("recording", "its seconds, more than 0", _seconds),
     "utt2num_frames": Kind("utterance", "its number of frames, 1 or more", _count),
-    "feats.scp": Kind("utterance", "the place of its features"),
-    "vad.scp": Kind("utterance", "the place of its voice activity"),
-    "cmvn.scp": Kind("speaker", "the place of its statistics"),
+    "feats.scp": Kind("utterance", "the location of its features"),
+    "vad.scp": Kind("utterance", "the location of its voice activity"),
+    "cmvn.scp": Kind("speaker", "the location of its statistics"),
     "utt2lang": Kind("utterance", "its language"),
     "utt2uniq": Kind("utterance", "the utterance it comes from"),
     "utt2warp": Kind("utterance", "its warp factor between 0.5 and 1.5", _warp),
@@ -59,5 +59,5 @@ TABLES: dict[str, Kind] = {
 
 
 def tables_of(data: Path) -> dict[str, Kind]:
-    """Return the tables that a data directory holds."""
+    """Return the tables that a data directory contains."""
     return {name: kind for name, kind in TABLES.items() if (data / name).exists()}

@@ -1,4 +1,4 @@
-"""Mending a data directory: what is sound stays, what is not goes, and the originals are kept."""
+"""Repairs a data directory: drops and sorts lines until it is valid, and keeps the originals."""
 
 import shutil
 from collections.abc import Mapping
@@ -8,9 +8,8 @@ from vqaudio.datadir.layout import Kind, tables_of
 from vqaudio.datadir.subset import select
 from vqaudio.datadir.tables import (
     ODD_SPACE,
-    PIPE_CURE,
     Table,
-    is_pipe,
+    pipe_problems,
     refuse,
     scan_ctm,
     scan_table,
@@ -25,29 +24,31 @@ _MARK = b"\xef\xbb\xbf"
 
 
 def fix(data: str | Path, frame: float = FRAME) -> list[str]:
-    """Mend a data directory, and return what was done, one line each; an empty list when nothing was.
+    """Repair a data directory, and return what was done, one line each; an empty list if nothing was.
 
-    Sorts; drops malformed and repeated lines (of two that contradict each other the first stays), carriage returns and
-    odd white space; keeps the utterances that every table has and whose audio is sound and lasts a `frame` (seconds);
-    rebuilds spk2utt. Originals of the files that change are kept in `.backup/`, where nothing is overwritten.
+    Lines are sorted; malformed and repeated ones are dropped (of two that contradict each other the first stays), and
+    so are carriage returns and odd white space. Utterances stay if every table has them and if their audio is sound and
+    lasts a `frame` (seconds). spk2utt is rebuilt. Originals of changed files are kept in `.backup/`, where nothing is
+    overwritten.
 
     Raises:
-        UserError: wav.scp holds commands, a file needed is missing, or no utterance would remain; nothing is changed.
+        UserError: wav.scp contains commands, a required file is missing, or no utterance would remain; nothing is
+            changed.
     """
     data = Path(data)
     kinds = tables_of(data)
     for name in ("wav.scp", "utt2spk"):
         if name not in kinds:
-            raise UserError(f"{data / name}: no such file: it cannot be rebuilt from the others; add it")
+            raise UserError(f"{data / name}: no such file, and it cannot be rebuilt from the others; add it")
     tables = {name: scan_table(data / name, kind.what, _content(data / name)) for name, kind in kinds.items()}
     wavs = tables["wav.scp"].values
-    refuse([f"{data / 'wav.scp'}: '{key}' is '{value}': {PIPE_CURE}" for key, value in wavs.items() if is_pipe(value)])
+    refuse(pipe_problems(data / "wav.scp", wavs))
     spans, drops = _read_spans(tables)
     drops = _missing_keys(tables, kinds, spans) | drops | _broken_audio(spans, examine(wavs), frame)
     keep = sorted(spans.keys() - drops.keys())
     if not keep:
-        example = "; ".join(f"'{utt}': {reason}" for utt, reason in sorted(drops.items())[:1])
-        raise UserError(f"{data}: no utterance would remain ({example or 'there is none'}): nothing was changed")
+        example = "".join(f"'{utt}': {reason}" for utt, reason in sorted(drops.items())[:1])
+        raise UserError(f"{data}: no utterance would remain ({example or 'there is none'}); nothing was changed")
     done = [line for table in tables.values() for line in _line_repairs(table)]
     done += [f"{data}: dropped '{utt}': {reason}" for utt, reason in sorted(drops.items())]
     done += _write_tables(data, tables, select(tables, kinds, spans, keep))
@@ -57,15 +58,15 @@ def fix(data: str | Path, frame: float = FRAME) -> list[str]:
 
 
 def _content(path: Path) -> bytes:
-    """Return the bytes of a file less byte order mark and carriage returns at line ends."""
+    """Return the bytes of a file without byte order mark and without carriage returns at line ends."""
     try:
         return path.read_bytes().removeprefix(_MARK).replace(b"\r\n", b"\n")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}): check the file") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
 
 
 def _read_spans(tables: Mapping[str, Table]) -> tuple[dict[str, Span], dict[str, str]]:
-    """Return where each utterance lies, and the malformed segments by utterance."""
+    """Return the span of each utterance, and messages about malformed segments by utterance."""
     if "segments" not in tables:
         return {utt: (utt, 0.0, None) for utt in tables["wav.scp"].values}, {}
     parsed = {utt: parse_segment(value) for utt, value in tables["segments"].values.items()}
@@ -84,7 +85,7 @@ def _broken_audio(spans: Mapping[str, Span], recordings: Mapping[str, Recording 
 
 
 def _missing_keys(tables: Mapping[str, Table], kinds: Mapping[str, Kind], spans: Mapping[str, Span]) -> dict[str, str]:
-    """Return the utterances that not every table knows, or whose speaker or recording it does not."""
+    """Return a message for each utterance that a table lacks, or whose speaker or recording a table lacks."""
     speakers = tables["utt2spk"].values
     everyone = set(spans).union(*(t.values for name, t in tables.items() if kinds[name].key == "utterance"))
     drops: dict[str, str] = {}
@@ -92,16 +93,16 @@ def _missing_keys(tables: Mapping[str, Table], kinds: Mapping[str, Kind], spans:
         key = kinds[name].key
         for utt in everyone if name != "spk2utt" else ():
             owner = {"utterance": utt, "speaker": speakers.get(utt), "recording": spans.get(utt, (utt,))[0]}[key]
-            if owner is not None and owner not in table.values:  # one without a speaker is dropped for that
+            if owner is not None and owner not in table.values:  # an utterance without a speaker is dropped for that
                 drops.setdefault(utt, f"{name} lacks it" if owner == utt else f"{name} lacks its {key} '{owner}'")
     return drops
 
 
 def _line_repairs(table: Table) -> list[str]:
-    """Say what reading and writing a table again does to its lines."""
+    """Return what reading and writing a table does to its lines, in words."""
     raw, path = table.path.read_bytes(), table.path
     done = [f"dropped the line {problem}" for problem in table.malformed]
-    done += [f"{line}: kept the first" for line in table.contradicting]
+    done += [f"{line}; kept the first" for line in table.contradicting]
     if table.repeated:
         done.append(f"{path}: dropped {len(table.repeated)} repeated lines")
     if table.unsorted:
@@ -109,12 +110,12 @@ def _line_repairs(table: Table) -> list[str]:
     if raw.startswith(_MARK) or b"\r\n" in raw:
         done.append(f"{path}: removed byte order mark or carriage returns")
     if raw and not raw.endswith(b"\n"):
-        done.append(f"{path}: added the newline of the last line")
+        done.append(f"{path}: added the missing newline at the end")
     return done
 
 
 def _write_tables(data: Path, tables: Mapping[str, Table], chosen: Mapping[str, dict[str, str]]) -> list[str]:
-    """Write the tables that change, after a copy of the original, and say what `_line_repairs` does not."""
+    """Write the tables that change, after a backup, and return in words what `_line_repairs` does not mention."""
     done = []
     for name, values in chosen.items():
         path = data / name
@@ -122,24 +123,24 @@ def _write_tables(data: Path, tables: Mapping[str, Table], chosen: Mapping[str, 
             spaced = {utt: " ".join(ODD_SPACE.sub(" ", value).split()) for utt, value in values.items()}
             changed = sum(bool(ODD_SPACE.search(value)) for value in values.values())
             values = spaced if changed else values
-            done += [f"{path}: put blanks for odd white space in {changed} lines"] if changed else []
+            done += [f"{path}: replaced odd white space by blanks in {changed} lines"] if changed else []
         before = tables[name] if name in tables else Table(path)
         if name == "spk2utt" and before.values != values:
             done.append(f"{path}: rebuilt from utt2spk")
         elif len(values) < len(before.values):
             done.append(f"{path}: {len(before.values) - len(values)} of {len(before.values)} entries dropped")
-        mended = before.problems or before.values != values
-        if mended or _content(path) != path.read_bytes() or not path.read_bytes().endswith(b"\n"):
+        repaired = before.problems or before.values != values
+        if repaired or _content(path) != path.read_bytes() or not path.read_bytes().endswith(b"\n"):
             back_up(path)
             write_table(path, values)
     return done
 
 
 def _fix_phones(path: Path, keep: set[str]) -> list[str]:
-    """Sort alignments, and drop malformed lines and those of utterances that are gone."""
+    """Sort alignments, and drop malformed lines and those of dropped utterances; return what was done, in words."""
     alignments, problems = scan_ctm(path, _content(path))
     kept = {utt: sorted(phones) for utt, phones in alignments.items() if utt in keep}
-    done = [f"mended {problem}" for problem in problems]
+    done = [f"repaired {problem}" for problem in problems]
     if len(kept) < len(alignments):
         done.append(f"{path}: dropped the phones of {len(alignments) - len(kept)} utterances")
     if done:
@@ -149,7 +150,7 @@ def _fix_phones(path: Path, keep: set[str]) -> list[str]:
 
 
 def back_up(path: Path) -> None:
-    """Copy a file, if it exists, into `.backup/` beside it under a name that is free."""
+    """Copy a file, if it exists, into the folder `.backup/` next to it, under a free name."""
     if not path.exists():
         return
     folder = path.parent / ".backup"

@@ -1,4 +1,4 @@
-"""Some utterances of a data directory, with all that belongs to them."""
+"""Selects utterances of a data directory with everything that belongs to them."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,7 +23,7 @@ def select(
 
 
 def read_optional(path: Path, keys: Iterable[str]) -> dict[str, str]:
-    """Return the rows of a Kaldi table that belong to `keys`; nothing when there is no such file."""
+    """Return the rows of a Kaldi table that belong to `keys`, sorted; an empty table if there is no such file."""
     if not path.is_file():
         return {}
     table = read_table(path)
@@ -31,9 +31,9 @@ def read_optional(path: Path, keys: Iterable[str]) -> dict[str, str]:
 
 
 def copy_subset(source: Path, out: Path, utterances: list[Utterance]) -> None:
-    """Write the Kaldi tables of some utterances of `source` into `out`, with their text, genders and phones.
+    """Write the tables of some utterances of `source` to `out`, with their text, genders and phones.
 
-    Kaldi wants `text` and `spk2gender` to be complete: one that is not complete for these utterances is left out.
+    Kaldi demands that `text` and `spk2gender` are complete: a table that lacks one of these utterances is left out.
     """
     out.mkdir(parents=True, exist_ok=True)
     utts = [utterance.utt for utterance in utterances]

@@ -1,4 +1,4 @@
-"""The files of a Kaldi data directory: "key value" tables, utterances, and phones in CTM."""
+"""Reads and writes the files of a Kaldi data directory: "key value" tables, and phones in CTM."""
 
 import math
 import re
@@ -16,13 +16,13 @@ _LINE = re.compile(r"([^ \t]+)(?:[ \t]+(.*))?", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 ODD_SPACE = re.compile("[^\\S \t]|[\u200b\ufeff]")
-"""White space other than blank and tab, and two characters of no width that pass for it."""
-PIPE_CURE = "a command would be run by a shell: write its output to a file (sox, ffmpeg) and give that path"
+"""White space other than blank and tab, and two characters of zero width."""
+PIPE = "a command that a shell would run; write its output to a file (sox, ffmpeg) and give that path"
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One utterance: `path` from `start` to `end` in seconds (None: the end of the file), said by `speaker`."""
+    """One utterance: `path` from `start` to `end` in seconds (None: the end of the file), spoken by `speaker`."""
 
     utt: str
     path: Path
@@ -41,7 +41,7 @@ class Phone(NamedTuple):
 
 @dataclass
 class Table:
-    """What a table file holds: `values` by key, the `lines` (from 1) they stand on, and what is wrong with it."""
+    """Contents of a table file: `values` by key, the numbers of their `lines` (from 1), and its problems."""
 
     path: Path
     values: dict[str, str] = field(default_factory=dict)
@@ -53,32 +53,36 @@ class Table:
 
     @property
     def problems(self) -> list[str]:
-        """Everything that is wrong, one line each with its cure."""
+        """All problems, one line each with its cure."""
         return [
             *self.malformed,
-            *(f"{line}: keep one (vqaudio data fix)" for line in self.repeated + self.contradicting),
-            *(f"{line}: sort under LC_ALL=C (vqaudio data fix)" for line in summary(self.unsorted)),
+            *(f"{line}; keep one (vqaudio data fix)" for line in self.repeated + self.contradicting),
+            *(f"{line}; sort under LC_ALL=C (vqaudio data fix)" for line in summary(self.unsorted)),
         ]
 
 
 def scan_table(path: Path, what: str, content: bytes | None = None) -> Table:
-    """Read what can be read of a table, and note everything that is wrong with it; raises nothing.
+    """Read as much of a table as possible and note its problems; never raises.
 
-    Of lines with the same key the first counts. `what` names the value that each key needs; "" lets it be absent.
-    `content` stands for the bytes of the file where they are known.
+    Of several lines with the same key the first counts.
+
+    Args:
+        path: file.
+        what: the value that each key needs, in words; "" if it may be absent.
+        content: bytes of the file, if they are known.
     """
     table = Table(path)
     previous = ""
     for number, line in scan_lines(path, table.malformed, content):
         match = _LINE.fullmatch(line)
         if not match:
-            table.malformed.append(f"{path}:{number}: starts with a blank: write '<key> <value>'")
+            table.malformed.append(f"{path}:{number}: starts with a blank; write '<key> <value>'")
             continue
         key, value = match[1], (match[2] or "").rstrip(" \t")
         if problem := _key_problem(key):
             table.malformed.append(f"{path}:{number}: {problem}")
         elif not value and what:
-            table.malformed.append(f"{path}:{number}: '{key}' stands alone: add {what}, or remove the line")
+            table.malformed.append(f"{path}:{number}: '{key}' has no value; add {what}, or remove the line")
         elif key in table.values:
             same = table.values[key] == value
             words = f"duplicate '{key}', {'as on' if same else 'contradicts'} line {table.lines[key]}"
@@ -92,13 +96,14 @@ def scan_table(path: Path, what: str, content: bytes | None = None) -> Table:
 
 
 def read_table(path: str | Path, *, what: str = "a value") -> dict[str, str]:
-    """Read a table of "key value…" lines: UTF-8, sorted as under LC_ALL=C, every key once.
+    """Read a table of "key value…" lines: UTF-8, sorted as under LC_ALL=C, each key once.
 
-    Spaces inside the value are kept, those around it are not. `what` names in errors the value that each key needs;
-    `what=""` lets it be absent.
+    Args:
+        path: file; blanks inside a value are kept, those around it are not.
+        what: the value that each key needs, in words for errors; "" if it may be absent.
 
     Raises:
-        UserError: the file is missing, or a line is malformed, unsorted, a duplicate or not UTF-8; names the line.
+        UserError: the file is missing, or a line is malformed, unsorted, a duplicate or not UTF-8.
     """
     table = scan_table(Path(path), what)
     refuse(table.problems)
@@ -106,16 +111,17 @@ def read_table(path: str | Path, *, what: str = "a value") -> dict[str, str]:
 
 
 def write_table(path: str | Path, mapping: Mapping[str, str]) -> None:
-    """Write a table sorted by key, so that `read_table` gives the mapping back.
+    """Write a table, sorted by key, so that `read_table` returns the mapping.
 
     Raises:
-        UserError: a key is empty or holds white space, or a value holds a line break or white space around it.
+        UserError: a key is empty or contains white space, or a value contains a line break or begins or ends with white
+            space.
     """
     lines = []
     for key, value in sorted(mapping.items()):
         problem = _key_problem(key)
         if not problem and (value != value.strip(" \t") or _CONTROL.search(value) or not _is_unicode(value)):
-            problem = f"'{key}': value {value!r} does not fit on a line of UTF-8 text: rename it"
+            problem = f"'{key}': value {value!r} does not fit on a line of UTF-8 text; rename it"
         if problem:
             raise UserError(f"{path}: not written: {problem}")
         lines.append(f"{key} {value}\n" if value else f"{key}\n")
@@ -126,7 +132,7 @@ def read_ctm(path: str | Path) -> dict[str, list[Phone]]:
     """Read phone alignments, lines "utt 1 start duration phone" in seconds, sorted by utterance, then by time.
 
     Raises:
-        UserError: the file is missing, or a line is malformed, out of order or not UTF-8; names the line.
+        UserError: the file is missing, or a line is malformed, out of order or not UTF-8.
     """
     phones, problems = scan_ctm(Path(path))
     refuse(problems)
@@ -134,7 +140,7 @@ def read_ctm(path: str | Path) -> dict[str, list[Phone]]:
 
 
 def scan_ctm(path: Path, content: bytes | None = None) -> tuple[dict[str, list[Phone]], list[str]]:
-    """Read what can be read of a CTM file, and list everything that is wrong with it; raises nothing."""
+    """Read as much of a CTM file as possible, and list its problems; never raises."""
     phones: dict[str, list[Phone]] = {}
     problems: list[str] = []
     previous = ""
@@ -142,18 +148,18 @@ def scan_ctm(path: Path, content: bytes | None = None) -> tuple[dict[str, list[P
         fields = re.split(r"[ \t]+", line.strip(" \t"))
         start, duration = (parse_seconds(x) for x in fields[2:4]) if len(fields) in (5, 6) else (None, None)
         if start is None or duration is None:
-            problems.append(f"{path}:{number}: '{line[:80]}' is not '<utt> 1 <start> <duration> <phone>': correct it")
+            problems.append(f"{path}:{number}: '{line[:80]}' is not '<utt> 1 <start> <duration> <phone>'; correct it")
             continue
         utt, here = fields[0], phones.setdefault(fields[0], [])
         if utt < previous or (here and utt != previous) or (here and start < here[-1].start):
-            problems.append(f"{path}:{number}: '{utt}' at {start:g} s is out of order: sort by utterance, then time")
+            problems.append(f"{path}:{number}: '{utt}' at {start:g} s is out of order; sort by utterance, then time")
         here.append(Phone(start, duration, fields[4]))
         previous = utt
     return phones, problems
 
 
 def write_ctm(path: str | Path, mapping: Mapping[str, Iterable[Phone]]) -> None:
-    """Write phone alignments, so that `read_ctm` gives the mapping back (less utterances without phones)."""
+    """Write phone alignments so that `read_ctm` returns the mapping, without utterances that have no phones."""
     lines = [
         f"{utt} 1 {format_seconds(phone.start)} {format_seconds(phone.duration)} {phone.phone}\n"
         for utt, phones in sorted(mapping.items())
@@ -163,15 +169,15 @@ def write_ctm(path: str | Path, mapping: Mapping[str, Iterable[Phone]]) -> None:
 
 
 def scan_lines(path: Path, problems: list[str], content: bytes | None = None) -> list[tuple[int, str]]:
-    """Return the numbered lines of a UTF-8 file that have text in them, and add what is wrong to `problems`."""
+    """Return the numbered lines of a UTF-8 file that are not empty, and add its problems to `problems`."""
     try:
         content = path.read_bytes() if content is None else content
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        problems.append(f"{path}: cannot be read ({reason}): check the path")
+        problems.append(f"{path}: cannot be read ({reason}); check the path")
         return []
     if content.startswith(b"\xef\xbb\xbf"):
-        problems.append(f"{path}:1: starts with a byte order mark: save the file as UTF-8 without one")
+        problems.append(f"{path}:1: starts with a byte order mark; save the file as UTF-8 without one")
         content = content[3:]
     rows = content.split(b"\n")
     if not rows[-1]:
@@ -182,59 +188,64 @@ def scan_lines(path: Path, problems: list[str], content: bytes | None = None) ->
             line = row.decode("utf-8")
         except UnicodeDecodeError as error:
             byte = row[error.start]
-            problems.append(f"{path}:{number}: byte 0x{byte:02x} is not UTF-8: convert the file (iconv -t UTF-8)")
+            problems.append(f"{path}:{number}: byte 0x{byte:02x} is not UTF-8; convert the file (iconv -t UTF-8)")
             continue
         if line.endswith("\r"):
-            problems.append(f"{path}:{number}: ends in a carriage return: convert the file (dos2unix)")
+            problems.append(f"{path}:{number}: ends in a carriage return; convert the file (dos2unix)")
         elif found := _CONTROL.search(line):
-            problems.append(f"{path}:{number}: control character {found[0]!r}: remove it")
+            problems.append(f"{path}:{number}: contains the control character {found[0]!r}; remove it")
         elif not line.strip(" \t"):
-            problems.append(f"{path}:{number}: empty line: remove it")
+            problems.append(f"{path}:{number}: empty line; remove it")
         else:
             lines.append((number, line))
     return lines
 
 
 def parse_seconds(text: str) -> float | None:
-    """Return a time that is finite and not negative, else None."""
+    """Return a time in seconds; None if it is not finite, negative or no number."""
     seconds = float(text) if _NUMBER.fullmatch(text) else math.inf
     return seconds if seconds < math.inf else None
 
 
 def format_seconds(seconds: float) -> str:
-    """Return the shortest decimal that reads back as the same float, never with an exponent."""
+    """Return the shortest decimal that reads back as the same float, without an exponent."""
     return np.format_float_positional(seconds, trim="-")
 
 
 def refuse(problems: list[str]) -> None:
-    """Raise the first of `problems` as a `UserError`, with the number of those behind it."""
+    """Raise the first of `problems` as a `UserError`, with the number of the others."""
     if problems:
-        more = f" (and {len(problems) - 1} more problems: vqaudio data validate lists them)"
+        more = f" (and {len(problems) - 1} more problems; vqaudio data validate lists them)"
         raise UserError(problems[0] + (more if len(problems) > 1 else ""))
 
 
 def summary(lines: list[str]) -> list[str]:
-    """Return the first of many lines that say the same, with the number of the others; nothing for none."""
+    """Return the first of several similar lines, with the number of the others; an empty list if there is none."""
     more = f", and {len(lines) - 1} more such lines" if len(lines) > 1 else ""
     return [line + more for line in lines[:1]]
 
 
 def is_pipe(value: str) -> bool:
-    """Whether a wav.scp entry is a shell command in place of a path."""
+    """Return whether a wav.scp entry is a shell command instead of a path."""
     return value.startswith("|") or value.endswith("|")
 
 
+def pipe_problems(path: Path, wavs: Mapping[str, str]) -> list[str]:
+    """Return a line for each entry of a wav.scp that is a shell command."""
+    return [f"{path}: '{key}' is '{value}', {PIPE}" for key, value in wavs.items() if is_pipe(value)]
+
+
 def _key_problem(key: str) -> str | None:
-    """Say what is wrong with a key; nothing that splits or breaks a line may be in it."""
+    """Return what is wrong with a key, if it would split or break a line."""
     if not key:
-        return "a key is empty: name it"
+        return "a key is empty; name it"
     if any(c.isspace() for c in key) or _CONTROL.search(key) or not _is_unicode(key):
-        return f"key {key!r} holds white space or a control character: rename it"
+        return f"key {key!r} contains white space or a control character; rename it"
     return None
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether text can be written as UTF-8; file names that are not UTF-8 cannot."""
+    """Return whether text can be written as UTF-8; a file name that is not UTF-8 cannot."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

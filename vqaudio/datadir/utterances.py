@@ -1,17 +1,16 @@
-"""Utterances in and out of a data directory: wav.scp, segments, utt2spk, spk2utt and what goes with them."""
+"""Reads and writes the utterances of a data directory: wav.scp, segments, utt2spk, spk2utt and tables about them."""
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from vqaudio import audio
 from vqaudio.datadir.tables import (
-    PIPE_CURE,
     Utterance,
     format_seconds,
-    is_pipe,
     parse_seconds,
+    pipe_problems,
     read_table,
     refuse,
     write_table,
@@ -22,44 +21,40 @@ from vqaudio.errors import UserError
 def read_utterances(data: str | Path) -> list[Utterance]:
     """Return the utterances of a data directory, sorted by name.
 
-    Paths in wav.scp that are not absolute are relative to the current directory, as in Kaldi.
+    Relative paths in wav.scp are relative to the current directory, as in Kaldi.
 
     Raises:
-        UserError: a file is missing or malformed, wav.scp holds a command ("… |"), or the files disagree about which
-            utterances there are.
+        UserError: a file is missing or malformed, wav.scp contains a command ("… |"), or the files do not have the same
+            utterances.
     """
     data = Path(data)
     if not data.is_dir():
-        raise UserError(f"{data}: no such data directory: check the path")
-    wavs = read_table(data / "wav.scp", what="the path of its audio")
-    refuse([f"{data / 'wav.scp'}: '{key}' is '{value}': {PIPE_CURE}" for key, value in wavs.items() if is_pipe(value)])
+        raise UserError(f"{data}: no such data directory; check the path")
+    wavs = read_wav_scp(data / "wav.scp")
     speakers = read_table(data / "utt2spk", what="its speaker")
     spans = read_spans(data, wavs)
     source = data / ("segments" if (data / "segments").exists() else "wav.scp")
     for utt in sorted(spans.keys() ^ speakers.keys()):
         there, lacking = (source, data / "utt2spk") if utt in spans else (data / "utt2spk", source)
-        raise UserError(f"{lacking}: lacks '{utt}' of {there}: add it, or drop it there (vqaudio data fix {data})")
+        raise UserError(f"{lacking}: lacks '{utt}' of {there}; add it, or drop it there (vqaudio data fix {data})")
     return [
-        Utterance(utt, Path(wavs[recording]), speakers[utt], start, end)
-        for utt, (recording, start, end) in spans.items()
+        Utterance(utt, wavs[recording], speakers[utt], start, end) for utt, (recording, start, end) in spans.items()
     ]
 
 
 def read_wav_scp(path: Path) -> dict[str, Path]:
-    """Read the paths of a wav.scp by utterance.
+    """Return the path of the audio of each recording of a wav.scp.
 
     Raises:
-        UserError: it is missing or malformed, or an entry is a command.
+        UserError: the file is missing or malformed, or an entry is a command.
     """
     table = read_table(path, what="the path of its audio")
-    for utt, value in table.items():
-        if is_pipe(value):
-            raise UserError(f"{path}: '{utt}' is '{value}': {PIPE_CURE}")
-    return {utt: Path(value) for utt, value in table.items()}
+    refuse(pipe_problems(path, table))
+    return {key: Path(value) for key, value in table.items()}
 
 
-def read_spans(data: Path, wavs: Mapping[str, str]) -> dict[str, tuple[str, float, float | None]]:
-    """Return recording, start and end (seconds) of each utterance; without segments all of the file named like it."""
+def read_spans(data: Path, wavs: Collection[str]) -> dict[str, tuple[str, float, float | None]]:
+    """Return recording, start and end (seconds) of each utterance; without segments, a whole file."""
     path = data / "segments"
     if not path.exists():
         return {utt: (utt, 0.0, None) for utt in wavs}
@@ -69,18 +64,18 @@ def read_spans(data: Path, wavs: Mapping[str, str]) -> dict[str, tuple[str, floa
         if isinstance(span, str):
             raise UserError(f"{path}: '{utt}': {span}")
         if span[0] not in wavs:
-            raise UserError(f"{path}: '{utt}': recording '{span[0]}' is not in wav.scp: add it or drop the segment")
+            raise UserError(f"{path}: '{utt}': recording '{span[0]}' is not in wav.scp; add it or drop the segment")
         spans[utt] = span
     return spans
 
 
 def parse_segment(value: str) -> tuple[str, float, float] | str:
-    """Return recording, start and end of a line of segments, or in words what is wrong with it."""
+    """Return recording, start and end (seconds) of a line of segments, or a message about what is wrong with it."""
     fields = re.split(r"[ \t]+", value)
     start, end = (parse_seconds(x) for x in fields[1:]) if len(fields) == 3 else (None, None)
     if start is None or end is None:
-        return f"'{value}' is not '<recording> <start> <end>' in seconds: correct it"
-    return (fields[0], start, end) if start < end else f"ends at {end:g} s, starts at {start:g} s: correct the times"
+        return f"'{value}' is not '<recording> <start> <end>' in seconds; correct it"
+    return (fields[0], start, end) if start < end else f"ends at {end:g} s, starts at {start:g} s; correct the times"
 
 
 def write_utterances(
@@ -89,21 +84,21 @@ def write_utterances(
     text: Mapping[str, str] | None = None,
     spk2gender: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a data directory: wav.scp, utt2spk, spk2utt, and text and spk2gender where they are given.
+    """Write a data directory: wav.scp, utt2spk, spk2utt, and text and spk2gender if they are given.
 
-    Where an utterance is a part of a file, segments and utt2dur are written too, and each file is a recording named
-    after its first utterance. Of these seven files, those that the arguments do not call for are removed: the folder
-    never mixes two corpora. Others, such as phones.ctm, stay.
+    If an utterance is a part of a file, segments and utt2dur are written too, and each file is a recording named after
+    its first utterance. Of these seven files, those that do not apply are deleted, so that the folder never mixes two
+    corpora. Others, such as phones.ctm, stay.
 
     Raises:
-        UserError: two utterances share a name, or a name or path cannot stand on a line.
+        UserError: two utterances have the same name, or a name or path does not fit on a line.
     """
     data = Path(data)
     data.mkdir(parents=True, exist_ok=True)
     ordered = sorted(utterances, key=lambda u: u.utt)
     for before, after in itertools.pairwise(ordered):
         if before.utt == after.utt:
-            raise UserError(f"{data}: not written: two utterances are named '{after.utt}': rename one")
+            raise UserError(f"{data}: not written: two utterances are named '{after.utt}'; rename one")
     utt2spk = {u.utt: u.speaker for u in ordered}
     tables: dict[str, Mapping[str, str] | None] = {"text": text, "spk2gender": spk2gender}
     tables |= {"utt2spk": utt2spk, "spk2utt": invert(utt2spk)} | _audio_tables(ordered)
@@ -115,7 +110,7 @@ def write_utterances(
 
 
 def _audio_tables(utterances: list[Utterance]) -> dict[str, Mapping[str, str] | None]:
-    """Return wav.scp, and segments and utt2dur where an utterance is a part of a file."""
+    """Return wav.scp, and segments and utt2dur if an utterance is a part of a file."""
     if all(u.start == 0.0 and u.end is None for u in utterances):
         return {"wav.scp": {u.utt: str(u.path) for u in utterances}, "segments": None, "utt2dur": None}
     recordings: dict[Path, str] = {}
@@ -129,7 +124,7 @@ def _audio_tables(utterances: list[Utterance]) -> dict[str, Mapping[str, str] | 
 
 
 def invert(utt2spk: Mapping[str, str]) -> dict[str, str]:
-    """Return spk2utt, the sorted utterances of each speaker joined by spaces."""
+    """Return spk2utt: the sorted utterances of each speaker, joined by blanks."""
     members: dict[str, list[str]] = {}
     for utt, speaker in sorted(utt2spk.items()):
         members.setdefault(speaker, []).append(utt)

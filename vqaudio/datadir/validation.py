@@ -1,4 +1,4 @@
-"""Everything that is wrong with a data directory, found in one go and said in one line each."""
+"""Validates a data directory: lists all its errors and warnings in one run, one line each."""
 
 import collections
 import itertools
@@ -11,29 +11,29 @@ from typing import NamedTuple
 from vqaudio import audio
 from vqaudio.cores import available_cores
 from vqaudio.datadir.layout import TABLES, tables_of
-from vqaudio.datadir.tables import ODD_SPACE, PIPE_CURE, Table, is_pipe, scan_ctm, scan_table, summary
+from vqaudio.datadir.tables import ODD_SPACE, PIPE, Table, is_pipe, scan_ctm, scan_table, summary
 from vqaudio.datadir.utterances import invert, parse_segment
 from vqaudio.errors import UserError
 
 FRAME = 0.01
-"""Seconds: an utterance must last as long, one frame at 100 Hz; a phone may end as long after its utterance."""
+"""Seconds, one frame at 100 Hz: an utterance must last as long, and a phone may end as long after its utterance."""
 
 RESERVED_WORDS = ("<s>", "</s>", "#0")
 
 Span = tuple[str, float, float | None]
-"""Recording, start and end (None: the end of the recording) of an utterance, in seconds."""
+"""Recording, start and end of an utterance in seconds (None: the end of the recording)."""
 
 
 @dataclass
 class Problems:
-    """What `validate` found, one line each: the file, the value, the bound, the cure."""
+    """Errors and warnings of `validate`, one line each: the file, the value, the bound, the cure."""
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
 class Recording(NamedTuple):
-    """What is known of a file once all of it was decoded; `duration` in seconds."""
+    """Facts about a file that was decoded completely; `duration` in seconds."""
 
     sample_rate: int
     channels: int
@@ -42,26 +42,26 @@ class Recording(NamedTuple):
 
 
 def validate(data: str | Path, frame: float = FRAME) -> Problems:
-    """Check a data directory: what Kaldi's validate_data_dir.sh checks, and all of its audio.
+    """Return all errors and warnings of a data directory: those of Kaldi's validate_data_dir.sh, and of the audio.
 
     Errors are malformed, unsorted, duplicate or non-UTF-8 lines, files that disagree about keys or speakers, and audio
-    that is missing, undecodable, truncated, non-finite, shorter than `frame` (seconds) or ends before its segments
-    or phones. Warnings are silent recordings, several channels and mixed sample rates: every reader averages channels
-    and resamples. Whatever bytes the files hold, the answer is a list, never an exception. Memory does not grow with
-    the length of recordings. Relative paths are relative to the current directory.
+    that is missing, undecodable, truncated, non-finite, shorter than `frame` (seconds) or that ends before its segments
+    or phones. Warnings are silent recordings, several channels and mixed sample rates, because every reader averages
+    channels and resamples. Whatever bytes the files contain, the result is a list, never an exception. Memory does not
+    grow with the length of recordings. Relative paths are relative to the current directory.
     """
     data, found = Path(data), Problems()
     if not data.is_dir():
-        return Problems([f"{data}: no such data directory: check the path"])
+        return Problems([f"{data}: no such data directory; check the path"])
     tables = {name: scan_table(data / name, kind.what) for name, kind in tables_of(data).items()}
     for table in tables.values():
         found.errors += table.problems + _line_ends(table)
     for name in ("utt2spk", "spk2utt", "wav.scp"):
         if name not in tables:
             cure = "rebuild it (vqaudio data fix)" if name == "spk2utt" else "add it"
-            found.errors.append(f"{data / name}: no such file: {cure}")
+            found.errors.append(f"{data / name}: no such file; {cure}")
         elif not tables[name].values:
-            found.errors.append(f"{data / name}: holds no entry, at least one is needed: fill it")
+            found.errors.append(f"{data / name}: is empty, but needs at least one entry; fill it")
     values = {name: table.values for name, table in tables.items()}
     spans = _spans(data, values, found)
     found.errors += [*_key_errors(data, values), *_value_errors(tables), *_speaker_errors(data, values)]
@@ -76,16 +76,16 @@ def validate(data: str | Path, frame: float = FRAME) -> Problems:
 
 
 def examine(wavs: Mapping[str, str]) -> dict[str, Recording | str]:
-    """Decode every file of wav.scp, several at a time: by key what it holds, or in words why it cannot be used."""
-    with ThreadPoolExecutor(max_workers=available_cores()) as pool:  # decoders run outside the interpreter's lock
+    """Decode every file of wav.scp, several at a time; return by key its facts, or a message why it is unusable."""
+    with ThreadPoolExecutor(max_workers=available_cores()) as pool:  # decoders release the interpreter's lock
         return dict(zip(wavs, pool.map(_examine, wavs.values()), strict=True))
 
 
 def _examine(value: str) -> Recording | str:
     if is_pipe(value):
-        return f"'{value}': {PIPE_CURE}"
+        return f"'{value}' is {PIPE}"
     if value.startswith("~"):
-        return f"{value}: '~' is not expanded in wav.scp: write the whole path"
+        return f"{value}: '~' is not expanded in wav.scp; write the whole path"
     try:
         info = audio.info(value)
         silent, count = True, 0
@@ -98,30 +98,30 @@ def _examine(value: str) -> Recording | str:
 
 
 def span_problem(span: Span, recording: Recording, frame: float) -> str | None:
-    """Say in words why an utterance cannot be cut from its recording, if so."""
+    """Return a message why an utterance cannot be cut from its recording; None if it can."""
     _, start, end = span
     stop = recording.duration if end is None else end
     if stop > recording.duration + audio.MAX_OVERSHOOT_SECONDS:
         return (
-            f"ends at {stop:g} s, its recording '{span[0]}' at {recording.duration:g} s: correct the times or drop it"
+            f"ends at {stop:g} s, its recording '{span[0]}' at {recording.duration:g} s; correct the times or drop it"
         )
     if stop - start < frame - 1e-9:
-        return f"lasts {stop - start:g} s, a frame {frame:g} s: drop it (vqaudio data fix)"
+        return f"lasts {stop - start:g} s, less than a frame of {frame:g} s; drop it (vqaudio data fix)"
     return None
 
 
 def _line_ends(table: Table) -> list[str]:
-    """Report a last line without a newline: the file may be cut off, and shell tools drop the line."""
+    """Return an error for a last line without a newline: the file may be cut off, and shell tools drop the line."""
     try:
         content = table.path.read_bytes()
     except OSError:
         return []  # reported as unreadable already
     cut = content and not content.endswith(b"\n")
-    return [f"{table.path}: the last line lacks its newline: add it (vqaudio data fix)"] if cut else []
+    return [f"{table.path}: the last line lacks its newline; add it (vqaudio data fix)"] if cut else []
 
 
 def _spans(data: Path, values: Mapping[str, Mapping[str, str]], found: Problems) -> dict[str, Span]:
-    """Return where each utterance lies; malformed segments go to `found`."""
+    """Return the span of each utterance, and add malformed segments to `found`."""
     if "segments" not in values:
         return {utt: (utt, 0.0, None) for utt in values.get("wav.scp", {})}
     spans: dict[str, Span] = {}
@@ -138,7 +138,7 @@ def _spans(data: Path, values: Mapping[str, Mapping[str, str]], found: Problems)
 
 
 def _key_errors(data: Path, values: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Compare the keys of every table with those of the table that its kind of key comes from."""
+    """Return an error for each table whose keys are not those of the table that defines them."""
     errors: list[str] = []
     utt2spk = values.get("utt2spk", {})
     expected = {
@@ -155,20 +155,20 @@ def _key_errors(data: Path, values: Mapping[str, Mapping[str, str]]) -> list[str
 
 
 def compare_keys(path: Path, keys: Iterable[str], expected: Iterable[str], kind: str, source: str) -> list[str]:
-    """Report the keys that one file has and the other lacks, in one line for each direction."""
+    """Return an error for the keys that one file has and the other lacks, one line for each direction."""
     keys, expected = set(keys), set(expected)
     errors = []
     for words, names in (("lacks {} of", expected - keys), ("has {} not in", keys - expected)):
         if names:
             count = f"{len(names)} {kind}{'s' if len(names) > 1 else ''}"
             shown = ", ".join(f"'{name}'" for name in sorted(names)[:5]) + (", …" if len(names) > 5 else "")
-            errors.append(f"{path}: {words.format(count)} {source}: {shown}: make them agree (vqaudio data fix)")
+            errors.append(f"{path}: {words.format(count)} {source} ({shown}); make them agree (vqaudio data fix)")
     return errors
 
 
 def _value_errors(tables: Mapping[str, Table]) -> list[str]:
     return [
-        f"{table.path}:{table.lines[key]}: '{key}' has '{value}', not {TABLES[name].what}: correct it"
+        f"{table.path}:{table.lines[key]}: '{key}' has '{value}', not {TABLES[name].what}; correct it"
         for name, table in tables.items()
         for key, value in table.values.items()
         if not TABLES[name].fits(value)
@@ -176,23 +176,23 @@ def _value_errors(tables: Mapping[str, Table]) -> list[str]:
 
 
 def _speaker_errors(data: Path, values: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Check that spk2utt inverts utt2spk, and that utt2spk is sorted by speaker too, as Kaldi's tools need it."""
+    """Return errors if spk2utt does not invert utt2spk, or utt2spk is not sorted by speaker, as Kaldi demands."""
     utt2spk, spk2utt = values.get("utt2spk", {}), values.get("spk2utt", {})
     inverse = invert(utt2spk)
     differing = [
-        f"{data / 'spk2utt'}: '{speaker}' has other utterances than in utt2spk"
+        f"{data / 'spk2utt'}: '{speaker}' does not have the utterances of utt2spk"
         for speaker, utts in spk2utt.items()
         if speaker in inverse and utts.split() != inverse[speaker].split()
     ]
     order = sorted(utt2spk.items())
     unsorted = [
-        f"{data / 'utt2spk'}: '{utt}' of '{speaker}' stands after '{before[0]}' of '{before[1]}'"
+        f"{data / 'utt2spk'}: '{utt}' of '{speaker}' comes after '{before[0]}' of '{before[1]}'"
         for before, (utt, speaker) in itertools.pairwise(order)
         if speaker < before[1]
     ]
     return [
-        *(f"{line}: rebuild it (vqaudio data fix)" for line in summary(differing)),
-        *(f"{line}: begin utterance names with the speaker's and '-'" for line in summary(unsorted)),
+        *(f"{line}; rebuild it (vqaudio data fix)" for line in summary(differing)),
+        *(f"{line}; begin utterance names with the speaker's and '-'" for line in summary(unsorted)),
     ]
 
 
@@ -201,9 +201,9 @@ def _text_errors(table: Table) -> list[str]:
     for utt, value in table.values.items():
         place = f"{table.path}:{table.lines[utt]}: '{utt}'"
         if odd := ODD_SPACE.search(value):
-            errors.append(f"{place} holds white space U+{ord(odd[0]):04X}: put a blank there (vqaudio data fix)")
+            errors.append(f"{place} contains white space U+{ord(odd[0]):04X}; write a blank (vqaudio data fix)")
         errors += [
-            f"{place} holds '{word}', a reserved word: remove it" for word in RESERVED_WORDS if word in value.split()
+            f"{place} contains '{word}', a reserved word; remove it" for word in RESERVED_WORDS if word in value.split()
         ]
     return errors
 
@@ -215,7 +215,7 @@ def _empty_texts(table: Table) -> list[str]:
 def _check_audio(
     data: Path, spans: Mapping[str, Span], recordings: Mapping[str, Recording | str], frame: float, found: Problems
 ) -> None:
-    """Report unusable recordings and utterances, and what readers will change."""
+    """Add errors for unusable recordings and utterances to `found`, and warnings of what readers will change."""
     path = data / "wav.scp"
     rates: dict[int, list[str]] = collections.defaultdict(list)
     for key, recording in recordings.items():
@@ -224,12 +224,12 @@ def _check_audio(
             continue
         rates[recording.sample_rate].append(key)
         if recording.silent:
-            found.warnings.append(f"{path}: '{key}' is silent: all of its samples are zero")
+            found.warnings.append(f"{path}: '{key}' is silent (all samples are zero)")
         if recording.channels > 1:
-            found.warnings.append(f"{path}: '{key}' has {recording.channels} channels: their average is used")
+            found.warnings.append(f"{path}: '{key}' has {recording.channels} channels, whose average is used")
     if len(rates) > 1:
         counts = ", ".join(f"{len(keys)} at {rate} Hz (as '{keys[0]}')" for rate, keys in sorted(rates.items()))
-        found.warnings.append(f"{path}: mixed sample rates: {counts}: all are resampled to the model's")
+        found.warnings.append(f"{path}: mixed sample rates, {counts}; all are resampled to the model's")
     source = data / ("segments" if (data / "segments").exists() else "wav.scp")
     for utt, span in spans.items():
         recording = recordings.get(span[0], "")
@@ -240,7 +240,7 @@ def _check_audio(
 def _phone_errors(
     path: Path, spans: Mapping[str, Span], recordings: Mapping[str, Recording | str], frame: float
 ) -> list[str]:
-    """Check that phones belong to utterances and end with them."""
+    """Return errors for phones of unknown utterances, and for phones that end after their utterance."""
     alignments, errors = scan_ctm(path)
     errors += compare_keys(path, alignments.keys() - spans.keys(), (), "utterance", "the audio's")
     for utt, phones in alignments.items():
@@ -251,5 +251,5 @@ def _phone_errors(
         length = (recording.duration if end is None else end) - start
         last = max(phone.start + phone.duration for phone in phones)
         if last > length + frame:
-            errors.append(f"{path}: '{utt}' has phones until {last:g} s, audio until {length:g} s: align it again")
+            errors.append(f"{path}: '{utt}' has phones until {last:g} s, but audio until {length:g} s; align it again")
     return errors

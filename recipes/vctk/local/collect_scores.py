@@ -20,6 +20,7 @@ from vqaudio.defaults import KMEANS_FRAMES
 from vqaudio.files import write_json
 from vqaudio.metrics.evaluation import evaluate_units
 from vqaudio.metrics.phone_scores import code_statistics, read_frames
+from vqaudio.outputs import claim_folder
 from vqaudio.units import read_info
 from vqaudio.units.kmeans import KMeansUnits, apply, find_utterances
 
@@ -58,6 +59,7 @@ def baseline_scores(exp: Path, data: Path, features: str) -> dict[str, Any]:
     if not sets:
         return {}
     info = read_info(exp / "units" / "train" / "units.json")
+    claim_folder(exp / "baseline", "baseline")
     folder = exp / "baseline" / features
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier run, perhaps with other units
     model, units = folder / "kmeans.safetensors", folder / "units"
