@@ -70,7 +70,7 @@ def test_other_suffixes_and_non_finite_samples_are_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_info_tells_rate_length_and_channels(tmp_path):
+def test_info_returns_rate_length_and_channels(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros((4410, 2)), 44100)
     info = audio.info(tmp_path / "a.wav")
     assert info == (44100, 4410, 2)

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from tiny_model import save_tiny_model
 
 import vqaudio
+from vqaudio import audio
 from vqaudio.codec import Codec, ahead, one_thread, utterance_seed, windows
 from vqaudio.errors import UserError
+from vqaudio.sampling import generate, generate_reference
 
 
 @pytest.fixture(scope="module")
@@ -177,13 +179,19 @@ def test_decoding_together_equals_decoding_alone(codec):
         np.testing.assert_array_equal(wav, codec.decode(code, speaker, seed))
 
 
-def test_decoding_undoes_the_pre_emphasis(codec):
-    from vqaudio import audio
+@pytest.mark.parametrize("levels", [64, 300])
+def test_a_model_with_another_number_of_levels_decodes(tmp_path, levels):
+    codec = vqaudio.load(save_tiny_model(tmp_path, levels=levels))
+    codes = np.array([[1, 2, 3]])
+    [expected] = generate_reference(codec.model.decoder, [codec._condition(codes, None)], hop_length=80, seeds=[0])
+    assert expected.max() < levels
+    wav = audio.de_emphasis(audio.mu_law_decode(expected, levels).numpy(), 0.85)
+    np.testing.assert_array_equal(codec.decode(codes), wav)
 
+
+def test_decoding_undoes_the_pre_emphasis(codec):
     codes = np.array([[1, 2, 3]])
     condition = codec._condition(codes, None)
-    from vqaudio.sampling import generate
-
     [levels] = generate(codec.model.decoder, [condition], hop_length=80, seeds=[0])
     emphasised = audio.mu_law_decode(levels, 256).numpy()
     wav = codec.decode(codes, seed=0)
@@ -274,13 +282,13 @@ def test_a_condition_in_pieces_is_that_of_the_whole(codec: Codec):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_device_that_is_not_there_is_refused(tmp_path):
+def test_a_gpu_on_a_machine_without_one_is_refused(tmp_path):
     with pytest.raises(UserError, match="torch finds no GPU here; use cpu"):
         vqaudio.load(save_tiny_model(tmp_path / "exp"), "cuda")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_a_gpu_gives_nearly_the_same_codes_and_speaks(tmp_path):
+def test_a_gpu_gives_nearly_the_same_codes_and_decodes_them(tmp_path):
     folder = save_tiny_model(tmp_path / "exp")
     wav = 0.1 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
     codes, there = vqaudio.load(folder).encode(wav, 8000), vqaudio.load(folder, "cuda").encode(wav, 8000)

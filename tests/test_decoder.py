@@ -31,7 +31,7 @@ def test_logits_and_gradients_equal_those_of_plain_convolutions(kernel: int, sam
         assert torch.allclose(ours, naive, atol=1e-6)
 
 
-def test_a_sample_hears_its_receptive_field_and_nothing_else() -> None:
+def test_a_logit_depends_on_its_receptive_field_and_nothing_else() -> None:
     net = small_wavenet().eval()
     previous = torch.randint(0, 16, (1, 40))
     condition = torch.randn(1, 4, 10)

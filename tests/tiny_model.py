@@ -11,7 +11,9 @@ from vqaudio.model_directory import UNKNOWN_SPEAKER, save_config, save_model
 SPEAKERS = [UNKNOWN_SPEAKER, "p225", "p226"]
 
 
-def save_tiny_model(folder: Path, *, seed: int = 0, groups: int = 1, level_db: float | None = -26.0) -> Path:
+def save_tiny_model(
+    folder: Path, *, seed: int = 0, groups: int = 1, levels: int = 256, level_db: float | None = -26.0
+) -> Path:
     """Write a model of hop 80 at 8 kHz with 16 codewords, most of which a random signal visits."""
     config = OmegaConf.create(
         {
@@ -26,7 +28,7 @@ def save_tiny_model(folder: Path, *, seed: int = 0, groups: int = 1, level_db: f
                 },
                 "conditioner": {"channels": 8, "layers": 1, "kernel": 3},
                 "decoder": {
-                    "levels": 256,
+                    "levels": levels,
                     "layers": 3,
                     "cycle": 3,
                     "kernel": 2,

@@ -32,8 +32,7 @@ if hasattr(cpu_target.options, "_nrt"):
 _INLINE = {**_OPTIONS, "forceinline": True}
 
 SOURCES = zlib.crc32(b"".join(Path(module.__file__).read_bytes() for module in (tiles, vectors)))
-"""A checksum of the other files. Numba's cache watches this file only; as a default argument of `advance`, the number
-makes it see changes there too."""
+"""A checksum of the other files; as a default argument it makes Numba's cache, which watches this file, see theirs."""
 
 ZERO, ONE = np.float32(0), np.float32(1)
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -267,18 +266,9 @@ def advance(
 ):  # fmt: skip
     """Draw `frames * hop` further samples of every utterance in `slots`.
 
-    Args:
-        net: the network.
-        work: memory for intermediate results.
-        state: the progress of all utterances.
-        slots: (B,), rows of `state`.
-        inverse_temperature: multiplies the logits; zero takes the most likely level.
-        hop: samples per frame.
-        conditions: (B, frames * C).
-        forced: (B, samples), the levels to feed back; empty to feed back the levels drawn.
-        codes: (B, samples), receives the levels drawn.
-        logits: (B, samples, levels), receives the logits if `forced` is not empty.
-        sources: see `SOURCES`.
+    `slots` (B,) are rows of `state`; `conditions` is (B, frames * C); an `inverse_temperature` of zero takes the most
+    likely level. `codes` (B, samples) receives the levels drawn. If `forced` (B, samples) is not empty, its levels are
+    fed back instead of those, and `logits` (B, samples, levels) receives the logits.
     """
     batch, (layers, residual), skip = slots.shape[0], net.residual_biases.shape, net.skip_bias.shape[0]
     for i in range(codes.shape[1]):
