@@ -21,6 +21,7 @@ LEAD_SECONDS = 60
 needs time to agree with one that has not."""
 
 _READ_SAMPLES = 1 << 16  # decoded at a time, of all channels together
+_COUNTED_SAMPLES = 1 << 12  # per channel, at a time: those before an error are lost
 _LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
 _MPEG_IN_WAV = (0x50, 0x55)
 _HEAD_BYTES = 1024
@@ -138,7 +139,7 @@ def _parts(path: Path, source: Source) -> list[Part] | None:
         base += tag
         head = source.read(base, _HEAD_BYTES)
     if head.startswith(b"fLaC"):
-        return flac.parts(source, base, lambda pieces: _count(source, pieces))
+        return flac.parts(source, base, lambda pieces, most: _count(source, pieces, most))
     if head.startswith(b"OggS"):
         return ogg.parts(source, base)
     kind = chunks.container(head)
@@ -165,11 +166,11 @@ def _declared(source: Source, head: bytes, kind: chunks.Container | None, audio:
     return [Part(pieces, fact=audio.fact, blocks=-(-size // audio.block))] if pieces or audio.fact else None
 
 
-def _count(source: Source, pieces: tuple[Piece, ...]) -> int:
-    """Return how many samples can be decoded from pieces of a file."""
+def _count(source: Source, pieces: tuple[Piece, ...], most: int) -> int:
+    """Return how many samples, up to `most`, can be decoded from pieces of a file."""
     count = 0
     with contextlib.suppress(RuntimeError), _Sound(View(source, pieces), "r") as sound:
-        while samples := len(sound.read(max(1, _READ_SAMPLES // sound.channels), dtype="float32", always_2d=True)):
+        while samples := len(sound.read(min(_COUNTED_SAMPLES, most - count), dtype="float32", always_2d=True)):
             count += samples
     return count
 

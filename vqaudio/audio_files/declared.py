@@ -12,7 +12,7 @@ from typing import NamedTuple
 from vqaudio.audio_files.parts import Piece, RefusedError, Source
 
 MAX_EXCESS_BYTES = 44
-"""A header may declare so many bytes more than there are: some programs count a WAV header in."""
+"""A header may declare so many bytes more than there are, if whole blocks are: some programs count a WAV header in."""
 
 MAX_TRAILER_BYTES = 4096
 """So much unknown content after the audio is not audio: tags, the rest of a disk block."""
@@ -92,7 +92,9 @@ def extent(source: Source, audio: Audio, is_chain: Callable[[int], bool]) -> int
     """
     present = source.size - audio.offset
     if audio.size >= present:
-        if audio.unknown or audio.size - present <= max(MAX_EXCESS_BYTES, audio.block - 1):
+        if audio.unknown or audio.size == present:
+            return present
+        if audio.size - present <= MAX_EXCESS_BYTES and present % audio.block == 0:
             return present
         raise RefusedError(f"truncated: {present} of {audio.size} bytes of audio are present; copy it again")
     stop = audio.offset + audio.size

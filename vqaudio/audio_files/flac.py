@@ -15,10 +15,10 @@ for _bit in range(8):
 _TAIL_BYTES = (1 << 13, 1 << 16, 1 << 20)  # searched at the end of the file, one after the other
 
 
-def parts(source: Source, base: int, count: Callable[[tuple[Piece, ...]], int]) -> list[Part] | None:
+def parts(source: Source, base: int, count: Callable[[tuple[Piece, ...], int], int]) -> list[Part] | None:
     """Return how to read the FLAC stream that begins at byte `base`; None: as it is.
 
-    `count` decodes pieces of the file and returns the number of samples.
+    `count` decodes pieces of the file, and returns the number of samples up to a limit.
 
     Raises:
         RefusedError: the last frame ends before the samples that are declared.
@@ -34,17 +34,12 @@ def parts(source: Source, base: int, count: Callable[[tuple[Piece, ...]], int]) 
     unknown = (streaminfo & ~_TOTAL_MASK).to_bytes(8, "big")
     stream_head = b"fLaC\x80" + head[5:18] + unknown + bytes(16)
     candidates = (frame for tail in _TAIL_BYTES for frame in _frames(source, head, base, tail))
-    total = (
-        next(  # what looks like a frame may be audio: the decoder knows
-            (
-                first + samples
-                for start, first, samples in candidates
-                if count((stream_head, range(start, end))) >= samples
-            ),
-            0,
-        )
-        or count((head[:18] + unknown, range(base + 26, end)))
-    )
+    total = 0
+    for start, first, samples in candidates:  # the decoder knows whether it is a frame
+        if count((stream_head, range(start, end)), samples) == samples:
+            total = first + samples
+            break
+    total = total or count((head[:18] + unknown, range(base + 26, end)), _TOTAL_MASK)
     if total < declared:
         raise RefusedError(f"truncated: {total} of {declared} samples are present; copy it again")
     if total == declared:

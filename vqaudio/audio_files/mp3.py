@@ -5,6 +5,7 @@ Source: ISO/IEC 11172-3 and 13818-3 (frame header); the Xing or Info header of e
 
 import dataclasses
 import functools
+import re
 from typing import NamedTuple
 
 from vqaudio.audio_files.parts import Part, RefusedError, Source
@@ -20,6 +21,7 @@ _KBITS_LOW = {  # by layer, MPEG 2 and 2.5
     3: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES = (44100, 48000, 32000)  # Hz, MPEG 1
+_SYNC = re.compile(rb"\xff[\xe2-\xff](?=[\x10-\xef])")
 _MAX_FRAME_BYTES = 4096  # more than a frame can have
 _MAX_JUNK_BYTES = 1 << 16  # in which the next frame is searched at a time
 _HEAD_BYTES = 52  # frame header, side information, and the first 16 bytes of a Xing header
@@ -112,11 +114,10 @@ def _after_junk(source: Source, position: int, end: int) -> int:
         return position + 128
     if content.startswith(b"APETAGEX"):
         return position + 32 + int.from_bytes(content[12:16], "little")
-    place = 0
-    while (place := content.find(b"\xff", place + 1)) > 0:
-        frame = _frame(content[place : place + 4])
-        if frame and _is_frame(source, position + place, frame, end):
-            return position + place
+    for match in _SYNC.finditer(content, 1):
+        frame = _frame(content[match.start() : match.start() + 4])
+        if frame and _is_frame(source, position + match.start(), frame, end):
+            return position + match.start()
     return position + max(1, len(content) - 3)
 
 

@@ -29,7 +29,8 @@ class Source:
         """Return `count` bytes from byte `start` on, fewer at the end of the file."""
         if start + count <= len(self.head):
             return self.head[start : start + count]
-        return os.pread(self._descriptor, max(0, min(count, self.size - start)), start)
+        count = min(count, self.size - start)  # a header may point anywhere
+        return os.pread(self._descriptor, count, start) if count > 0 else b""
 
     def __enter__(self) -> "Source":
         return self
