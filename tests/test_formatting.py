@@ -102,7 +102,7 @@ def test_bad_files_are_recorded_with_a_reason_and_good_ones_kept(tmp_path: Path)
     found = drops(tmp_path / "out")
     assert list(found) == ["s-nan", "s-short", "s-silent", "s-truncated"]
     assert "NaN" in found["s-nan"]
-    assert "the least is 0.1 s" in found["s-short"]
+    assert "less than 0.1 s" in found["s-short"]
     assert "silent" in found["s-silent"]
     assert [u.utt for u in datadir.read_utterances(tmp_path / "out")] == ["s-good"]
     assert [path.name for path in (tmp_path / "out" / "wav").iterdir()] == ["s-good.wav"]
@@ -144,3 +144,13 @@ def test_a_table_that_does_not_cover_a_subset_is_left_out(tmp_path: Path) -> Non
     copy_subset(source, tmp_path / "both", both)
     assert (tmp_path / "one" / "text").is_file()
     assert not (tmp_path / "both" / "text").exists()
+
+
+def test_formatting_deletes_only_what_an_earlier_run_wrote(tmp_path: Path) -> None:
+    good = (with_silence(0.2, 0.5, 0.2), RATE)
+    (tmp_path / "out" / "wav").mkdir(parents=True)
+    (tmp_path / "out" / "wav" / "mine.wav").write_text("mine")
+    for folder, utts in (("in", ("s-1", "s-2")), ("in2", ("s-2",))):
+        source = make_data(tmp_path / folder, dict.fromkeys(utts, good))
+        format_data(source, tmp_path / "out", sample_rate=RATE, jobs=1)
+    assert sorted(path.name for path in (tmp_path / "out" / "wav").iterdir()) == ["mine.wav", "s-2.wav"]

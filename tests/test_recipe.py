@@ -523,5 +523,5 @@ def test_a_kaldi_directory_without_usable_audio_fails_loudly_in_stage_0(recipe: 
     datadir.write_table(recipe.corpus / "wav.scp", {"u": "/absent.wav"})
     datadir.write_table(recipe.corpus / "utt2spk", {"u": "s"})
     done = recipe.run("--data-dir", "my corpus", code=1)
-    assert "no usable utterance; 1 dropped" in done.stderr
+    assert "none of 1 utterances is usable" in done.stderr
     assert "run.sh: stage 0" in done.stderr

@@ -1,4 +1,4 @@
-"""Progress of long commands: a bar on a terminal, plain lines in a log."""
+"""Shows the progress of long commands: a bar on a terminal, plain lines in a log."""
 
 import sys
 import threading
@@ -8,12 +8,12 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 class Progress:
-    """A bar on a terminal; elsewhere a plain line on stderr now and then.
+    """A bar on a terminal; elsewhere a line on stderr every `SECONDS_BETWEEN_LINES`.
 
     Args:
-        what: what is done, for people: `extract`.
-        total: number of `unit` that make the whole.
-        unit: what is counted: `utterances`.
+        what: name of the work, such as `extract`.
+        total: the whole work, in units.
+        unit: name of the unit, such as `utterances`.
     """
 
     def __init__(self, what: str, total: float, unit: str) -> None:
@@ -28,7 +28,7 @@ class Progress:
             self.bar = tqdm(desc=what, total=round(total), unit=f" {unit}")
 
     def update(self, count: float = 1) -> None:
-        """Count `count` more; any thread may."""
+        """Add `count` units of finished work; any thread may call this."""
         with self.lock:
             self.done += count
             if self.bar is not None:

@@ -86,7 +86,7 @@ fi
 if stage 1 split "train, dev, test_seen, test_unseen" "$data/raw/train/utt2spk" "$unseen_speakers" "$cap_unseen" \
   "$package_sum" "$(checksum "$here/splits/unseen_speakers.txt" "$here/local/make_splits.py")"; then
   job "$data/log/make_splits.log" python "$here/local/make_splits.py" --committed "$here/splits/unseen_speakers.txt" \
-    --unseen-speakers "$unseen_speakers" --cap-unseen "$cap_unseen" "$data/all" "$data/raw"
+    --unseen-speakers "$unseen_speakers" ${cap_unseen:+--cap-unseen "$cap_unseen"} "$data/all" "$data/raw"
   finish
 fi
 

@@ -1,7 +1,7 @@
-"""`vqaudio evaluate units` with everything it can do, on synthetic units of 3 hours, in a process of its own.
+"""Times `vqaudio evaluate units` with all its figures, on synthetic units of 3 hours, in a separate process.
 
-Words of a made-up language, a few of them frequent as in any language, are spoken by many speakers; units are right for
-their phone more often than not. The second run counts: the first compiles.
+Many speakers speak words of an invented language, a few of which are frequent, as in any language; most units are right
+for their phone. The second run counts; the first one compiles.
 """
 
 import json
@@ -21,6 +21,7 @@ from vqaudio.datadir import Phone, write_ctm, write_table
 from vqaudio.metrics.abx_cells import make_cells
 from vqaudio.units import UnitsInfo
 from vqaudio.units.kmeans import KMeansUnits
+from vqaudio.units.writer import write_units
 
 RATE = 100  # frames per second
 K = 512
@@ -52,18 +53,10 @@ def make(folder: Path, hours: float) -> dict[str, list[Phone]]:
     write_table(folder / "utt2spk", {utt: utt[:3] for utt in alignment})
     book = torch.from_numpy(random.standard_normal((K, 39))).float()
     KMeansUnits("mfcc", 16000, 160, torch.zeros(39), torch.ones(39), book).save(folder / "model.safetensors")
-    write_units(folder / "units", codes, files.sha256(folder / "model.safetensors"))
+    model_hash = files.sha256(folder / "model.safetensors")
+    info = UnitsInfo.of(sample_rate=16000, hop_length=16000 // RATE, codebook_size=K, groups=1, model_hash=model_hash)
+    write_units(folder / "units", info, sorted(codes.items()), [])
     return alignment
-
-
-def write_units(folder: Path, codes: dict[str, np.ndarray], model_hash: str) -> None:
-    folder.mkdir()
-    frames = sum(x.shape[1] for x in codes.values())
-    info = UnitsInfo(16000, 160, float(RATE), K, 1, False, model_hash, "bench", len(codes), frames)
-    (folder / "units.json").write_text(json.dumps(vars(info)))
-    rows = sorted(codes.items())
-    (folder / "units.txt").write_text("".join(f"{utt} {' '.join(map(str, x[0]))}\n" for utt, x in rows))
-    (folder / "utt2num_units").write_text("".join(f"{utt} {x.shape[1]}\n" for utt, x in rows))
 
 
 def run(folder: Path) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""`vqaudio corpus` and `vqaudio data`: where speech comes from, and whether it is in order."""
+"""`vqaudio corpus` and `vqaudio data`: make a corpus; validate, fix and split data directories."""
 
 import argparse
 import sys
@@ -15,19 +15,19 @@ def add_corpus(subparsers: Any) -> None:
         group,
         "espeak",
         run_corpus_espeak,
-        "speak a small synthetic corpus in VCTK's layout, with phone times (extra: mini)",
+        "synthesise a small corpus in VCTK's layout, with phone times (extra: mini)",
         "vqaudio corpus espeak downloads/mini --speakers 8 --utterances 24",
     )
-    espeak.add_argument("out", type=Path, metavar="OUT")
-    espeak.add_argument("--speakers", type=count, default=8)
-    espeak.add_argument("--utterances", type=count, default=24, help="sentences a speaker")
-    espeak.add_argument("--seed", type=int, default=0)
+    espeak.add_argument("out", type=Path, metavar="OUT", help="folder to write")
+    espeak.add_argument("--speakers", type=count, default=8, help="number of voices (default: %(default)s)")
+    espeak.add_argument("--utterances", type=count, default=24, help="sentences per speaker (default: %(default)s)")
+    espeak.add_argument("--seed", type=int, default=0, help="of the sentences (default: %(default)s)")
 
 
 def add_data(subparsers: Any) -> None:
     """Add `data`."""
     group = command_group(
-        subparsers, "data", "check and mend Kaldi data directories", "vqaudio data validate data/train"
+        subparsers, "data", "validate, fix and split Kaldi data directories", "vqaudio data validate data/train"
     )
     validate = command(
         group,
@@ -36,36 +36,36 @@ def add_data(subparsers: Any) -> None:
         "list every error of a data directory",
         "vqaudio data validate data/train",
     )
-    validate.add_argument("dir", type=Path, metavar="DIR")
+    validate.add_argument("dir", type=Path, metavar="DIR", help="data directory")
     fix = command(
         group,
         "fix",
         run_data_fix,
-        "sort, drop what cannot be used, keep the originals",
+        "sort lines and drop unusable utterances; originals are kept in .backup/",
         "vqaudio data fix data/train",
     )
-    fix.add_argument("dir", type=Path, metavar="DIR")
+    fix.add_argument("dir", type=Path, metavar="DIR", help="data directory")
     split = command(
         group,
         "split",
         run_data_split,
-        "cut a data directory into parts",
+        "split a data directory into parts",
         "vqaudio data split data/train out --jobs 4",
     )
-    split.add_argument("dir", type=Path, metavar="DIR")
-    split.add_argument("out", type=Path, metavar="OUT")
+    split.add_argument("dir", type=Path, metavar="DIR", help="data directory")
+    split.add_argument("out", type=Path, metavar="OUT", help="folder for the parts 1, 2, …")
     split.add_argument("--jobs", type=count, required=True, help="number of parts")
 
 
 def run_corpus_espeak(args: argparse.Namespace) -> None:
-    """Speak the embedded corpus."""
+    """Synthesise the embedded corpus."""
     from vqaudio.corpora.espeak import make_corpus
 
     make_corpus(args.out, speakers=args.speakers, utterances=args.utterances, seed=args.seed)
 
 
 def run_data_validate(args: argparse.Namespace) -> int:
-    """List what is wrong with a data directory; 2 when there are errors."""
+    """Print all errors and warnings of a data directory; return 2 if there are errors."""
     from vqaudio import datadir
 
     problems = datadir.validate(args.dir)
@@ -78,7 +78,7 @@ def run_data_validate(args: argparse.Namespace) -> int:
 
 
 def run_data_fix(args: argparse.Namespace) -> None:
-    """Mend a data directory."""
+    """Repair a data directory."""
     from vqaudio import datadir
 
     for line in datadir.fix(args.dir):
@@ -86,7 +86,7 @@ def run_data_fix(args: argparse.Namespace) -> None:
 
 
 def run_data_split(args: argparse.Namespace) -> None:
-    """Cut a data directory into parts."""
+    """Split a data directory into parts."""
     from vqaudio import datadir
 
     for part in datadir.split(args.dir, args.out, args.jobs):

@@ -1,8 +1,8 @@
-"""Formatting: every utterance of a data directory becomes one mono 16-bit WAV file at one rate, long silence trimmed.
+"""Formats a data directory: each utterance becomes a mono 16-bit WAV file at one rate, and long silence is trimmed.
 
-The trimming rule: the signal's first difference (which takes away rumble) is measured in windows of 20 ms every 10 ms;
-a window is sound when its RMS is within 35 dB of the loudest window's. What is kept runs from 0.1 s before the first
-window of sound to 0.1 s after the last. The times of `phones.ctm` follow.
+The trimming rule: the first difference of the signal, in which rumble is weak, is measured in windows of 20 ms every
+10 ms. A window is sound if its RMS is within 35 dB of that of the loudest window. The cut begins 0.1 s before the first
+window of sound and ends 0.1 s after the last. The times in `phones.ctm` are shifted accordingly.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,34 +13,34 @@ from pathlib import Path
 import numpy as np
 
 from vqaudio import audio, datadir
-from vqaudio.datadir import Phone, Utterance, copy_subset
+from vqaudio.datadir import Phone, Utterance, copy_subset, read_wav_scp
 from vqaudio.errors import UserError
 from vqaudio.files import atomic_write
 
-RANGE_DB = 35.0
-MARGIN = 0.1
+SOUND_RANGE_DB = 35.0
+MARGIN_SECONDS = 0.1
 MIN_SECONDS = 0.1
 
 
 def sound_span(wav: np.ndarray, sample_rate: int) -> tuple[int, int]:
-    """Return the first and the last sample (exclusive) to keep of `wav` (T,) by the rule of this module.
+    """Return the first sample to keep of `wav` (T,) and the one after the last, by the rule of this module.
 
-    Silence from end to end gives (0, 0).
+    Both are 0 if all of it is silent.
     """
-    hop, margin = sample_rate // 100, round(MARGIN * sample_rate)
+    hop, margin = sample_rate // 100, round(MARGIN_SECONDS * sample_rate)
     difference = np.diff(wav, prepend=wav[:1])
     difference = np.pad(difference, (0, -len(wav) % hop + hop)).reshape(-1, hop)
     power = np.einsum("nh,nh->n", difference, difference, dtype=np.float64)
     power = power[:-1] + power[1:]  # of windows of two hops
     if power.max() <= 1e-12:
         return 0, 0
-    sound = np.flatnonzero(power > power.max() * 10 ** (-RANGE_DB / 10))
+    sound = np.flatnonzero(power > power.max() * 10 ** (-SOUND_RANGE_DB / 10))
     first, last = int(sound[0]) * hop, (int(sound[-1]) + 2) * hop
     return max(0, first - margin), min(len(wav), last + margin)
 
 
 def shift_phones(phones: Iterable[Phone], start: float, duration: float) -> list[Phone]:
-    """Return the phones in the time of a cut from `start` that lasts `duration` (seconds), clipped to it."""
+    """Return phones relative to a cut that begins at `start` and lasts `duration` (seconds), clipped to it."""
     shifted = []
     for phone in phones:
         begin = max(0.0, phone.start - start)
@@ -51,9 +51,9 @@ def shift_phones(phones: Iterable[Phone], start: float, duration: float) -> list
 
 
 def format_utterance(utterance: Utterance, folder: Path, sample_rate: int) -> tuple[str, float, float, str]:
-    """Write `folder/<utt>.wav` and return the utterance's id, the start and duration (s) of the cut, and a reason.
+    """Write `folder/<utt>.wav`; return the utterance id, start and duration (s) of the cut, and a reason.
 
-    The reason is empty, or says why nothing was written.
+    The reason says why no file was written; it is empty if one was.
     """
     try:
         wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end)
@@ -61,9 +61,9 @@ def format_utterance(utterance: Utterance, folder: Path, sample_rate: int) -> tu
         return utterance.utt, 0.0, 0.0, " ".join(str(error).split())
     first, last = sound_span(wav, sample_rate)
     if last == 0:
-        return utterance.utt, 0.0, 0.0, "silent from end to end"
+        return utterance.utt, 0.0, 0.0, "silent throughout"
     if last - first < MIN_SECONDS * sample_rate:
-        return utterance.utt, 0.0, 0.0, f"{len(wav) / sample_rate:.3f} s long, the least is {MIN_SECONDS} s"
+        return utterance.utt, 0.0, 0.0, f"lasts {len(wav) / sample_rate:.3f} s, less than {MIN_SECONDS} s"
     audio.write(folder / f"{utterance.utt}.wav", wav[first:last], sample_rate)
     return utterance.utt, first / sample_rate, (last - first) / sample_rate, ""
 
@@ -71,12 +71,18 @@ def format_utterance(utterance: Utterance, folder: Path, sample_rate: int) -> tu
 def format_data(source: Path, out: Path, *, sample_rate: int, jobs: int) -> tuple[int, int]:
     """Format the data directory `source` into `out`: wav/, the Kaldi tables, phones.ctm and drops.tsv.
 
-    Returns the numbers of utterances written and dropped. Raises UserError when nothing is left.
+    Files in `out/wav/` that the wav.scp of an earlier run names and this one does not write are deleted.
+
+    Returns:
+        Numbers of utterances written and dropped.
+
+    Raises:
+        UserError: no utterance is left.
     """
     utterances = datadir.read_utterances(source)
-    folder = out / "wav"
+    folder = (out / "wav").absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    work = partial(format_utterance, folder=folder.absolute(), sample_rate=sample_rate)
+    work = partial(format_utterance, folder=folder, sample_rate=sample_rate)
     with ProcessPoolExecutor(jobs) as pool:
         cuts = list(pool.map(work, utterances, chunksize=8))
     kept = {utt: (start, duration) for utt, start, duration, reason in cuts if not reason}
@@ -84,17 +90,18 @@ def format_data(source: Path, out: Path, *, sample_rate: int, jobs: int) -> tupl
     write_drops(out / "drops.tsv", drops)
     if not kept:
         raise UserError(
-            f"{source}: none of {len(utterances)} utterances could be formatted, e.g. {': '.join(drops[0])}"
+            f"{source}: none of {len(utterances)} utterances can be formatted, e.g. {': '.join(drops[0])}; repair them"
         )
-    for stale in folder.glob("*.wav"):
-        if stale.stem not in kept:
-            stale.unlink()
+    earlier = read_wav_scp(out / "wav.scp") if (out / "wav.scp").is_file() else {}
+    for utt, path in earlier.items():
+        if utt not in kept and path == folder / f"{utt}.wav":
+            path.unlink(missing_ok=True)
     _write_tables(source, out, [utterance for utterance in utterances if utterance.utt in kept], kept)
     return len(kept), len(drops)
 
 
 def write_drops(path: Path, drops: Iterable[tuple[str, str]]) -> None:
-    """Write the utterances left out, a line of utterance <tab> reason each, sorted."""
+    """Write the dropped utterances, sorted, as lines of "utterance <tab> reason"."""
     atomic_write(path, "".join(f"{utt}\t{reason}\n" for utt, reason in sorted(drops)))
 
 

@@ -1,16 +1,16 @@
-"""The four sets of a corpus by a rule that depends on ids and sentences alone, so that everybody gets the same ones.
+"""Splits a corpus into four sets by ids and sentences alone, so that everybody gets the same sets.
 
-1. *Unseen speakers.* A committed list, when the corpus has all of its speakers; else a tenth of the speakers (at least
-   one; with eight speakers and more at least one of each gender), in the order of the SHA-256 of their ids, taken in
-   turn from each gender.
-2. *Test and development sentences.* A sentence is the text in lower case with its white space collapsed, or the
-   utterance's id where there is no text. Each other speaker with five sentences or more offers its first tenth
-   (rounded up) in the order of the sentences' SHA-256 for `test_seen` and the next twentieth for `dev`. Of all
-   these offers the first `cap` in the order of their SHA-256 are taken; the others stay in `train`.
-3. *Unseen test.* The utterances of the unseen speakers whose sentence is not in `train` or `dev`; the first
+1. *Unseen speakers.* A committed list, if the corpus has all its speakers; otherwise a tenth of the speakers (at least
+   one; of eight speakers or more at least one of each gender), in the order of the SHA-256 of their ids, alternating
+   between the genders.
+2. *Test and development sentences.* A sentence is the text in lower case with collapsed white space, or the utterance
+   id if there is no text. Each other speaker with five sentences or more offers the first tenth (rounded up) of its
+   sentences, in the order of their SHA-256, for `test_seen` and the next twentieth for `dev`. Of all offers, the first
+   `cap` in the order of their SHA-256 are taken; the others stay in `train`.
+3. *Unseen test.* Those utterances of the unseen speakers whose sentence is not in `train` or `dev`; the first
    `cap_unseen` in the order of their SHA-256.
-4. A recording of a test or development sentence that is not itself in that set is in no set: no sentence of a test set
-   is heard in training. A speaker whose every sentence went that way is in no set either.
+4. A recording of a test or development sentence that is not itself in that set is in no set, so that no sentence of a
+   test set is heard in training. A speaker who only has such recordings is in no set either.
 """
 
 import hashlib
@@ -25,11 +25,13 @@ SETS = ("train", "dev", "test_seen", "test_unseen")
 TEST_SHARE = 0.1
 DEV_SHARE = 0.05
 UNSEEN_SHARE = 0.1
+CAP = 200
+"""Utterances in dev, in test_seen and in test_unseen at most."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """`sets` maps each of SETS to its sorted utterances; `drops` are the (utterance, reason) in no set."""
+    """The utterances of each of SETS, sorted; the unseen speakers; and (utterance, reason) for those in no set."""
 
     sets: dict[str, list[str]]
     unseen: list[str]
@@ -37,7 +39,7 @@ class Splits:
 
 
 def normalise(text: str) -> str:
-    """Return a sentence as it is compared: lower case, white space collapsed.
+    """Return a sentence for comparison: in lower case, with collapsed white space.
 
     >>> normalise("Please  call Stella. ")
     'please call stella.'
@@ -46,7 +48,7 @@ def normalise(text: str) -> str:
 
 
 def order(key: str) -> str:
-    """Return the key by which everything is ordered: the SHA-256 of `key`."""
+    """Return the SHA-256 of `key`, by which everything is ordered."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -55,11 +57,12 @@ def choose_unseen(
 ) -> list[str]:
     """Return the unseen speakers: those `named` by the user, else the `committed` ones, else by rule 1.
 
-    Raises UserError when a named speaker is not in the corpus or nobody is left for training.
+    Raises:
+        UserError: a named speaker is not in the corpus, or nobody is left for training.
     """
     missing = sorted(set(named) - set(speakers))
     if missing:
-        raise UserError(f"unseen speaker {missing[0]} is not in the corpus; it has {_some(speakers)}")
+        raise UserError(f"unseen speaker {missing[0]} is not in the corpus; name some of {_some(speakers)}")
     if named:
         unseen = sorted(set(named))
     elif committed and set(committed) <= set(speakers):
@@ -67,7 +70,9 @@ def choose_unseen(
     else:
         unseen = _unseen_by_rule(speakers, gender)
     if len(unseen) >= len(speakers):
-        raise UserError(f"{len(speakers)} speaker(s), {len(unseen)} of them unseen: nobody is left for training")
+        raise UserError(
+            f"{len(speakers)} speaker(s), {len(unseen)} of them unseen, so nobody is left for training; name fewer"
+        )
     return unseen
 
 
@@ -77,13 +82,21 @@ def make_splits(
     unseen: Collection[str],
     *,
     train_only: Collection[str] = (),
-    cap: int = 200,
-    cap_unseen: int = 200,
+    cap: int = CAP,
+    cap_unseen: int = CAP,
 ) -> Splits:
-    """Split the utterances of `speaker_of` by rules 2 to 4 of this module.
+    """Split utterances by rules 2 to 4 of this module.
 
-    `train_only` are utterances never taken for a test or development set (VCTK's shared paragraphs). Raises
-    UserError when a set would be empty.
+    Args:
+        speaker_of: utt -> speaker.
+        text: utt -> sentence.
+        unseen: speakers of test_unseen.
+        train_only: utterances whose sentences are never in a test or development set (VCTK's shared paragraphs).
+        cap: utterances in dev and in test_seen at most.
+        cap_unseen: utterances in test_unseen at most.
+
+    Raises:
+        UserError: a set would be empty.
     """
     sentence = {utt: normalise(text.get(utt, "")) or utt for utt in speaker_of}
     seen_utts = sorted(utt for utt, speaker in speaker_of.items() if speaker not in set(unseen))
@@ -120,7 +133,7 @@ def _unseen_by_rule(speakers: Collection[str], gender: Mapping[str, str]) -> lis
 def _offers(
     utts: Iterable[str], speaker_of: Mapping[str, str], sentence: Mapping[str, str], fixed: Collection[str]
 ) -> tuple[list[str], list[str]]:
-    """Return the utterances that speakers offer for the test set and for the development set."""
+    """Return the utterances that speakers offer for test_seen, and those for dev."""
     by_speaker: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for utt in utts:
         by_speaker[speaker_of[utt]][sentence[utt]].append(utt)
@@ -131,7 +144,7 @@ def _offers(
         ordered = sorted(sentences.keys() - set(fixed), key=order)
         num_tests = math.ceil(TEST_SHARE * len(ordered))
         num_devs = math.ceil(DEV_SHARE * len(ordered))
-        # Of a sentence that a speaker recorded more than once, the first recording.
+        # If a speaker recorded a sentence more than once, the first recording.
         tests += [sentences[name][0] for name in ordered[:num_tests]]
         devs += [sentences[name][0] for name in ordered[num_tests : num_tests + num_devs]]
     return tests, devs
@@ -143,9 +156,9 @@ def _first(utts: Iterable[str], sentence: Mapping[str, str], count: int) -> list
 
 def _check(sets: Mapping[str, list[str]]) -> None:
     cures = {
-        "train": "the corpus is too small",
-        "dev": "no speaker has five sentences or more",
-        "test_seen": "no speaker has five sentences or more",
+        "train": "the corpus is too small; add utterances",
+        "dev": "no speaker has five sentences; add some",
+        "test_seen": "no speaker has five sentences; add some",
         "test_unseen": "every sentence of the unseen speakers is also in train; name others with --unseen-speakers",
     }
     for name, utts in sets.items():

@@ -1,4 +1,4 @@
-"""VCTK as it comes: its layout, its speaker table, its utterances, and what was left out and why."""
+"""Reads a copy of VCTK: its layout, its speaker table and its utterances; lists what is left out and why."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ AUDIO_FILE = re.compile(r"(?P<utt>(?P<speaker>[^_]+)_[^_]+?)(_(?P<mic>mic\d))?\.
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a copy of VCTK keeps things: `top`, the folder of `recordings` and the folder of `texts`."""
+    """Folders of a copy of VCTK: its `top`, the `recordings` and the `texts`."""
 
     top: Path
     recordings: Path
@@ -24,7 +24,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Speaker:
-    """A row of speaker-info.txt; `gender` is "m" or "f", and None (or "") stands for what the row leaves out."""
+    """A row of speaker-info.txt; `gender` is "m" or "f"; what the row leaves out is None (or "")."""
 
     age: int | None
     gender: str | None
@@ -34,7 +34,7 @@ class Speaker:
 
 @dataclass
 class Corpus:
-    """What `read` found: `utterances` sorted by id, `text` by utterance, `gender` by speaker, `drops`."""
+    """Utterances sorted by id, `text` by utterance, `gender` by speaker, and `drops` as (utterance, reason)."""
 
     utterances: list[Utterance] = field(default_factory=list)
     text: dict[str, str] = field(default_factory=dict)
@@ -43,14 +43,17 @@ class Corpus:
 
 
 def find_layout(root: Path) -> Layout:
-    """Find VCTK in `root` or in a folder directly inside it: release 0.80 or 0.92, foldered or flat.
+    """Find VCTK in `root` or in a folder directly inside it: release 0.80 or 0.92, with or without speakers' folders.
 
-    The recordings are in `wav48` (0.80) or `wav48_silence_trimmed` (0.92), or in a resampled copy such as
-    `wav16`; the texts in `txt`. Raises UserError when nothing of the kind is there.
+    The recordings are in `wav48` (0.80), `wav48_silence_trimmed` (0.92) or a resampled copy such as `wav16`, the texts
+    in `txt`.
+
+    Raises:
+        UserError: there are no such folders.
     """
     if not root.is_dir():
         raise UserError(
-            f"{root}: no such folder; --vctk-root names the folder that holds wav48_silence_trimmed/ or wav48/"
+            f"{root}: no such folder; --vctk-root names the folder that contains wav48_silence_trimmed/ or wav48/"
         )
     for top in [root, *sorted(path for path in root.iterdir() if path.is_dir())]:
         folders = sorted(path for path in top.iterdir() if path.is_dir() and AUDIO_FOLDER.match(path.name))
@@ -58,24 +61,27 @@ def find_layout(root: Path) -> Layout:
             trimmed = [path for path in folders if path.name.endswith("_silence_trimmed")]
             return Layout(top, (trimmed or folders)[-1], top / "txt")
     raise UserError(
-        f"{root}: no VCTK here; looked for wav48_silence_trimmed/ (0.92) or wav48/ (0.80), beside txt/, "
-        "in this folder and in those directly inside it"
+        f"{root}: no VCTK here; give a folder that contains wav48_silence_trimmed/ (0.92) or wav48/ (0.80), and txt/, "
+        "itself or in a folder directly inside it"
     )
 
 
 def read(root: Path) -> Corpus:
-    """Read a copy of VCTK under `root` with microphone 1; what it leaves out is in `drops` with the reason.
+    """Read a copy of VCTK under `root`, microphone 1; `drops` lists what is left out, with the reasons.
 
-    Left out: recordings without text (all of p315), the stray `p376_295.raw`, recordings by microphone 2 alone, and
-    files that are empty or whose header does not read. Raises UserError when no recording is found.
+    Left out are recordings without text (all of p315), the stray `p376_295.raw`, recordings by microphone 2 alone, and
+    files that are empty or whose header cannot be read.
+
+    Raises:
+        UserError: there is no usable recording.
     """
     layout = find_layout(root)
     corpus = Corpus()
     recordings = _recordings(layout, corpus.drops)
     if not recordings:
         raise UserError(
-            f"{layout.recordings}: no recording here; looked for <speaker>/<speaker>_<number>_mic1.flac (0.92) and "
-            "<speaker>/<speaker>_<number>.wav (0.80)"
+            f"{layout.recordings}: no recording here; they must be named <speaker>/<speaker>_<number>_mic1.flac (0.92) "
+            "or <speaker>/<speaker>_<number>.wav (0.80)"
         )
     for utt, path in sorted(recordings.items()):
         try:
@@ -88,7 +94,8 @@ def read(root: Path) -> Corpus:
         corpus.text[utt] = text
     if not corpus.utterances:
         raise UserError(
-            f"{layout.recordings}: {len(recordings)} recordings, none usable, e.g. {': '.join(corpus.drops[-1])}"
+            f"{layout.recordings}: none of {len(recordings)} recordings is usable, e.g. {': '.join(corpus.drops[-1])}; "
+            "repair them"
         )
     corpus.gender = _genders(layout, {utterance.speaker for utterance in corpus.utterances})
     corpus.drops.sort()
@@ -96,9 +103,10 @@ def read(root: Path) -> Corpus:
 
 
 def read_text(layout: Layout, utt: str) -> str:
-    """Return the sentence of an utterance on one line, with its white space collapsed.
+    """Return the sentence of an utterance on one line, with collapsed white space.
 
-    Raises UserError when the text is missing, empty or not UTF-8.
+    Raises:
+        UserError: the text is missing, empty or not UTF-8.
     """
     speaker = utt.rsplit("_", 1)[0]
     path = layout.texts / speaker / f"{utt}.txt"
@@ -117,9 +125,9 @@ def read_text(layout: Layout, utt: str) -> str:
 
 
 def read_speakers(path: Path) -> dict[str, Speaker]:
-    r"""Read speaker-info.txt by tokens: id, age, gender, accent, and a region of any number of words, perhaps none.
+    r"""Read speaker-info.txt by tokens: id, age, gender, accent, and a region of any number of words.
 
-    Release 0.80 writes ids without their "p"; comments in parentheses are dropped; rows may be missing.
+    Release 0.80 writes ids without "p"; comments in parentheses are dropped; rows may be missing.
 
     >>> import tempfile; path = Path(tempfile.mkdtemp()) / "speaker-info.txt"
     >>> _ = path.write_text("ID AGE GENDER ACCENTS REGION\n225  23  F    English    Southern  England\n")
@@ -143,13 +151,13 @@ def read_speakers(path: Path) -> dict[str, Speaker]:
 
 
 def _recordings(layout: Layout, drops: list[tuple[str, str]]) -> dict[str, Path]:
-    """Return the recording of each utterance: that of microphone 1, or the only one of release 0.80."""
+    """Return the recording of each utterance: that of microphone 1, or the only one in release 0.80."""
     found: dict[str, Path] = {}
     others: set[str] = set()
     for path in _files(layout.recordings):
         match = AUDIO_FILE.match(path.name)
         if match is None:
-            drops.append((path.stem, f"{path.name}: not a recording of VCTK by its name"))
+            drops.append((path.stem, f"{path.name}: not named like a recording of VCTK"))
         elif match["mic"] in (None, "mic1"):
             found[match["utt"]] = path
         else:
@@ -159,7 +167,7 @@ def _recordings(layout: Layout, drops: list[tuple[str, str]]) -> dict[str, Path]
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files of `folder` and of the folders directly inside it, sorted, without hidden ones."""
+    """Yield the files in `folder` and in the folders directly inside it, sorted, without hidden ones."""
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue

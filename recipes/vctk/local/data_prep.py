@@ -1,4 +1,4 @@
-"""Stage 0: a Kaldi data directory of the whole corpus, and drops.tsv with what was left out and why."""
+"""Stage 0: write a Kaldi data directory of the whole corpus, and drops.tsv, which lists what is left out and why."""
 
 import argparse
 from pathlib import Path
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def read_kaldi(folder: Path) -> vctk.Corpus:
-    """Read a Kaldi data directory; recordings that do not open are dropped."""
+    """Read a Kaldi data directory; recordings that cannot be opened are dropped."""
     corpus = vctk.Corpus()
     good: dict[Path, str] = {}
     for utterance in datadir.read_utterances(folder):
@@ -44,21 +44,21 @@ def read_kaldi(folder: Path) -> vctk.Corpus:
         else:
             corpus.utterances.append(utterance)
     if not corpus.utterances:
-        raise UserError(f"{folder}: no usable utterance; {len(corpus.drops)} dropped; wav.scp must name audio files")
+        raise UserError(f"{folder}: none of {len(corpus.drops)} utterances is usable; name audio files in wav.scp")
     corpus.text = read_optional(folder / "text", (u.utt for u in corpus.utterances))
     corpus.gender = read_optional(folder / "spk2gender", {u.speaker for u in corpus.utterances})
     return corpus
 
 
 def copy_phones(alignment: Path, out: Path, utts: set[str]) -> None:
-    """Copy the phone times of `utts`; without an alignment, remove those of an earlier run."""
+    """Copy the phone times of `utts`; without an alignment, delete those of an earlier run."""
     (out / "phones.ctm").unlink(missing_ok=True)
     if not alignment.is_file():
-        print("no phone times: units are not compared with phones")
+        print("no phone times, so units are not compared with phones")
         return
     phones = {utt: entries for utt, entries in datadir.read_ctm(alignment).items() if utt in utts}
     if not phones:
-        raise UserError(f"{alignment}: none of its utterances is in the corpus; ids must be those of utt2spk")
+        raise UserError(f"{alignment}: none of its utterances is in the corpus; use the ids of utt2spk")
     datadir.write_ctm(out / "phones.ctm", phones)
     print(f"{alignment}: phone times of {len(phones)} of {len(utts)} utterances")
 

@@ -1,4 +1,4 @@
-"""Stage 2: formatted copies of the four sets (the rules are those of vqaudio.corpora.formatting)."""
+"""Stage 2: write formatted copies of the four sets, by the rules of vqaudio.corpora.formatting."""
 
 import argparse
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Make a Kaldi data directory for `run.sh --data-dir` from LibriSpeech: librispeech_data.py FOLDER OUT.
 
-FOLDER holds <speaker>/…/<speaker>-<chapter>-<number>.flac at any depth, and the transcripts either as LibriSpeech's
-`*.trans.txt` or as one Kaldi `text` file; a `phones.ctm` in it is copied.
+FOLDER contains <speaker>-<chapter>-<number>.flac at any depth, and the transcripts as LibriSpeech's `*.trans.txt` or as
+one Kaldi `text` file; a `phones.ctm` in it is copied.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def read_librispeech(folder: Path) -> list[Utterance]:
         for path in sorted(folder.rglob("*.flac"), key=lambda path: path.stem)
     ]
     if not utterances:
-        raise UserError(f"{folder}: no .flac file in it or below it")
+        raise UserError(f"{folder}: no .flac file in it or below it; check the path")
     return utterances
 
 

@@ -1,4 +1,4 @@
-"""Stage 1: train, dev, test_seen and test_unseen by the rules of vqaudio.corpora.splits."""
+"""Stage 1: split the corpus into train, dev, test_seen and test_unseen by the rules of vqaudio.corpora.splits."""
 
 import argparse
 from pathlib import Path
@@ -16,10 +16,10 @@ SHARED_PARAGRAPHS = 24
 def main() -> None:
     """Write OUT/<set> for each set, OUT/unseen_speakers and OUT/drops.tsv."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--committed", type=Path, required=True, help="unseen speakers of the real VCTK, one a line")
-    parser.add_argument("--unseen-speakers", default="", help="names in place of the rule, separated by spaces")
-    parser.add_argument("--cap", type=int, default=200, help="utterances in test_seen and in dev at most")
-    parser.add_argument("--cap-unseen", type=int, default=200, help="utterances in test_unseen at most")
+    parser.add_argument("--committed", type=Path, required=True, help="unseen speakers of the real VCTK, one per line")
+    parser.add_argument("--unseen-speakers", default="", help="names instead of the rule, separated by blanks")
+    parser.add_argument("--cap", type=int, default=splits.CAP, help="utterances in test_seen and in dev at most")
+    parser.add_argument("--cap-unseen", type=int, default=splits.CAP, help="utterances in test_unseen at most")
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def is_shared_paragraph(utt: str) -> bool:
-    """Tell whether an utterance of VCTK is one of 001 to 024, which all speakers read."""
+    """Return whether an utterance of VCTK is one of 001 to 024, which all speakers read."""
     number = utt.rsplit("_", 1)[-1]
     return number.isdigit() and int(number) <= SHARED_PARAGRAPHS
 

@@ -52,7 +52,7 @@ if [ -n "$alignment" ]; then
   [ -f "$alignment" ] || usage_error "--alignment: $alignment: no such file"
 fi
 
-preset=default cap_unseen=200
+preset=default cap_unseen='' # that of make_splits.py
 model=${model:-$(if [ "$mini" = true ]; then echo tiny; else echo base; fi)}
 if [ "$mini" = true ]; then preset=mini cap_unseen=16; fi
 trainer=${trainer:-$preset}

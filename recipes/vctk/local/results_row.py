@@ -1,4 +1,4 @@
-"""Stage 8: a row of figures, with the command that made them, and tables of the units, appended to EXP/RESULTS.md."""
+"""Stage 8: append a row of figures, with the command that made them, and tables of the units to EXP/RESULTS.md."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ TESTS = ("test_seen", "test_unseen")
 
 
 def main() -> None:
-    """Append the row, unless the last one is the same."""
+    """Append the row and the tables, unless the file ends with the same ones."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("exp", type=Path)
     parser.add_argument("--command", required=True)
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def tables(scores: dict[str, Any]) -> str:
-    """Return a table for each test set that has phones: the units beside both baselines."""
+    """Return a table for each test set that has phones, of the units and both baselines."""
     text = ""
     for test in TESTS:
         if test in scores["baseline"]:
@@ -73,13 +73,13 @@ def row(exp: Path, scores: dict[str, Any], command: str) -> str:
 
 
 def number(scores: dict[str, Any] | None, name: str, digits: int = 3) -> str:
-    """Return a figure for the table; a dash when there is none."""
+    """Return a figure for the table; a dash if there is none."""
     value = (scores or {}).get(name)
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def commit() -> str:
-    """Return the short commit of the recipe, or "-" outside of a repository."""
+    """Return the short hash of the recipe's commit; "-" outside a repository."""
     found = subprocess.run(
         ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
         capture_output=True,

@@ -1,6 +1,7 @@
-"""Print a Markdown table of unit scores, a row a system: unit_table.py NAME=SCORES.json ….
+"""Print a Markdown table of unit scores, one row per system: unit_table.py NAME=SCORES.json ….
 
-SCORES.json is what `vqaudio evaluate units --json` wrote. Brackets hold 95 % intervals over speakers.
+SCORES.json is what `vqaudio evaluate units --json` wrote. Brackets contain 95 % intervals over speakers; a figure of
+too few speakers or comparisons has none.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def main() -> None:
 
 
 def unit_table(systems: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the table of systems, name -> scores."""
+    """Return the table of systems (name -> scores)."""
     head = ["units", *COLUMNS.values()]
     lines = [head, ["---"] * len(head)]
     lines += [[name, *(cell(scores, column) for column in COLUMNS)] for name, scores in systems.items()]
@@ -50,7 +51,7 @@ def unit_table(systems: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def cell(scores: Mapping[str, Any], name: str) -> str:
-    """Return a figure with its interval; a dash when there is none."""
+    """Return a figure, with its interval if it has one; a dash if there is no figure."""
     if scores.get(name) is None:
         return "–"
     if name.startswith("bitrate"):
@@ -59,7 +60,7 @@ def cell(scores: Mapping[str, Any], name: str) -> str:
     if name == "speaker_probe":
         return f"{text} ({scores['speaker_probe_chance']:.3f})"
     interval = scores.get("intervals", {}).get(name)
-    return text if interval is None or None in interval else f"{text} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    return text if interval is None else f"{text} [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
 if __name__ == "__main__":

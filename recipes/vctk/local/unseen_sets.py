@@ -1,7 +1,7 @@
-"""Make data directories with wholly unseen test speakers from two corpora that have phone times.
+"""Make data directories from two corpora that have phone times, so that all test speakers are unseen.
 
-OUT/train and OUT/dev hold the other speakers of both, OUT/test_librispeech the speakers --librispeech-speakers, and
-OUT/test_vctk every fifth speaker of the corpus in VCTK's layout, in the order of their ids.
+OUT/test_librispeech contains the speakers --librispeech-speakers, OUT/test_vctk every fifth speaker of the corpus in
+VCTK's layout, in the order of their ids; OUT/train and OUT/dev contain the other speakers of both.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from vqaudio import datadir
 from vqaudio.corpora import vctk
 from vqaudio.datadir import Phone, Utterance
 
-DEV_SHARE = 40  # one in so many training utterances
+DEV_STEP = 40  # one in as many utterances of the training speakers is for dev
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     seen = [u for u in vctk_utterances if u.speaker not in unseen]
     seen += [u for u in librispeech if u.speaker not in args.librispeech_speakers]
     phones = {**datadir.read_ctm(args.vctk_alignment), **datadir.read_ctm(args.librispeech / "phones.ctm")}
-    dev = seen[::DEV_SHARE]
+    dev = seen[::DEV_STEP]
     sets = {
         "train": [u for u in seen if u not in dev],
         "dev": dev,
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def write_set(folder: Path, utterances: list[Utterance], phones: Mapping[str, list[Phone]]) -> None:
-    """Write one data directory and say what it holds."""
+    """Write one data directory, and print its size."""
     folder.mkdir(parents=True, exist_ok=True)
     datadir.write_utterances(folder, utterances)
     datadir.write_ctm(folder / "phones.ctm", {u.utt: phones[u.utt] for u in utterances if u.utt in phones})
