@@ -217,20 +217,35 @@ def test_an_hour_long_file_streams_in_constant_memory(tmp_path):
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.lists(st.integers(1, 90_000), min_size=1, max_size=4))
-def test_gain_does_not_depend_on_blocks(sizes):
-    wav = noise(sum(sizes))
+@given(st.lists(st.integers(1, 90_000), min_size=1, max_size=4), st.sampled_from([0.0, 1e-4, -0.02, 0.7]))
+def test_the_level_does_not_depend_on_blocks(sizes, offset):
+    wav = noise(sum(sizes)) + np.float32(offset)
     pieces = np.split(wav, np.cumsum(sizes)[:-1])
-    gain = audio.level_gain(wav, -23.0)
-    assert audio.level_gain(iter(pieces), -23.0) == gain
-    assert 20 * np.log10(np.sqrt(np.mean((wav.astype(np.float64) * gain) ** 2))) == pytest.approx(-23.0)
+    change = audio.level_change(wav, -23.0)
+    assert audio.level_change(iter(pieces), -23.0) == change
+    levelled = np.concatenate([change.apply(piece) for piece in pieces])
+    assert np.array_equal(levelled, change.apply(wav))
+    assert levelled.dtype == np.float32
+    if len(wav) > 3:
+        assert np.mean(levelled, dtype=np.float64) == pytest.approx(0, abs=1e-6)
+        assert 20 * np.log10(np.sqrt(np.mean(levelled.astype(np.float64) ** 2))) == pytest.approx(-23.0, abs=1e-3)
 
 
-def test_gain_leaves_silence_alone_and_is_limited():
-    assert audio.level_gain(np.zeros(100, np.float32), -20.0) == 1.0
-    assert audio.level_gain(iter([]), -20.0) == 1.0
-    assert audio.level_gain(noise(100), None) == 1.0
-    assert audio.level_gain(noise(100) * np.float32(1e-5), -20.0) == 100.0
+def test_an_offset_does_not_change_what_is_levelled():
+    wav = noise(50_000)
+    expected = audio.level_change(wav, -26.0).apply(wav)
+    for offset in (1e-4, 0.005, 0.05, -0.5):
+        shifted = wav + np.float32(offset)
+        assert np.abs(audio.level_change(shifted, -26.0).apply(shifted) - expected).max() < 1e-6
+
+
+def test_the_level_leaves_silence_alone_and_its_factor_is_limited():
+    assert audio.level_change(np.zeros(100, np.float32), -20.0) == (0.0, 1.0)
+    assert audio.level_change(iter([]), -20.0) == (0.0, 1.0)
+    assert audio.level_change(noise(100) + 1, None) == (0.0, 1.0)
+    assert audio.level_change(noise(100) * np.float32(1e-5), -20.0).gain == 100.0
+    constant = np.full(100_000, 0.3, np.float32)
+    assert not audio.level_change(constant, -20.0).apply(constant).any()
 
 
 def test_mu_law_is_the_definition_and_clips():

@@ -36,9 +36,12 @@ def noise(samples: int, seed: int = 0) -> np.ndarray:
 
 
 def unchunked(codec: Codec, wav: np.ndarray) -> np.ndarray:
-    gain = 10 ** (-26 / 20) / np.sqrt(np.mean(np.square(wav, dtype=np.float64)))
+    offset = np.mean(wav, dtype=np.float64)
+    rms = np.sqrt(np.mean(np.square(wav, dtype=np.float64)) - offset**2)
+    gain = 10 ** (-26 / 20) / rms if rms > 1e-6 * abs(offset) else 1.0
+    levelled = (wav - np.float32(offset)) * np.float32(gain)
     with torch.inference_mode():
-        return codec.model.encode(torch.from_numpy(wav * np.float32(gain)).unsqueeze(0))[0].numpy()
+        return codec.model.encode(torch.from_numpy(levelled).unsqueeze(0))[0].numpy()
 
 
 @pytest.mark.parametrize("samples", [1, 3, 79, 80, 81, 15999, 16000, 16001, 16080, 50000, 3 * 16000])
@@ -87,6 +90,12 @@ def test_a_file_of_another_rate_and_several_channels_is_converted(codec, tmp_pat
 def test_codes_do_not_depend_on_loudness(codec):
     wav = noise(20000)
     np.testing.assert_array_equal(codec.encode(wav, 8000), codec.encode(0.25 * wav, 8000))
+
+
+@pytest.mark.parametrize("offset", [0.001, 0.005, -0.05, 0.4])
+def test_an_offset_hardly_changes_codes(codec, offset):
+    wav = noise(40000)
+    assert np.mean(codec.encode(wav, 8000) == codec.encode(wav + np.float32(offset), 8000)) > 0.99
 
 
 def test_without_a_level_loudness_is_left_as_it_is(tmp_path):

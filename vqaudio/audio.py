@@ -23,6 +23,7 @@ MAX_GAIN = 100.0
 """The largest factor of `level_gain` (40 dB), so that a recording of faint noise stays faint."""
 
 _CHUNK_SAMPLES = 1 << 16  # decoded at a time
+_MIN_VARIANCE = 1e-12  # of the square of the mean: less is rounding
 
 
 class AudioInfo(NamedTuple):
@@ -139,21 +140,41 @@ def resample(wav: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     return wav if from_rate == to_rate else soxr.resample(wav, from_rate, to_rate)
 
 
-def level_gain(wav: np.ndarray | Iterable[np.ndarray], level_db: float | None) -> float:
-    """Return the factor, at most `MAX_GAIN`, that brings the RMS of a wav, or of all its blocks, to `level_db` dBFS.
+class LevelChange(NamedTuple):
+    """What brings a wav to a level: `offset`, its mean, is taken away, and the rest multiplied by `gain`."""
 
-    0 dBFS is an RMS of 1. For silence, and for `level_db` None, the factor is 1. The division into blocks does not
-    change a bit of it.
+    offset: float
+    gain: float
+
+    def apply(self, wav: np.ndarray) -> np.ndarray:
+        """Return the wav, or a piece of it, at the level; float32."""
+        return (wav - np.float32(self.offset)) * np.float32(self.gain)
+
+
+def level_change(wav: np.ndarray | Iterable[np.ndarray], level_db: float | None) -> LevelChange:
+    """Return what brings a wav, or all its blocks together, to a mean of zero and an RMS of `level_db` dBFS.
+
+    0 dBFS is an RMS of 1; the factor is at most `MAX_GAIN`, and 1 where nothing but the mean is left. None leaves the
+    wav as it is. The division into blocks does not change a bit of either number.
     """
     if level_db is None:
-        return 1.0
-    power, count = 0.0, 0
+        return LevelChange(0.0, 1.0)
+    total, power, count = 0.0, 0.0, 0
     for piece in _regroup([wav] if isinstance(wav, np.ndarray) else wav, _CHUNK_SAMPLES):
-        power += float(np.square(piece, dtype=np.float64).sum())
+        samples = piece.astype(np.float64)
+        total += float(samples.sum())
+        power += float(np.square(samples).sum())
         count += len(piece)
-    if power == 0.0:
-        return 1.0
-    return min(10 ** (level_db / 20) / math.sqrt(power / count), MAX_GAIN)
+    offset = total / count if count else 0.0
+    variance = power / count - offset**2 if count else 0.0
+    if variance <= _MIN_VARIANCE * offset**2:
+        return LevelChange(offset, 1.0)
+    return LevelChange(offset, min(10 ** (level_db / 20) / math.sqrt(variance), MAX_GAIN))
+
+
+def level_gain(wav: np.ndarray | Iterable[np.ndarray], level_db: float | None) -> float:
+    """Return the factor of `level_change`."""
+    return level_change(wav, level_db).gain
 
 
 def mu_law_encode(wav: "Tensor", levels: int) -> "Tensor":

@@ -80,12 +80,13 @@ class Codec:
     def _encode(self, blocks: Callable[[], Iterable[np.ndarray]]) -> tuple[np.ndarray, int]:
         """Return the codes of a recording, which `blocks` opens twice, and its number of samples."""
         encoder, level_db = self.model.encoder, self.config.data.level_db
-        gain = np.float32(1.0 if level_db is None else audio.level_gain(blocks(), level_db))
+        change = audio.level_change(blocks(), level_db)
         codes, samples = [np.zeros((self.groups, 0), dtype=np.int64)], 0
         with torch.inference_mode(), one_thread():
-            for window, valid in windows(blocks(), encoder.left, self.step, encoder.right):
+            levelled = map(change.apply, blocks())
+            for window, valid in windows(levelled, encoder.left, self.step, encoder.right):
                 samples += valid
-                padded = torch.from_numpy(window * gain).unsqueeze(0).to(self.device)
+                padded = torch.from_numpy(window).unsqueeze(0).to(self.device)
                 chunk = self.model.quantizer.encode(encoder.frames(padded))[0].cpu().numpy()
                 codes.append(chunk[:, : encoder.num_frames(valid)])
         return np.concatenate(codes, axis=1), samples
