@@ -295,12 +295,12 @@ def naive_losses(objective, batch, latents, first, width):
     import torch.nn.functional as F
 
     from vqaudio.audio import mu_law_encode, pre_emphasis
-    from vqaudio.training.heads import log_mel_magnitudes
+    from vqaudio.training.heads import mel_targets
 
     encoder, data, trainer = objective.model.encoder, objective.cfg.data, objective.cfg.trainer
     hop, (B, N) = encoder.hop_length, batch.mask.shape
     wav = torch.stack([row[encoder.left : encoder.left + N * hop] for row in batch.padded])
-    mels = log_mel_magnitudes(wav, sample_rate=data.sample_rate, hop_length=hop, bins=trainer.mel_bins)
+    mels = mel_targets(wav, sample_rate=data.sample_rate, hop_length=hop, bins=trainer.mel_bins)
     codes = mu_law_encode(pre_emphasis(wav, data.pre_emphasis), 256)
     offsets, rate = trainer.mfcc_offsets, data.sample_rate / hop
     mfcc, mel, nll = [], [], []

@@ -8,10 +8,10 @@ import soundfile
 import torch
 
 from vqaudio import audio
-from vqaudio.errors import UserError
+from vqaudio.errors import JobError, UserError
 from vqaudio.features import mfcc
 from vqaudio.model_directory import UNKNOWN_SPEAKER
-from vqaudio.training.dataset import SegmentDataset, prefetch, speaker_list
+from vqaudio.training.dataset import Batch, SegmentDataset, prefetch, speaker_list, take_turns
 
 RATE, HOP, LEFT, RIGHT = 8000, 80, 200, 120
 
@@ -45,6 +45,13 @@ def dataset(data: Path, **changes: object) -> SegmentDataset:
     return SegmentDataset(data, **{**options, **changes})
 
 
+def middle(source: SegmentDataset, utt: str, frames: int) -> Batch:
+    """The middle of an utterance, as validation takes it."""
+    (row,) = (row for row, utterance in enumerate(source.recordings.utterances) if utterance.utt == utt)
+    rows = take_turns([utterance.speaker for utterance in source.recordings.utterances])
+    return list(source.middles(len(rows), frames))[rows.index(row)]
+
+
 def test_a_batch_is_a_function_of_the_step(data: Path) -> None:
     first, second = dataset(data), dataset(data)
     for step in (0, 1):
@@ -69,11 +76,11 @@ def test_segments_carry_the_audio_around_them_and_zeros_beyond_the_ends(data: Pa
 
 
 def test_frames_beyond_the_end_are_masked_out(data: Path) -> None:
-    batch = dataset(data).whole(2, 10)
-    assert batch.mask.tolist() == [[True] + [False] * 9]
-    assert batch.padded.shape == (1, LEFT + 10 * HOP + RIGHT)
-    assert batch.padded[0, LEFT + 31 :].abs().sum() == 0
-    assert dataset(data).whole(0, 100).mask.all()
+    segment = dataset(data)._segment(2, 10, 0.0, 1.0, 1.0)
+    assert segment.mask.tolist() == [True] + [False] * 9
+    assert segment.padded.shape == (LEFT + 10 * HOP + RIGHT,)
+    assert segment.padded[LEFT + 31 :].abs().sum() == 0
+    assert dataset(data)._segment(0, 100, 0.0, 1.0, 1.0).mask.all()
 
 
 def test_segments_are_drawn_by_duration(data: Path) -> None:
@@ -85,8 +92,8 @@ def test_segments_are_drawn_by_duration(data: Path) -> None:
 def test_recordings_are_scaled_to_the_level_as_a_whole(data: Path) -> None:
     wav, _ = audio.read(data / "a_1.wav")
     gain = 10 ** (-26 / 20) / np.sqrt(np.mean(wav**2))
-    padded = dataset(data, level_db=-26.0).whole(0, 10).padded[0, LEFT : LEFT + 800].numpy()
-    assert np.allclose(padded, wav[:800] * gain, atol=1e-6)
+    padded = middle(dataset(data, level_db=-26.0), "a_1", 10).padded[0, LEFT : LEFT + 800].numpy()
+    assert np.allclose(padded, wav[3600:4400] * gain, atol=1e-6)
 
 
 def test_mfcc_are_those_of_the_utterance_normalised_over_it(data: Path) -> None:
@@ -94,7 +101,7 @@ def test_mfcc_are_those_of_the_utterance_normalised_over_it(data: Path) -> None:
     whole = mfcc(torch.from_numpy(wav), sample_rate=RATE, hop_length=HOP)
     whole = (whole - whole.mean(0)) / whole.std(0, correction=0)
     source = dataset(data)
-    assert torch.allclose(source.whole(0, 100).mfcc[0, 4:90], whole[4:90], atol=1e-3)  # Δ differ at the ends
+    assert torch.allclose(middle(source, "a_1", 100).mfcc[0, 4:90], whole[4:90], atol=1e-3)  # Δ differ at the ends
     faster = source._segment(0, 70, 0.0, 1.0, 1.25)  # frame n of it is frame 1.25 (n + ½) − ½ of the utterance
     rows = [round(1.25 * (n + 0.5) - 0.5) for n in range(70)]
     assert torch.allclose(faster.mfcc[4:64], whole[rows][4:64], atol=1e-3)
@@ -115,7 +122,112 @@ def test_speaker_dropout_and_new_speakers_become_unknown(data: Path) -> None:
     assert speaker_list(data) == [UNKNOWN_SPEAKER, "a", "b"]
     batch = dataset(data, speaker_dropout=0.5).batch(0, size=400, frames=5, speed=0.0)
     assert (batch.speaker == 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
-    assert dataset(data, speakers=[UNKNOWN_SPEAKER, "b"]).whole(0, 5).speaker.tolist() == [0]
+    assert middle(dataset(data, speakers=[UNKNOWN_SPEAKER, "b"]), "a_1", 5).speaker.tolist() == [0]
+
+
+def test_validation_takes_the_middle_and_always_the_same(data: Path) -> None:
+    wav, _ = audio.read(data / "a_1.wav")
+    batch = middle(dataset(data), "a_1", 20)
+    assert np.array_equal(batch.padded[0].numpy(), wav[3200 - LEFT : 3200 + 20 * HOP + RIGHT])
+    first, second = (list(dataset(data, seed=seed).middles(3, 20)) for seed in (0, 1))
+    assert all(torch.equal(x.padded, y.padded) for x, y in zip(first, second, strict=True))
+    assert len(first) == len(list(dataset(data).middles(9, 20))) == 3
+    assert len(list(dataset(data).middles(2, 20))) == 2
+    assert middle(dataset(data), "b_1", 20).padded.shape == (1, LEFT + HOP + RIGHT)  # 31 samples are one frame
+
+
+@pytest.mark.parametrize("count", range(1, 13))
+def test_speakers_take_turns_in_validation(count: int) -> None:
+    speakers = ["a"] * 3 + ["b"] * 6 + ["c"] * 3
+    rows = take_turns(speakers)
+    assert sorted(rows) == list(range(12))
+    chosen = [speakers[row] for row in rows[:count]]
+    counts = [chosen.count(name) for name in "abc"]
+    assert max(counts) - min(counts) <= 1 if count <= 9 else counts == [3, count - 6, 3]
+
+
+def test_turns_do_not_follow_the_order_of_names() -> None:
+    speakers = [f"{gender}{i:02}" for gender in "fm" for i in range(20)]
+    chosen = [speakers[row][0] for row in take_turns(speakers)[:16]]
+    assert 4 <= chosen.count("f") <= 12
+
+
+def spoil(path: Path, how: str) -> None:
+    """Leave a header that reads, and samples that do not."""
+    if how == "NaN":
+        wav, rate = soundfile.read(path, dtype="float32")
+        wav[-1] = np.nan
+        soundfile.write(path, wav, rate, subtype="FLOAT")
+    elif how == "truncated":
+        path.write_bytes(path.read_bytes()[:3000])
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("how", ["NaN", "truncated", "deleted"])
+def test_an_utterance_that_cannot_be_read_is_skipped_and_moves_no_other_segment(data: Path, how: str, caplog) -> None:
+    (data / "utt2dur").write_text("a_1 1.0\na_2 0.5\n")  # their headers are not read again
+    steps = range(4)
+    whole = [dataset(data).batch(step, size=8, frames=5, speed=0.1) for step in steps]
+    spoil(data / "a_2.wav", how)
+    source = dataset(data)
+    skipped = [source.batch(step, size=8, frames=5, speed=0.1) for step in steps]
+    assert list(source.recordings.unreadable) == ["a_2"]
+    assert caplog.text.count("utterance a_2 is skipped") == 1
+    moved = torch.cat(
+        [(x.padded != y.padded).any(1) for x, y in zip(whole, skipped, strict=True)],
+    )
+    assert 3 < moved.sum() < 20  # a_2 is a third of the speech
+    again = dataset(data).batch(3, size=8, frames=5, speed=0.1)  # a resumed run has not seen steps 0 to 2
+    assert all(torch.equal(x, y) for x, y in zip(skipped[3], again, strict=True))
+
+
+def test_an_utterance_that_is_repaired_is_used_again(data: Path) -> None:
+    content = (data / "a_2.wav").read_bytes()
+    (data / "utt2dur").write_text("a_2 0.5\n")
+    source = dataset(data)
+    expected = source.batch(0, size=20, frames=5, speed=0.0)
+    (data / "a_2.wav").unlink()
+    source.batch(0, size=20, frames=5, speed=0.0)
+    assert list(source.recordings.unreadable) == ["a_2"]
+    (data / "a_2.wav").write_bytes(content)
+    assert torch.equal(source.batch(0, size=20, frames=5, speed=0.0).padded, expected.padded)
+    assert not source.recordings.unreadable
+
+
+def test_validation_skips_what_cannot_be_read(data: Path) -> None:
+    whole = list(dataset(data).middles(3, 20))
+    spoil(data / "a_2.wav", "NaN")
+    source = dataset(data)
+    found = list(source.middles(3, 20))
+    assert len(found) == 2
+    assert all(any(torch.equal(x.padded, y.padded) for y in whole) for x in found)
+    assert list(source.recordings.unreadable) == ["a_2"]
+
+
+def test_speech_that_cannot_be_read_at_all_ends_the_job(data: Path) -> None:
+    source = dataset(data)
+    for name in ("a_1", "a_2", "b_1"):
+        (data / f"{name}.wav").unlink()
+    with pytest.raises(JobError, match="2 of 3 utterances cannot be read, more than 50 %"):
+        source.batch(0, size=4, frames=5, speed=0.0)
+
+
+def test_many_unreadable_utterances_in_a_row_end_the_job(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vqaudio.training.recordings.MAX_UNREADABLE", 1.0)
+    source = dataset(data)
+    for name in ("a_1", "a_2", "b_1"):
+        (data / f"{name}.wav").unlink()
+    with pytest.raises(JobError, match="101 utterances drawn in a row cannot be read; vqaudio data validate"):
+        source.batch(0, size=4, frames=5, speed=0.0)
+
+
+def test_an_utt2dur_that_promises_too_much_does_not_lose_the_utterance(data: Path) -> None:
+    (data / "utt2dur").write_text("a_1 3.0\na_2 0.5\n")
+    source = dataset(data)
+    for step in range(3):
+        source.batch(step, size=20, frames=5, speed=0.0)
+    assert not source.recordings.unreadable
 
 
 def test_prefetching_yields_the_same_batches_in_order_and_passes_errors_on(data: Path) -> None:
@@ -135,15 +247,5 @@ def test_prefetching_yields_the_same_batches_in_order_and_passes_errors_on(data:
 def test_an_empty_data_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "wav.scp").write_text("")
     (tmp_path / "utt2spk").write_text("")
-    with pytest.raises(UserError):
-        SegmentDataset(
-            tmp_path,
-            speakers=[UNKNOWN_SPEAKER],
-            sample_rate=RATE,
-            level_db=None,
-            hop_length=HOP,
-            left=0,
-            right=0,
-            speaker_dropout=0.0,
-            seed=0,
-        )
+    with pytest.raises(UserError, match="no utterances; training needs at least one"):
+        dataset(tmp_path)

@@ -2,7 +2,7 @@
 
 import torch
 
-from vqaudio.training.heads import MelHead, MfccHead
+from vqaudio.training.heads import MelHead, MfccHead, mel_targets
 
 
 def test_the_window_of_a_frame_holds_its_neighbours_and_repeats_the_ends() -> None:
@@ -31,3 +31,12 @@ def test_the_mel_head_starts_at_the_level_of_quiet_speech() -> None:
     predicted = MelHead(8, 20)(torch.randn(2, 8, 5))
     assert predicted.shape == (2, 20, 5)
     assert abs(predicted.mean().item() + 5) < 0.5
+
+
+def test_mel_targets_are_centred_on_their_hops() -> None:
+    wav = torch.zeros(1, 16000)
+    wav[0, 160 * 40 + 80] = 1.0  # the middle of frame 40
+    energy = mel_targets(wav, sample_rate=16000, hop_length=160, bins=80).exp().sum(1)[0]
+    assert energy.shape == (100,)
+    assert energy.argmax() == 40
+    assert torch.allclose(energy[39], energy[41], rtol=1e-2)

@@ -8,7 +8,6 @@ from conftest import ROOT
 
 from vqaudio.model.autoencoder import build_model, time_jitter
 from vqaudio.training.app import compose
-from vqaudio.training.heads import log_mel
 
 REQUIRED = ["data.train=train", "data.valid=valid", "exp_dir=exp"]
 CHOICES = sorted(
@@ -44,15 +43,6 @@ def test_jitter_moves_frames_to_neighbours_at_the_stated_total_rate() -> None:
     assert set(offset.tolist()) == {-1.0, 0.0, 1.0}
     assert (offset != 0).float().mean().item() == pytest.approx(0.12, abs=0.01)
     assert (offset == 1).float().mean().item() == pytest.approx(0.06, abs=0.01)
-
-
-def test_log_mel_frames_are_centred_on_their_hops() -> None:
-    wav = torch.zeros(1, 16000)
-    wav[0, 160 * 40 + 80] = 1.0  # the middle of frame 40
-    energy = log_mel(wav, sample_rate=16000, hop_length=160, bins=80).exp().sum(1)[0]
-    assert energy.shape == (100,)
-    assert energy.argmax() == 40
-    assert torch.allclose(energy[39], energy[41], rtol=1e-2)
 
 
 def test_a_saved_model_gives_the_same_codes_when_loaded_again(tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
+
+from vqaudio.training.state import load_state, states
 
 RATE = 8000
 
@@ -56,3 +59,19 @@ def tiny_overrides(data: Path, exp: Path, *, quantizer: str = "kmeans", steps: i
         "trainer.precision=float32",
         "trainer.device=cpu",
     ]
+
+
+def states_agree(exp: Path, other: Path) -> bool:
+    """Whether the newest states hold the same bits."""
+    first, second = (load_state(states(folder)[0]) for folder in (exp, other))
+
+    def same(x: object, y: object) -> bool:
+        if isinstance(x, torch.Tensor):
+            return torch.equal(x, y)
+        if isinstance(x, dict):
+            return x.keys() == y.keys() and all(same(x[key], y[key]) for key in x if key != "elapsed")
+        if isinstance(x, list):
+            return len(x) == len(y) and all(same(a, b) for a, b in zip(x, y, strict=True))
+        return x == y
+
+    return same(first, second)

@@ -9,33 +9,40 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from vqaudio.errors import UserError
+
+ENVIRONMENT = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
+"""Variables that torchrun sets, and what holds without it."""
+
 
 class World(NamedTuple):
-    """The processes of a run: this one's `rank` among `size`, `local_rank` on its machine."""
+    """The processes of a run: this one's `rank` among `size`, and the `device` that it trains on."""
 
     rank: int
     size: int
-    local_rank: int
+    device: torch.device
 
     @property
     def main(self) -> bool:
         """Whether this process logs, validates and saves."""
         return self.rank == 0
 
-    def device(self, choice: str) -> torch.device:
-        """Return the device of this process: `auto` is a GPU of its own where there is one."""
-        if choice == "auto":
-            choice = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(choice, self.local_rank) if choice == "cuda" else torch.device(choice)
-
     def agree(self, value: float) -> float:
         """Return the largest value of all processes."""
         if self.size == 1:
             return value
-        backend_device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        shared = torch.tensor(value, dtype=torch.float64, device=backend_device)
+        shared = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(shared, dist.ReduceOp.MAX)
         return shared.item()
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """Return the tensors of all processes, by rank, on the CPU; they have one shape and type."""
+        if self.size == 1:
+            return [tensor.cpu()]
+        mine = tensor.to(self.device)
+        tensors = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(tensors, mine)
+        return [x.cpu() for x in tensors]
 
     def barrier(self) -> None:
         """Wait for the other processes."""
@@ -44,31 +51,51 @@ class World(NamedTuple):
 
 
 @contextlib.contextmanager
-def processes() -> Iterator[World]:
-    """Join the process group that torchrun announces in the environment, and leave it at the end."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    world = World(int(os.environ.get("RANK", "0")), size, int(os.environ.get("LOCAL_RANK", "0")))
+def processes(choice: str) -> Iterator[World]:
+    """Join the process group that torchrun announces in the environment, and leave it at the end.
+
+    Args:
+        choice: `cpu`, `cuda`, or `auto`: a GPU of its own for each process if there are GPUs, else the CPU.
+
+    Raises:
+        UserError: there are fewer GPUs than processes on this machine.
+    """
+    rank, size, local_rank = (int(os.environ.get(name, n)) for name, n in ENVIRONMENT.items())
+    device = _device(choice, local_rank)
     if size == 1:
-        yield world
+        yield World(rank, size, device)
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(world.local_rank)
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield world
+        yield World(rank, size, device)
     finally:
         dist.destroy_process_group()
 
 
+def _device(choice: str, local_rank: int) -> torch.device:
+    """Return the device of the process with this rank on its machine."""
+    if choice == "cpu" or (choice == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    gpus = torch.cuda.device_count()
+    if local_rank >= gpus:
+        raise UserError(
+            f"trainer.device={choice}: torch finds {gpus} GPUs here, and process {local_rank} needs one of its own; "
+            + (f"start {gpus} processes a machine (--nproc-per-node={gpus})" if gpus else "set trainer.device=cpu")
+        )
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
 def wrap(net: nn.Module) -> nn.Module:
-    """Average gradients over processes; the WaveNet has none in the codebook phase."""
+    """Return the network with gradients averaged over processes; not all of its weights need one in every phase."""
     if not dist.is_initialized():
         return net
     return nn.parallel.DistributedDataParallel(net, find_unused_parameters=True, broadcast_buffers=False)
 
 
 def all_reduce(tensors: Iterable[Tensor]) -> None:
-    """Sum tensors over processes in place, so that every process goes on with the same numbers."""
+    """Sum tensors over processes in place, so that every process has the same numbers."""
     if dist.is_initialized():
         for tensor in tensors:
             dist.all_reduce(tensor)

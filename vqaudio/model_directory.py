@@ -98,7 +98,9 @@ def load_model(model_dir: Path, device: str = "cpu") -> LoadedModel:
         model = build_model(config, len(speakers))
         model.load_state_dict(tensors)
     except (RuntimeError, OmegaConfBaseException, TypeError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: does not fit {model_dir / 'config.yaml'} ({first_line(error)})") from None
+        raise UserError(
+            f"{path}: does not fit {model_dir / 'config.yaml'} ({first_line(error)}); restore both"
+        ) from None
     return LoadedModel(model.to(device).eval(), config, speakers, files.sha256(path))
 
 

@@ -1,19 +1,36 @@
 """`vqaudio train`, `extract` and `decode`: speech to units to speech."""
 
 import argparse
+import functools
 from pathlib import Path
 from typing import Any, get_args
 
-from vqaudio.cli.parser import add_extraction_options, add_jobs, command
+from vqaudio.cli.parser import Parser, add_extraction_options, add_jobs, command
 from vqaudio.defaults import SEED, TEMPERATURE, WEIGHTS, Weights
 from vqaudio.errors import UserError
 
 
 def add_train(subparsers: Any) -> None:
-    """Add `train`, whose arguments Hydra reads."""
-    train = subparsers.add_parser("train", help="train a model; takes Hydra overrides", add_help=False)
-    train.add_argument("overrides", nargs=argparse.REMAINDER)
-    train.set_defaults(run=run_train)
+    """Add `train`, whose settings Hydra reads."""
+    train = command(
+        subparsers,
+        "train",
+        run_train,
+        "train a model; resume if exp_dir holds a training",
+        "vqaudio train model=base quantizer=gumbel data.train=data/train data.valid=data/dev exp_dir=exp/my_model",
+    )
+    train.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings, e.g. trainer.max_steps=1000")
+    train.add_argument("--cfg", choices=["job", "hydra", "all"], help="print the configuration in place of training")
+    train.add_argument("--multirun", action="store_true", help="train for each of several values, e.g. seed=0,1")
+    train.add_argument("--config-dir", metavar="DIR", help="folder of more configuration files, e.g. DIR/model/my.yaml")
+    train.format_help = functools.partial(_train_help, train)
+
+
+def _train_help(parser: Parser) -> str:
+    """Return the help of `train` with all settings, for which files are read only when somebody asks."""
+    from vqaudio.training.settings import describe
+
+    return f"{Parser.format_help(parser)}\nsettings and their defaults:\n{describe()}"
 
 
 def add_extract(subparsers: Any) -> None:
@@ -76,7 +93,10 @@ def run_train(args: argparse.Namespace) -> None:
     """Train with Hydra overrides."""
     from vqaudio.training.app import run
 
-    run(args.overrides)
+    flags = ["--cfg", args.cfg] if args.cfg else []
+    flags += ["--multirun"] if args.multirun else []
+    flags += ["--config-dir", args.config_dir] if args.config_dir else []
+    run(args.overrides, flags)
 
 
 def run_extract(args: argparse.Namespace) -> None:

@@ -1,16 +1,19 @@
 """The autoencoder: encoder, quantizer, conditioner and WaveNet, and the one bridge from configuration to modules."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from vqaudio.errors import UserError
 from vqaudio.model.decoder import Conditioner, WaveNet
 from vqaudio.model.encoder import Encoder
 from vqaudio.model.quantizer import GumbelQuantizer, KMeansQuantizer, QuantizerOutput
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+Part = TypeVar("Part", bound=nn.Module)
 
 
 class VQAutoencoder(nn.Module):
@@ -78,11 +81,24 @@ def time_jitter(z_q: Tensor, probability: float) -> Tensor:
 
 
 def build_model(cfg: "DictConfig", speakers: int) -> VQAutoencoder:
-    """Build the autoencoder that the resolved configuration describes, for a number of speakers."""
+    """Build the autoencoder that the resolved configuration describes, for a number of speakers.
+
+    Raises:
+        UserError: settings do not fit together; names the part of the configuration.
+    """
+    model, latent_dim = cfg.model, cfg.model.latent_dim
     quantizer = {"kmeans": KMeansQuantizer, "gumbel": GumbelQuantizer}[cfg.quantizer.name]
     return VQAutoencoder(
-        Encoder(**cfg.model.encoder, latent_dim=cfg.model.latent_dim),
-        quantizer(**cfg.quantizer.options, latent_dim=cfg.model.latent_dim),
-        Conditioner(**cfg.model.conditioner, latent_dim=cfg.model.latent_dim, speakers=speakers),
-        WaveNet(**cfg.model.decoder, condition=cfg.model.conditioner.channels),
+        _build("model.encoder", Encoder, model.encoder, latent_dim=latent_dim),
+        _build("quantizer.options", quantizer, cfg.quantizer.options, latent_dim=latent_dim),
+        _build("model.conditioner", Conditioner, model.conditioner, latent_dim=latent_dim, speakers=speakers),
+        _build("model.decoder", WaveNet, model.decoder, condition=model.conditioner.channels),
     )
+
+
+def _build(key: str, module: type[Part], options: Any, **others: int) -> Part:
+    """Build a part of the model from the options under a key of the configuration."""
+    try:
+        return module(**options, **others)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: there is not enough memory for the sizes
+        raise UserError(f"{key}: {error}") from error

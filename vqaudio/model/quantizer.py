@@ -17,7 +17,11 @@ from vqaudio.model.gumbel_softmax import gumbel_draw
 
 
 class QuantizerOutput(NamedTuple):
-    """`z_q` (B, D, N), `codes` (B, G, N), losses to add up, `stats` with the `counts` (G, K) of each code."""
+    """`z_q` (B, D, N), `codes` (B, G, N), losses to add up, and `stats`.
+
+    `stats` holds the `counts` (G, K) of each code; from a k-means quantizer in training also `restarted` (books, K):
+    true for the codes that moved to a latent of this batch.
+    """
 
     z_q: Tensor
     codes: Tensor
@@ -46,7 +50,7 @@ class _Quantizer(nn.Module):
     def __init__(self, *, codebook_size: int, groups: int, shared: bool, latent_dim: int) -> None:
         super().__init__()
         if latent_dim % groups:
-            raise ValueError(f"latent_dim ({latent_dim}) must be divisible by groups ({groups})")
+            raise ValueError(f"groups ({groups}) must divide latent_dim ({latent_dim}); change one of them")
         self.codebook_size, self.groups, self.latent_dim = codebook_size, groups, latent_dim
         self.books = 1 if shared else groups  # groups may share one codebook
         self.register_buffer("initialised", torch.tensor(False))
@@ -120,7 +124,7 @@ class KMeansQuantizer(_Quantizer):
     ) -> None:
         super().__init__(codebook_size=codebook_size, groups=groups, shared=shared, latent_dim=latent_dim)
         if update not in ("ema", "gradient"):
-            raise ValueError(f"update must be 'ema' or 'gradient', not {update!r}")
+            raise ValueError(f"update={update} must be ema or gradient; choose one of them")
         self.update, self.decay, self.commitment = update, decay, commitment
         self.restart_threshold = restart_threshold
         codebook = torch.randn(self.books, codebook_size, latent_dim // groups)
@@ -157,14 +161,16 @@ class KMeansQuantizer(_Quantizer):
         if self.update == "gradient":
             losses["codebook"] = F.mse_loss(words[:, valid], flat[:, valid].detach())
         counts = code_counts(codes[:, valid], self.codebook_size)
+        stats = {"counts": counts}
         if self.training:
-            self._update_averages(flat[:, valid].detach(), codes[:, valid], counts)
+            stats["restarted"] = self._update_averages(flat[:, valid].detach(), codes[:, valid], counts)
         z_q = flat + (words - flat).detach()
         shaped = codes.view(self.groups, B, N).transpose(0, 1)
-        return QuantizerOutput(self.join(z_q, B), shaped, losses, {"counts": counts})
+        return QuantizerOutput(self.join(z_q, B), shaped, losses, stats)
 
     @torch.no_grad()
-    def _update_averages(self, z: Tensor, codes: Tensor, counts: Tensor) -> None:
+    def _update_averages(self, z: Tensor, codes: Tensor, counts: Tensor) -> Tensor:
+        """Move the averages, restart dead codes and, with `update="ema"`, move the codebook; return `restarted`."""
         sums = z.new_zeros(self.groups, self.codebook_size, z.shape[2])
         for g in range(self.groups):
             sums[g].index_add_(0, codes[g], z[g])
@@ -173,18 +179,20 @@ class KMeansQuantizer(_Quantizer):
         distributed.all_reduce([counts, sums])
         self.cluster_size.lerp_(counts, 1 - self.decay)
         self.cluster_sum.lerp_(sums, 1 - self.decay)
-        self._restart_dead(z)
+        restarted = self._restart_dead(z)
         if self.update == "ema":
             total = self.cluster_size.sum(1, keepdim=True)
             epsilon = 1e-5
             smoothed = (self.cluster_size + epsilon) / (total + self.codebook_size * epsilon) * total
             self.codebook.copy_(self.cluster_sum / smoothed.unsqueeze(2))
+        return restarted
 
-    def _restart_dead(self, z: Tensor) -> None:
+    def _restart_dead(self, z: Tensor) -> Tensor:
+        """Move codes that are hardly used to latents of `z` (G, M, d); return which (books, K)."""
         share = self.cluster_size.mean(1, keepdim=True)
         dead = self.cluster_size < self.restart_threshold * share
         if not dead.any():
-            return
+            return dead
         candidates = z.reshape(self.books, -1, z.shape[2])  # (books, M', d)
         for book in range(self.books):
             rows = dead[book].nonzero().squeeze(1)
@@ -196,6 +204,7 @@ class KMeansQuantizer(_Quantizer):
             # Without these two lines the next average would pull the code straight back to where it died.
             self.cluster_size[book, rows] = share[book]
             self.cluster_sum[book, rows] = chosen * share[book]
+        return dead
 
 
 class GumbelQuantizer(_Quantizer):

@@ -1,22 +1,28 @@
 """Training segments out of a data directory: any step's batch can be made without those before it."""
 
 import contextlib
+import itertools
 import math
+import operator
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vqaudio import audio, datadir
-from vqaudio.datadir import Utterance
-from vqaudio.errors import UserError
+from vqaudio import datadir
+from vqaudio.errors import JobError, UserError
 from vqaudio.features import mfcc
 from vqaudio.model_directory import UNKNOWN_SPEAKER
+from vqaudio.training.recordings import Recordings
+
+MAX_SUBSTITUTES = 100
+"""Utterances that are tried in place of one that cannot be read."""
 
 
 class Batch(NamedTuple):
@@ -36,19 +42,15 @@ class Batch(NamedTuple):
         return Batch(*(x.to(device, non_blocking=True) for x in self))
 
 
-class Level(NamedTuple):
-    """What is measured once on a whole utterance: its gain, and mean and standard deviation (39,) of its MFCC."""
-
-    gain: float
-    mfcc_mean: Tensor
-    mfcc_std: Tensor
-
-
 class SegmentDataset:
     """Segments of N frames, drawn by duration, with the audio the encoder needs around them.
 
-    Each recording is scaled to `level_db` dBFS RMS (None: as it is). A speaker is replaced by `<unknown>` with
-    probability `speaker_dropout`. Speakers outside `speakers` are `<unknown>`.
+    Each utterance is scaled to `level_db` dBFS RMS (None: as it is). A speaker is replaced by `<unknown>` with
+    probability `speaker_dropout`. Speakers outside `speakers` are `<unknown>`. An utterance that cannot be read is
+    skipped for another one, which depends on nothing but the seed, the step and the segment.
+
+    Raises:
+        UserError: as `Recordings`.
     """
 
     def __init__(
@@ -64,21 +66,17 @@ class SegmentDataset:
         speaker_dropout: float,
         seed: int,
     ) -> None:
-        self.utterances = datadir.read_utterances(data)
-        if not self.utterances:
-            raise UserError(f"{data}: no utterances; training needs at least one")
+        self.recordings = Recordings(data, sample_rate=sample_rate, level_db=level_db, hop_length=hop_length)
         self.speakers = {name: index for index, name in enumerate(speakers)}
-        self.sample_rate, self.level_db = sample_rate, level_db
-        self.hop_length, self.left, self.right = hop_length, left, right
+        self.sample_rate, self.hop_length, self.left, self.right = sample_rate, hop_length, left, right
         self.speaker_dropout, self.seed = speaker_dropout, seed
-        self.levels: dict[str, Level] = {}
-        self.durations = np.array([u.end - u.start if u.end else audio.info(u.path).duration for u in self.utterances])
-        self.weights = np.cumsum(self.durations) / self.durations.sum()
+        durations = self.recordings.durations
+        self.weights = np.cumsum(durations) / durations.sum()
 
     @property
     def seconds(self) -> float:
         """Seconds of speech in the data directory."""
-        return float(self.durations.sum())
+        return float(self.recordings.durations.sum())
 
     def batch(self, step: int, *, size: int, frames: int, speed: float, stream: int = 0) -> Batch:
         """Return the batch of `size` segments of `frames` frames that belongs to `step`.
@@ -86,31 +84,74 @@ class SegmentDataset:
         Each segment is played faster or slower by a factor of up to `1 + speed`, which moves pitch and formants to
         another speaker's; its MFCC stay those of the utterance as it is. `stream` tells apart the processes of a
         distributed run, and other uses of the same step.
+
+        Raises:
+            JobError: too many utterances cannot be read.
         """
         random = np.random.default_rng([self.seed, stream, step])
-        rows = np.searchsorted(self.weights, random.random(size), side="right").clip(max=len(self.weights) - 1)
+        rows = self._rows(random.random(size))
         items = []
-        for row in rows:
+        for i, row in enumerate(rows):
             where, drop, faster = random.random(), random.random(), random.uniform(-1, 1)
-            items.append(self._segment(int(row), frames, where, drop, (1 + speed) ** faster))
+            tried = self._with_substitutes(row, stream, step, i)
+            segments = (self._readable_segment(r, frames, where, drop, (1 + speed) ** faster) for r in tried)
+            segment = next((segment for segment in segments if segment is not None), None)
+            if segment is None:
+                data = self.recordings.data
+                raise JobError(
+                    f"{data}: {MAX_SUBSTITUTES + 1} utterances drawn in a row cannot be read; "
+                    f"vqaudio data validate {data} lists them all"
+                )
+            items.append(segment)
         return _collate(items)
 
-    def whole(self, index: int, frames: int) -> Batch:
-        """Return the first `frames` frames of an utterance as a batch of one, for validation."""
-        return _collate([self._segment(index, frames, 0.0, 1.0, 1.0)])
+    def middles(self, count: int, frames: int) -> Iterator[Batch]:
+        """Yield the middle of up to `count` utterances as batches of one, for validation.
 
-    def _segment(self, row: int, frames: int, where: float, drop: float, speed: float) -> Batch:
-        """Cut `frames` frames at the share `where` of the room there is; zeros stand outside the utterance."""
-        utterance, hop = self.utterances[row], self.hop_length
-        total = round(float(self.durations[row]) * self.sample_rate)
-        level = self._level(utterance)
+        It has `frames` frames, or all frames of a shorter utterance. It is the same at every call. Speakers take turns,
+        so that each has as many as the others or one less.
+        """
+        rows = take_turns([utterance.speaker for utterance in self.recordings.utterances])
+        segments = (self._readable_segment(row, frames, 0.5, 1.0, 1.0, inside=True) for row in rows)
+        yield from itertools.islice((_collate([segment]) for segment in segments if segment is not None), count)
+
+    def _rows(self, shares: np.ndarray) -> list[int]:
+        """Return the utterances that lie at some shares of all speech."""
+        rows = np.searchsorted(self.weights, shares, side="right").clip(max=len(self.weights) - 1)
+        return [int(row) for row in rows]
+
+    def _with_substitutes(self, row: int, stream: int, step: int, segment: int) -> Iterator[int]:
+        """Yield the utterance that was drawn for a segment, then those to try in its place."""
+        yield row
+        yield from self._rows(np.random.default_rng([self.seed, stream, step, segment + 1]).random(MAX_SUBSTITUTES))
+
+    def _readable_segment(self, row: int, *args: Any, **kwargs: Any) -> Batch | None:
+        """Cut a segment as `_segment` does; return None and record it if the utterance cannot be read."""
+        recordings = self.recordings
+        try:
+            segment = self._segment(row, *args, **kwargs)
+        except UserError as error:
+            recordings.skip(row, error)
+            return None
+        recordings.unreadable.pop(recordings.utterances[row].utt, None)
+        return segment
+
+    def _segment(self, row: int, frames: int, where: float, drop: float, speed: float, inside: bool = False) -> Batch:
+        """Cut `frames` frames at the share `where` of the possible starts; outside the utterance there are zeros.
+
+        With `inside` there are no more frames than the utterance has.
+        """
+        recordings, hop = self.recordings, self.hop_length
+        level = recordings.level(row)
+        total = min(round(float(recordings.durations[row]) * self.sample_rate), level.samples)
+        frames = min(frames, math.ceil(total / hop)) if inside else frames
         first = int(where * max(0, total - speed * frames * hop + 1))
         # The audio as it is, from a whole number of hops before the segment, so that frames of MFCC start with it.
         lead = math.ceil(self.left * speed / hop)
         length = (lead + 1) * hop + math.ceil(speed * (frames * hop + self.right))
         audible = np.zeros(length, dtype=np.float32)
         begin = max(0, lead * hop - first)
-        wav = self._read(utterance, max(0, first - lead * hop), min(first - lead * hop + length, total))
+        wav = recordings.read(row, max(0, first - lead * hop), min(first - lead * hop + length, total))
         audible[begin : begin + len(wav)] = wav[: length - begin] * level.gain
         centres = lead + speed * (np.arange(frames) + 0.5) - 0.5  # in frames of MFCC
         target = mfcc(torch.from_numpy(audible), sample_rate=self.sample_rate, hop_length=hop)[
@@ -121,28 +162,13 @@ class SegmentDataset:
             times = lead * hop + speed * np.arange(-self.left, frames * hop + self.right)
             padded = np.interp(times, np.arange(length), audible).astype(np.float32)
         mask = torch.from_numpy(first + speed * np.arange(frames) * hop < total)
-        speaker = 0 if drop < self.speaker_dropout else self.speakers.get(utterance.speaker, 0)
+        name = recordings.utterances[row].speaker
+        speaker = 0 if drop < self.speaker_dropout else self.speakers.get(name, 0)
         return Batch(torch.from_numpy(padded), torch.tensor(speaker), mask, (target - level.mfcc_mean) / level.mfcc_std)
-
-    def _read(self, utterance: Utterance, first: int, last: int) -> np.ndarray:
-        """Read samples `first` to `last` of an utterance."""
-        start = utterance.start + first / self.sample_rate
-        end = utterance.start + last / self.sample_rate
-        return audio.read(utterance.path, self.sample_rate, start=start, end=end)[0]
-
-    def _level(self, utterance: Utterance) -> Level:
-        """Measure an utterance, once: neither its gain nor its normalisation depends on the segment."""
-        if utterance.utt not in self.levels:
-            wav, _ = audio.read(utterance.path, self.sample_rate, start=utterance.start, end=utterance.end)
-            gain = audio.level_gain(wav, self.level_db)
-            frames = mfcc(torch.from_numpy(wav * gain), sample_rate=self.sample_rate, hop_length=self.hop_length)
-            std, mean = torch.std_mean(frames, dim=0, correction=0)
-            self.levels[utterance.utt] = Level(gain, mean, std.clamp_min(1e-2))
-        return self.levels[utterance.utt]
 
 
 def _collate(segments: list[Batch]) -> Batch:
-    """Stack segments without a batch axis."""
+    """Return the batch of some segments, whose tensors have no batch axis yet."""
     return Batch(*(torch.stack(parts) for parts in zip(*segments, strict=True)))
 
 
@@ -151,8 +177,18 @@ def speaker_list(data: Path) -> list[str]:
     return [UNKNOWN_SPEAKER, *sorted({u.speaker for u in datadir.read_utterances(data)})]
 
 
+def take_turns(speakers: Sequence[str]) -> list[int]:
+    """Return all rows in an order in which speakers take turns; the order of each speaker's rows is a fixed shuffle."""
+    turns: Counter[str] = Counter()
+    ordered = []
+    for row in np.random.default_rng(0).permutation(len(speakers)).tolist():
+        ordered.append((turns[speakers[row]], row))
+        turns[speakers[row]] += 1
+    return [row for _, row in sorted(ordered, key=operator.itemgetter(0))]
+
+
 def prefetch(make: Callable[[int], Batch], first: int, ahead: int = 4) -> Iterator[Batch]:
-    """Yield `make(first)`, `make(first + 1)`, … with a thread that reads up to `ahead` batches in advance."""
+    """Yield `make(first)`, `make(first + 1)`, …; a thread makes up to `ahead` batches in advance."""
     ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=ahead)
     stop = threading.Event()
 

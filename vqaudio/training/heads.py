@@ -1,14 +1,18 @@
-"""What is predicted at frame rate during training, and thrown away after it."""
+"""Linear heads that predict MFCC and log-mel magnitudes at frame rate, in training only; the model is saved without."""
 
 import functools
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FLOOR = 1e-5
+MIN_MAGNITUDE = 1e-5
 """Mel magnitudes below this count as silence."""
+
+MIN_WINDOW_SECONDS = 0.04
+"""Shortest window of `mel_targets`."""
 
 
 class MfccHead(nn.Module):
@@ -28,7 +32,7 @@ class MfccHead(nn.Module):
         return self.linear(z_q.transpose(1, 2)).unflatten(2, (len(self.frames), self.coefficients))
 
     def window(self, features: Tensor) -> Tensor:
-        """Gather what is to be predicted: (B, N, 39) to (B, N, frames, coefficients); the ends repeat."""
+        """Return the targets (B, N, frames, coefficients) out of `features` (B, N, 39); the ends repeat."""
         N = features.shape[1]
         offsets = torch.tensor(self.frames, device=features.device)
         index = (torch.arange(N, device=features.device).unsqueeze(1) + offsets).clamp(0, N - 1)
@@ -36,16 +40,16 @@ class MfccHead(nn.Module):
 
 
 class MelHead(nn.Module):
-    """A linear map from the condition (B, C, N) to log-mel (B, bins, N); used in training only."""
+    """A linear map from the condition (B, C, N) to log-mel magnitudes (B, bins, N)."""
 
     def __init__(self, channels: int, bins: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
         self.linear = nn.Linear(channels, bins)
-        nn.init.constant_(self.linear.bias, -5.0)  # about the mean of log-mel speech
+        nn.init.constant_(self.linear.bias, -5.0)  # about the mean of speech
 
     def forward(self, condition: Tensor) -> Tensor:
-        """Predict log-mel (B, bins, N) from the condition (B, C, N)."""
+        """Predict log-mel magnitudes (B, bins, N) from the condition (B, C, N)."""
         return self.linear(self.norm(condition.transpose(1, 2))).transpose(1, 2)
 
 
@@ -58,15 +62,17 @@ def _mel_filters(sample_rate: int, fft_size: int, bins: int) -> Tensor:
     )
 
 
-def log_mel(wav: Tensor, *, sample_rate: int, hop_length: int, bins: int) -> Tensor:
-    """Return natural log-mel magnitudes (B, bins, N) of `wav` (B, T), T = N * hop_length, frames centred on hops.
+def mel_targets(wav: Tensor, *, sample_rate: int, hop_length: int, bins: int) -> Tensor:
+    """Return what `MelHead` predicts: log-mel magnitudes (B, bins, N) of `wav` (B, T), T = N * hop_length.
 
-    Hann windows of at least 40 ms and four hops, one frame a hop, zeros outside the waveform.
+    Natural logarithms; Hann windows centred on hops, of a power of two that is at least `MIN_WINDOW_SECONDS` and four
+    hops; zeros outside the waveform; Slaney's mel scale. The windows follow the hop, unlike those of
+    `vqaudio.features.log_mel_power` (for MFCC) and `vqaudio.metrics.reconstruction.log_mel_magnitudes` (for scores).
     """
-    fft_size = 2 ** (max(0.04 * sample_rate, 4 * hop_length) - 1).__ceil__().bit_length()
+    fft_size = 2 ** math.ceil(max(MIN_WINDOW_SECONDS * sample_rate, 4 * hop_length) - 1).bit_length()
     margin = (fft_size - hop_length) // 2
     padded = F.pad(wav.float(), (margin, fft_size - hop_length - margin))
     window = torch.hann_window(fft_size, device=wav.device)
     spectrum = torch.stft(padded, fft_size, hop_length, window=window, center=False, return_complex=True).abs()
     filters = _mel_filters(sample_rate, fft_size, bins).to(wav.device)
-    return (spectrum.transpose(1, 2) @ filters).clamp_min(FLOOR).log().transpose(1, 2)
+    return (spectrum.transpose(1, 2) @ filters).clamp_min(MIN_MAGNITUDE).log().transpose(1, 2)

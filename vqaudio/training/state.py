@@ -1,33 +1,58 @@
-"""The training state that a run resumes from: written atomically, never unpickled."""
+"""The training state that a run resumes from, and which runs may; written atomically, never unpickled."""
 
+import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from vqaudio import files
+from vqaudio.distributed import World
 from vqaudio.errors import UserError
 from vqaudio.model_directory import first_line, load_config, load_speakers
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+logger = logging.getLogger("vqaudio.training")
+
 KEPT_STATES = 2
+
+MODEL_KEYS = (
+    "model",
+    "quantizer.name",
+    "quantizer.options.codebook_size",
+    "quantizer.options.groups",
+    "quantizer.options.shared",
+    "quantizer.options.update",
+    "data.sample_rate",
+    "data.level_db",
+    "data.pre_emphasis",
+)
+"""Settings that weights belong to: with another value the same weights fit no longer, or mean other units or speech."""
+
+HEAD_KEYS = ("trainer.mel_bins", "trainer.mfcc_coefficients", "trainer.mfcc_offsets")
+"""Settings that the heads' weights belong to, which are in the training state but not in the model."""
 
 
 def require_same_model(model_dir: Path, config: "DictConfig", speakers: list[str]) -> None:
-    """Refuse to continue a run of `model_dir` with a configuration that builds another model.
+    """Refuse to train into a model directory whose weights belong to other settings or other speakers.
+
+    All other settings, such as the learning rate, the losses' weights or the number of steps, may change.
 
     Raises:
-        UserError: names the first value that differs.
+        UserError: names the first setting that differs.
     """
-    if not states(model_dir):
+    has_state = bool(states(model_dir))
+    if not has_state and not (model_dir / "model.safetensors").exists():
         return
-    there, here = (
-        _flatten(c, ("model", "quantizer.options", "quantizer.name", "data.sample_rate"))
-        for c in (load_config(model_dir), config)
-    )
+    if not (model_dir / "config.yaml").exists():
+        raise UserError(f"{model_dir}: holds weights, but no config.yaml; restore it, or give another exp_dir")
+    keys = MODEL_KEYS + HEAD_KEYS if has_state else MODEL_KEYS
+    there, here = (_flatten(c, keys) for c in (load_config(model_dir), config))
     for key in sorted(there.keys() | here.keys()):
         if there.get(key) != here.get(key):
             raise UserError(
@@ -73,10 +98,66 @@ def states(model_dir: Path) -> list[Path]:
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """Read a training state; only tensors and plain values are accepted."""
+    """Read a training state; only tensors and plain values are accepted.
+
+    Raises:
+        UserError: the file is missing or broken.
+    """
     path = folder / "state.pt"
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a broken archive
         raise UserError(f"{path}: not a complete training state ({first_line(error)}); remove {folder}") from None
     return state
+
+
+def resume_newest(model_dir: Path, restore: Callable[[dict[str, Any]], None]) -> None:
+    """Give the newest state that can be used to `restore`; without any state do nothing.
+
+    Raises:
+        UserError: there are states, but none can be used.
+    """
+    folders = states(model_dir)
+    for folder in folders:
+        try:
+            restore(load_state(folder))
+        except UserError as error:
+            logger.warning("%s; trying the one before", error)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            logger.warning("%s: of another version of vqaudio (%s); trying the one before", folder, first_line(error))
+        else:
+            logger.info("resuming from %s", folder)
+            return
+    if folders:
+        raise UserError(
+            f"{model_dir / 'state'}: none of {len(folders)} states can be used; remove the folder to begin again, or "
+            "give another exp_dir"
+        )
+
+
+def random_state(world: World) -> dict[str, list[torch.Tensor]]:
+    """Return the state of the random generators of all processes, by rank: `cpu`, and `cuda` if they train on GPUs."""
+    cuda = world.gather(torch.cuda.get_rng_state()) if world.device.type == "cuda" else []
+    return {"cpu": world.gather(torch.get_rng_state()), "cuda": cuda}
+
+
+def restore_random_state(state: dict[str, list[torch.Tensor]], world: World, seed: int, step: int) -> None:
+    """Continue the random numbers of this process; if other processes or devices made the state, begin new ones.
+
+    New ones depend on the seed, the step and the rank, so that no two processes draw the same.
+    """
+    on_gpu = world.device.type == "cuda"
+    if len(state["cpu"]) == world.size and len(state["cuda"]) == on_gpu * world.size:
+        torch.set_rng_state(state["cpu"][world.rank])
+        if on_gpu:
+            torch.cuda.set_rng_state(state["cuda"][world.rank])
+        return
+    logger.warning(
+        "the state is of %d processes on %s, this run has %d on %s: it draws new random numbers",
+        len(state["cpu"]),
+        "GPUs" if state["cuda"] else "the CPU",
+        world.size,
+        "GPUs" if on_gpu else "the CPU",
+    )
+    (new_seed,) = np.random.SeedSequence([seed, step, world.rank]).generate_state(1, np.uint64)
+    torch.manual_seed(int(new_seed) >> 1)

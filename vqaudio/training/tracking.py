@@ -1,4 +1,4 @@
-"""What a training run shows: log, progress bar, TensorBoard, metrics.jsonl."""
+"""What a training run reports: log, progress bar, TensorBoard, metrics.jsonl."""
 
 import json
 import logging
@@ -16,19 +16,19 @@ logger = logging.getLogger("vqaudio.training")
 
 
 class Tracker:
-    """Collects losses and code counts between two logs and writes their means to all places at once."""
+    """Collects losses and code counts between two logs, and writes their means to all outputs at once."""
 
     def __init__(self, exp_dir: Path, main: bool) -> None:
         self.exp_dir, self.main = exp_dir, main
         self.sums: dict[str, Tensor] = {}
-        self.steps: dict[str, int] = {}  # that each sum is over: some losses begin with the second phase
+        self.steps: dict[str, int] = {}  # in each sum: some losses begin with the joint phase
         self.valid: list[tuple[dict[str, float], Tensor]] = []
         self.writer: Any = None
         self.bar: Any = None
         self.file_handler: logging.Handler | None = None
 
     def rewind(self, step: int) -> None:
-        """Open the logs; what an interrupted run wrote after `step` is dropped."""
+        """Open the logs, and drop what an interrupted run wrote after `step`."""
         if not self.main:
             return
         from torch.utils.tensorboard import SummaryWriter
@@ -75,7 +75,7 @@ class Tracker:
         self.valid.append(({name: value.item() for name, value in losses.items()}, stats["counts"]))
 
     def log_valid(self, step: int, seconds: float, phase: str) -> float:
-        """Write the validation means; return the one that decides: NLL with the WaveNet, mel before."""
+        """Write the validation means; return the one that decides which model is best: NLL, before the WaveNet mel."""
         means = {
             f"valid/{name}": sum(losses[name] for losses, _ in self.valid) / len(self.valid)
             for name in self.valid[0][0]
@@ -87,11 +87,11 @@ class Tracker:
         return means.get("valid/nll", means["valid/mel"])
 
     def show(self, step: int, image: Tensor, wav: Tensor | None, sample_rate: int) -> None:
-        """Put a spectrogram (height, N) and a waveform (T,) where TensorBoard shows and plays them."""
+        """Write a spectrogram (height, N) and a waveform (T,) to TensorBoard."""
         scaled = (image - image.min()) / (image.max() - image.min()).clamp_min(1e-6)
         self.writer.add_image("log-mel, original above prediction", scaled, step, dataformats="HW")
         if wav is not None:
-            self.writer.add_audio("speech from units", wav, step, sample_rate)
+            self.writer.add_audio("speech from units", wav.clamp(-1.0, 1.0), step, sample_rate)
 
     def _write(self, step: int, seconds: float, phase: str, values: dict[str, float]) -> None:
         if not self.main:

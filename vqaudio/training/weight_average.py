@@ -1,4 +1,4 @@
-"""The averaged weights that are validated and saved."""
+"""An exponential moving average of the weights, which is what training validates and saves."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from torch import nn
 class WeightAverage:
     """Exponential moving average of a model's floating-point state, codebook included.
 
-    The decay grows from 0 with the age n of the average, min(decay, (1 + n) / (10 + n)), so that a new phase is not
-    held back by the weights it began with.
+    The decay grows with the age n of the average (the number of its updates), min(decay, (1 + n) / (10 + n)), so that
+    the weights at the start of a phase are soon forgotten. State that is not floating point is copied.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -20,13 +20,13 @@ class WeightAverage:
         self.restart()
 
     def restart(self) -> None:
-        """Begin again from the model's present weights."""
+        """Begin again with the model's present weights."""
         self.age = 0
         self.values = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take a step towards the model's weights."""
+        """Move the average towards the model's weights: average <- decay · average + (1 - decay) · weights."""
         decay = min(self.decay, (1 + self.age) / (10 + self.age))
         self.age += 1
         current = self.model.state_dict()
@@ -38,7 +38,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Give the model the averaged weights for a while."""
+        """Give the model the averaged weights inside the `with`."""
         own = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict(self.values)
         try:

@@ -1,0 +1,36 @@
+"""The optimizer: which weights decay, and how a codeword that moved forgets its past."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from vqaudio.model.quantizer import KMeansQuantizer
+from vqaudio.training.objective import Objective
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+BETAS = (0.9, 0.99)
+"""Decay of Adam's two moments; 0.99 suits runs of some thousand steps better than the usual 0.999."""
+
+
+def make_optimizer(net: Objective, trainer: "DictConfig") -> torch.optim.AdamW:
+    """Return AdamW over all parameters; codewords of k-means do not decay, because decay moves them off their means."""
+    quantizer = net.model.quantizer
+    means = set(quantizer.parameters()) if isinstance(quantizer, KMeansQuantizer) else set()
+    groups: list[dict[str, Any]] = [{"params": [parameter for parameter in net.parameters() if parameter not in means]}]
+    if means:
+        groups.append({"params": list(means), "weight_decay": 0.0})
+    return torch.optim.AdamW(groups, lr=trainer.lr, betas=BETAS, weight_decay=trainer.weight_decay)
+
+
+def forget_rows(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: Tensor) -> None:
+    """Clear the gradient and the moments of some rows of a parameter (…, d); `rows` (…) is true where to clear.
+
+    To be called between `backward` and `step`: the gradient was computed for the rows as they were, and old moments
+    would carry them back to where they came from.
+    """
+    for tensor in (parameter.grad, *optimizer.state.get(parameter, {}).values()):
+        if isinstance(tensor, Tensor) and tensor.shape == parameter.shape:
+            tensor[rows] = 0.0
