@@ -1,4 +1,4 @@
-"""The two errors that end a command."""
+"""The errors that end a command."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,11 @@ class UserError(ValueError):
 
 class JobError(RuntimeError):
     """A job that failed in whole or in part: one line with a count or a cause; exit code 1."""
+
+
+class StoppedError(JobError):
+    """A job that a signal stopped after it saved what it had: exit code 128 and the number of the signal."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number

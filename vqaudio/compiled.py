@@ -1,0 +1,89 @@
+"""Where compiled code (numba, and what librosa compiles) is kept; decided before anything imports numba.
+
+Numba keeps it next to the source, or else in the user's cache folder, and fails if neither can be written: in a
+container with another user's number, in a service without HOME. Then it goes to a folder for temporary files.
+"""
+
+import importlib.util
+import os
+import stat
+import sys
+from pathlib import Path
+
+MIN_FREE_BYTES = 10_000_000
+"""A disk with less free space cannot take compiled code."""
+
+
+def choose_cache() -> str | None:
+    """Choose a folder for compiled code where numba would find none; return a line that says so, or None.
+
+    Sets NUMBA_CACHE_DIR, and XDG_CACHE_HOME, which librosa asks for, for this process and its children.
+    """
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        return None
+    cache = user_cache()
+    if cache is not None and _takes_files(cache):
+        return None
+    temporary = _temporary_folder()
+    if temporary is None:
+        return None  # nothing can be written anywhere
+    os.environ["XDG_CACHE_HOME"] = str(temporary)
+    if all(map(_takes_files, _source_folders())):
+        return None
+    os.environ["NUMBA_CACHE_DIR"] = str(temporary)
+    if "numba" in sys.modules:
+        sys.modules["numba"].config.CACHE_DIR = str(temporary)
+    return (
+        f"compiled code is kept in {temporary}, since neither {cache or 'a home folder'} nor the package folder can be "
+        "written; set NUMBA_CACHE_DIR to a folder of your own"
+    )
+
+
+def user_cache() -> Path | None:
+    """Return the user's folder for caches, or None if there is no home folder."""
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if given.is_absolute():
+        return given
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    return home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
+
+
+def _source_folders() -> list[Path]:
+    """Return the folders next to the source that would keep compiled code."""
+    spec = importlib.util.find_spec("librosa")
+    modules = [Path(__file__), *([Path(spec.origin)] if spec is not None and spec.origin else [])]
+    return [module.parent / "__pycache__" for module in modules]
+
+
+def _takes_files(folder: Path) -> bool:
+    """Return whether files can be written into a folder, or into the first of its parents that exists."""
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        space = os.statvfs(folder)
+    except OSError:
+        return False
+    room = space.f_bavail * space.f_frsize >= MIN_FREE_BYTES
+    return room and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _temporary_folder() -> Path | None:
+    """Return a folder for temporary files that only this user can write, since what is in it is executed."""
+    import tempfile
+
+    try:
+        folder = Path(tempfile.gettempdir()) / f"vqaudio-cache-{os.geteuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077:
+            return folder
+        return Path(tempfile.mkdtemp(prefix="vqaudio-cache-"))
+    except OSError:
+        return None
+
+
+REPLACED = None if os.name != "posix" else choose_cache()
+"""What the command line says about it; None: numba finds a folder by itself."""
