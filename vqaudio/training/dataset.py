@@ -152,7 +152,7 @@ class SegmentDataset:
         audible = np.zeros(length, dtype=np.float32)
         begin = max(0, lead * hop - first)
         wav = recordings.read(row, max(0, first - lead * hop), min(first - lead * hop + length, total))
-        audible[begin : begin + len(wav)] = wav[: length - begin] * level.gain
+        audible[begin : begin + len(wav)] = level.change.apply(wav[: length - begin])
         centres = lead + speed * (np.arange(frames) + 0.5) - 0.5  # in frames of MFCC
         target = mfcc(torch.from_numpy(audible), sample_rate=self.sample_rate, hop_length=hop)[
             np.rint(centres).astype(int)

@@ -31,10 +31,13 @@ MIN_MFCC_STD = 1e-2
 
 
 class Level(NamedTuple):
-    """What one reading of a whole utterance gives: its samples, its gain, mean and standard deviation (39,) of MFCC."""
+    """What one reading of a whole utterance gives: its number of samples, and what brings it to its level.
+
+    `mfcc_mean` and `mfcc_std` (39,) are those of the utterance at the level.
+    """
 
     samples: int
-    gain: float
+    change: audio.LevelChange
     mfcc_mean: Tensor
     mfcc_std: Tensor
 
@@ -71,10 +74,10 @@ class Recordings:
         """Read a whole utterance; return its level, which no segment of it decides."""
         utterance = self.utterances[row]
         wav, _ = audio.read(utterance.path, self.sample_rate, start=utterance.start, end=utterance.end)
-        gain = audio.level_gain(wav, self.level_db)
-        frames = mfcc(torch.from_numpy(wav * gain), sample_rate=self.sample_rate, hop_length=self.hop_length)
+        change = audio.level_change(wav, self.level_db)
+        frames = mfcc(torch.from_numpy(change.apply(wav)), sample_rate=self.sample_rate, hop_length=self.hop_length)
         std, mean = torch.std_mean(frames, dim=0, correction=0)
-        return Level(len(wav), gain, mean, std.clamp_min(MIN_MFCC_STD))
+        return Level(len(wav), change, mean, std.clamp_min(MIN_MFCC_STD))
 
     def skip(self, row: int, error: UserError) -> None:
         """Record that an utterance cannot be read.
