@@ -57,9 +57,11 @@ def test_sixteen_bit_audio_survives_a_round_trip_unchanged(tmp_path, suffix):
     assert np.array_equal(wav * 32768, pcm)
 
 
-def test_loud_samples_are_clipped_and_do_not_wrap(tmp_path):
-    audio.write(tmp_path / "a.wav", np.array([2.0, 1.0, -1.0, -2.0]), 8000)
-    assert (audio.read(tmp_path / "a.wav")[0] * 32768).tolist() == [32767, 32767, -32768, -32768]
+def test_few_loud_samples_are_clipped_and_counted_and_do_not_wrap(tmp_path):
+    loud = np.concatenate([[2.0, 1.0, -1.0, -2.0], noise(2000)])
+    assert audio.write(tmp_path / "a.wav", loud, 8000) == 2
+    assert (audio.read(tmp_path / "a.wav")[0][:4] * 32768).tolist() == [32767, 32767, -32768, -32768]
+    assert audio.write(tmp_path / "a.wav", noise(100), 8000) == 0
 
 
 def test_other_suffixes_and_non_finite_samples_are_not_written(tmp_path):

@@ -93,7 +93,7 @@ def blocks(
 
     path = Path(path)
     with open_audio(path) as file:
-        first, last = _span(path, file, start, end)
+        first, last = span(path, file, start, end)
         samples = _decode(path, file, first, last)
         if sample_rate != file.sample_rate:
             samples = _resample_stream(samples, file.sample_rate, sample_rate)
@@ -108,11 +108,14 @@ def blocks(
             )
 
 
-def write(path: str | Path, wav: np.ndarray, sample_rate: int) -> None:
-    """Write a wav (T,) in −1..1 as 16-bit WAV or FLAC, by the suffix, atomically; louder samples are clipped.
+def write(path: str | Path, wav: np.ndarray, sample_rate: int) -> int:
+    """Write a wav (T,) in −1..1 as 16-bit WAV or FLAC, by the suffix, atomically.
 
     A sample x is stored as `round(32768 x)`, since decoders divide by 32768: 16-bit audio that is read and written
     stays the same.
+
+    Returns:
+        The number of samples outside −1..1, which are clipped.
 
     Raises:
         UserError: the suffix is neither .wav nor .flac, or the folder cannot be written to.
@@ -126,10 +129,12 @@ def write(path: str | Path, wav: np.ndarray, sample_rate: int) -> None:
         raise UserError(f"{path}: audio is written as .wav or .flac, not '{path.suffix}'; change the suffix")
     if not np.isfinite(wav).all():
         raise JobError(f"{path}: not written, since {(~np.isfinite(wav)).sum()} of {wav.size} samples are not finite")
+    clipped = int((np.abs(wav) > 1).sum())
     pcm = np.rint(wav * 32768.0).clip(-32768, 32767).astype(np.int16)
     buffer = io.BytesIO()
     soundfile.write(buffer, pcm, sample_rate, format=kind, subtype="PCM_16")
     atomic_write(path, buffer.getvalue())
+    return clipped
 
 
 def resample(wav: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
@@ -218,8 +223,12 @@ def de_emphasis_pieces(pieces: Iterable[np.ndarray], coefficient: float) -> Iter
         yield wav.astype(np.float32)
 
 
-def _span(path: Path, file: "AudioFile", start: float, end: float | None) -> tuple[int, int]:
-    """Return the first sample and the one after the last, for times in seconds."""
+def span(path: Path, file: "AudioFile", start: float, end: float | None) -> tuple[int, int]:
+    """Return the first sample and the one after the last, for times in seconds.
+
+    Raises:
+        UserError: there is no sample between them, or the audio ends before.
+    """
     rate, total = file.sample_rate, file.num_samples
     stop = total / rate if end is None else end
     if not 0 <= start < stop < math.inf:
