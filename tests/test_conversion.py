@@ -195,7 +195,7 @@ BAD = {
         ("a|1 100\n", r"a\.txt:1: a: unit 100 lies outside the codebook of 100"),
         ("a|-1\n", r"a\.txt:1: a: '-1' is not a number"),
         ("a|1-2\n", r"a\.txt:1: a: '1-2' is not a number"),
-        ("a|1\nb|1\na|1\n", r"a\.txt: two utterances are named a"),
+        ("a|1\nb|1\na|1\n", r"a\.txt: utterances 1 and 3 are both named a"),
         ("\udcff|1\n", r"a\.txt:1: the name is not UTF-8"),
         ("", r"a\.txt: contains no units"),
     ],
@@ -236,7 +236,7 @@ def test_a_bad_line_is_named_and_nothing_is_written(tmp_path, kind, text, messag
         ("/r\na.wav\t9\nb.wav\t9\n", "1\n", r"t\.km:2: ends where .*t\.tsv has b"),
         ("/r\na.wav\t9\n", "1\n2\n", r"t\.km:2: has no path in"),
         ("", "1\n", r"t\.tsv: is empty"),
-        ("/r\nx/a.wav\t9\ny/a.flac\t9\n", "1\n2\n", "two utterances are named a"),
+        ("/r\nx/a.wav\t9\ny/a.flac\t9\n", "1\n2\n", "utterances 1 and 2 are both named a"),
         ("/r\na.wav\t9\n", "1 200\n", r"t\.km:1: a: unit 200 lies outside"),
     ],
 )
@@ -291,7 +291,7 @@ def test_lost_durations_are_an_error(units, tmp_path):
 def test_nothing_is_overwritten_and_nothing_guessed(units, tmp_path):
     convert(units, tmp_path / "a.txt", to="gslm")
     for source, arguments, message in [
-        (tmp_path / "a.txt", {"to": "vqaudio", "from_": "gslm"}, "already exists"),
+        (tmp_path / "a.txt", {"to": "vqaudio", "from_": "gslm"}, "exists; choose another place"),
         (tmp_path / "a.txt", {"to": "vqaudio"}, r"its format cannot be inferred; give --from fairseq\|gslm"),
         (units, {"to": "vqaudio"}, "is already a unit directory"),
         (units, {"to": "gslm", "settings": HUBERT}, "already records its settings"),

@@ -8,6 +8,7 @@ import soundfile
 from datadirs import edit, make, make_segmented, noise
 
 from vqaudio import audio, datadir
+from vqaudio.datadir import Utterance
 from vqaudio.errors import UserError
 
 
@@ -83,11 +84,40 @@ def test_missing_and_empty_files_are_reported(data):
     only(datadir.validate(data / "no").errors, "no such data directory")
 
 
-def test_a_speaker_that_does_not_begin_its_utterances_is_reported(data):
+def test_an_order_of_speakers_that_only_kaldi_refuses_is_a_warning(data):
     for name, lines in {"utt2spk": "s1-a z\n", "spk2utt": "z s1-a\n", "spk2gender": "z m\n"}.items():
         rest = [x for x in (data / name).read_text().splitlines(keepends=True) if not x.startswith("s1-a ")]
         (data / name).write_text("".join(sorted([*rest, lines])).replace("s1 s1-a", "s1"))
-    only(datadir.validate(data).errors, "'s1-b' of 's1' comes after 's1-a' of 'z'")
+    problems = datadir.validate(data)
+    assert not problems.errors
+    only(problems.warnings, "'s1-b' of 's1' comes after 's1-a' of 'z', which Kaldi refuses; begin utterance names with")
+
+
+def test_speakers_with_numbers_for_names_are_sound(tmp_path):
+    utterances = [
+        Utterance(f"{speaker}_{i}", tmp_path / "a.wav", speaker) for speaker in ("1", "13", "2") for i in "01"
+    ]
+    audio.write(tmp_path / "a.wav", noise(8000), 8000)
+    datadir.write_utterances(tmp_path / "data", utterances)
+    problems = datadir.validate(tmp_path / "data")
+    assert not problems.errors
+    only(problems.warnings, "'1_0' of '1' comes after '13_1' of '13'")
+
+
+@pytest.mark.parametrize(("first", "second"), [("s1-a", "S1-A"), ("Zo\u00eb", "Zoe\u0308")])
+def test_ids_whose_files_would_collide_are_one_error_that_names_both(tmp_path, first, second):
+    audio.write(tmp_path / "a.wav", noise(8000), 8000)
+    datadir.write_utterances(tmp_path / "data", [Utterance(utt, tmp_path / "a.wav", "s") for utt in (first, second)])
+    pair = " and ".join(ascii(utt) for utt in sorted([first, second]))
+    only(datadir.validate(tmp_path / "data").errors, f"{pair} differ only in case or Unicode form")
+
+
+def test_an_id_in_two_unicode_forms_in_two_files_is_named_as_such(tmp_path):
+    audio.write(tmp_path / "a.wav", noise(8000), 8000)
+    datadir.write_utterances(tmp_path / "data", [Utterance("Zo\u00eb", tmp_path / "a.wav", "s")])
+    path = tmp_path / "data" / "utt2spk"
+    path.write_text(path.read_text().replace("Zo\u00eb", "Zoe\u0308"))
+    assert any(r"'Zo\xeb'" in line and r"'Zoe\u0308'" in line for line in datadir.validate(tmp_path / "data").errors)
 
 
 def break_audio(data: Path, case: str) -> None:

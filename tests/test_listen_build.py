@@ -254,7 +254,7 @@ def test_an_existing_test_is_never_overwritten(tmp_path, capsys) -> None:
     assert run_build(tmp_path) == 0
     before = (tmp_path / "test/private/key.json").read_bytes()
     assert run_build(tmp_path) == 2
-    assert "exists, perhaps with answers" in capsys.readouterr().err
+    assert "exists; choose another place, or remove it if nothing in it is needed" in capsys.readouterr().err
     assert (tmp_path / "test/private/key.json").read_bytes() == before
 
 

@@ -1,11 +1,14 @@
 """Outputs: nothing that vqaudio did not make is written into, replaced or taken for an output."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from vqaudio import files
 from vqaudio.errors import UserError
-from vqaudio.outputs import MARK, check_file, claim_folder
+from vqaudio.outputs import MARK, check_file, check_new, claim_folder, is_our_json, is_our_page
 
 
 def test_a_new_folder_and_an_empty_one_are_marked(tmp_path):
@@ -45,8 +48,6 @@ def test_an_output_that_overlaps_an_input_is_refused(tmp_path, monkeypatch, out,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "link").symlink_to("data")
-    from pathlib import Path
-
     with pytest.raises(UserError, match=f"{message} data; choose another place"):
         claim_folder(Path(out), "units", inputs=[Path("data")])
 
@@ -92,3 +93,74 @@ def test_a_file_in_an_input_or_in_place_of_a_folder_is_refused(tmp_path):
         check_file(tmp_path / "units" / "units.txt", inputs=[tmp_path / "units"])
     with pytest.raises(UserError, match="is a folder"):
         check_file(tmp_path / "units")
+
+
+def test_jobs_that_start_at_once_in_a_new_folder_all_may_write_there(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / f"{files.PARTIAL}0123").write_text("uni")  # the mark of another job, half written
+    claim_folder(tmp_path / "out", "units")
+
+    def claim_and_fill(number):
+        claim_folder(tmp_path / "new", "units")
+        (tmp_path / "new" / f"file{number}").write_text("")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(claim_and_fill, range(64)))
+
+
+def test_a_mark_that_appears_while_the_folder_is_listed_counts(tmp_path, monkeypatch):
+    """Another job marks the folder and writes into it after this one has looked for nothing but strangers."""
+    listed = Path.iterdir
+
+    def slow(folder):
+        (folder / MARK).write_text("units\n")
+        (folder / "journal.txt").write_text("")
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", slow)
+    claim_folder(tmp_path / "out", "units")
+
+
+def test_a_device_and_a_broken_link_are_not_replaced(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    for out in (Path("/dev/null"), tmp_path / "link"):
+        with pytest.raises(UserError, match="is a device or a broken link, but a file is to be written"):
+            check_file(out)
+
+
+def test_a_link_to_an_input_is_the_input(tmp_path):
+    (tmp_path / "wav.scp").write_text("a a.wav\n")
+    (tmp_path / "out.json").symlink_to("wav.scp")
+    with pytest.raises(UserError, match=r"out\.json: is the input .*wav\.scp"):
+        check_file(tmp_path / "out.json", inputs=[tmp_path / "wav.scp"], ours=lambda path: True)
+
+
+def test_a_loop_of_links_is_one_line(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for check in (check_file, check_new):
+        with pytest.raises(UserError):
+            check(tmp_path / "loop", inputs=[tmp_path / "data"])
+    with pytest.raises(UserError):
+        claim_folder(tmp_path / "loop", "units", inputs=[tmp_path / "data"])
+
+
+def test_what_is_to_be_new_may_not_exist(tmp_path):
+    check_new(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="exists; choose another place, or remove it if nothing in it is needed"):
+        check_new(tmp_path / "out")
+
+
+def test_files_of_ours_are_known_by_what_is_in_them(tmp_path):
+    path = tmp_path / "file"
+    for content, json_of_ours, page_of_ours in [
+        (b'{"vqaudio": "0.1.0", "pnmi": 0.4}', True, False),
+        (b'{"results": {"vqaudio": 1}}', False, False),
+        (b"[1, 2]", False, False),
+        (b"\xff\xfe", False, False),
+        (b"[" * 100_000, False, False),
+        (b'<!doctype html>\n<meta name="generator" content="vqaudio">', False, True),
+        (b'<!doctype html>\n<meta name="generator" content="pandoc">', False, False),
+    ]:
+        path.write_bytes(content)
+        assert (is_our_json(path), is_our_page(path)) == (json_of_ours, page_of_ours), content

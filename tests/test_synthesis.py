@@ -177,11 +177,18 @@ def test_a_speaker_and_a_table_exclude_each_other(model_dir, units, tmp_path):
         run(model_dir, units, tmp_path / "out", speaker="p225", utt2spk=tmp_path / "utt2spk")
 
 
-@pytest.mark.parametrize("utt", ["../x", "x/y", ".x"])
-def test_an_id_that_would_leave_the_folder_is_refused(model_dir, codec, tmp_path, utt):
-    write_units(tmp_path / "units", settings_of(codec, False), [(utt, np.array([[1]]))], [])
-    with pytest.raises(UserError, match="cannot name a file"):
-        run(model_dir, tmp_path / "units", tmp_path / "out")
+def test_an_id_never_decides_where_a_file_goes(model_dir, codec, tmp_path):
+    ids = ["../../x", "19/19_00", ".hidden", "音" * 92]
+    records = [(utt, np.array([[1]])) for utt in sorted(ids, key=str.encode)]
+    write_units(tmp_path / "a" / "b" / "units", settings_of(codec, False), records, [])
+    before = set(tmp_path.rglob("*"))
+    out = tmp_path / "a" / "b" / "out"
+    run(model_dir, tmp_path / "a" / "b" / "units", out)
+    files = dict(line.split() for line in (out / "wav.scp").read_text().splitlines())
+    assert set(files) == set(ids)
+    assert {Path(file).parent for file in files.values()} == {out}
+    assert all(Path(file).is_file() for file in files.values())
+    assert {path for path in set(tmp_path.rglob("*")) - before if path.parent != out} == {out}
 
 
 def test_groups_hold_to_both_bounds():

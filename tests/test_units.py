@@ -220,5 +220,5 @@ def test_a_writer_refuses_units_of_other_settings(tmp_path, finished):
 
 def test_a_writer_refuses_units_of_unknown_origin(tmp_path):
     (tmp_path / "units.txt").write_text("a 1 2\n")
-    with pytest.raises(UserError, match=r"units\.txt without units\.json"):
+    with pytest.raises(UserError, match=r"holds units\.txt, and no \.vqaudio says that vqaudio made this folder"):
         UnitWriter(tmp_path, INFO)

@@ -91,6 +91,8 @@ def run_evaluate_units(args: argparse.Namespace) -> None:
     """Score units against phones."""
     from vqaudio.metrics.evaluation import evaluate_units
 
+    inputs = [args.units, args.alignment, args.utt2spk, args.mapping_units, args.mapping_alignment]
+    _check_json(args.json, *(path for path in inputs if path))
     scores = evaluate_units(
         args.units,
         args.alignment,
@@ -107,6 +109,7 @@ def run_evaluate_robustness(args: argparse.Namespace) -> None:
     """Score the units of changed speech against those of the original."""
     from vqaudio.metrics.robustness import Changes, evaluate_robustness
 
+    _check_json(args.json, args.data)
     changes = Changes(args.gain, args.noise, args.tempo, args.pitch, args.resampling)
     scores = evaluate_robustness(args.model, args.data, changes=changes, jobs=args.jobs, seed=args.seed)
     _print_scores(scores, args.json)
@@ -116,19 +119,28 @@ def run_evaluate_audio(args: argparse.Namespace) -> None:
     """Score audio against its originals."""
     from vqaudio.metrics.reconstruction import evaluate_audio
 
+    _check_json(args.json, args.reference, args.system)
     _print_scores(evaluate_audio(args.reference, args.system, jobs=args.jobs), args.json)
 
 
+def _check_json(out: Path | None, *inputs: Path) -> None:
+    """Check that scores may be written to `out`, before they are computed."""
+    from vqaudio.outputs import check_file, is_our_json
+
+    if out is not None:
+        check_file(out, inputs=inputs, ours=is_our_json)
+
+
 def _print_scores(scores: dict[str, Any], out: Path | None) -> None:
-    """Print numbers with their intervals; write everything as JSON."""
-    from vqaudio import files
+    """Print numbers with their intervals; write everything as JSON, with the version of vqaudio."""
+    from vqaudio import __version__, files
 
     for name, value in scores.items():
         if isinstance(value, int | float):
             bounds = scores.get("intervals", {}).get(name)
             print(f"{name:24} {_number(value)}" + (f"  [{', '.join(map(_number, bounds))}]" if bounds else ""))
     if out is not None:
-        files.write_json(out, scores)
+        files.write_json(out, {"vqaudio": __version__, **scores})
 
 
 def _number(value: float) -> str:

@@ -54,13 +54,15 @@ def add_kmeans(subparsers: Any) -> None:
 
 def run_kmeans_fit(args: argparse.Namespace) -> None:
     """Fit a codebook and save it."""
-    from vqaudio.units.kmeans import KMeansUnits, find_utterances
+    from vqaudio.outputs import check_file
+    from vqaudio.units.kmeans import KMeansUnits, find_utterances, is_model
 
     if args.features == "npy" and not (args.sample_rate and args.hop_length):
         raise UserError(
             "kmeans fit: .npy files do not record how long a frame is; give --sample-rate and --hop-length of the "
             "audio that they were computed from, for example 16000 and 320 for HuBERT"
         )
+    check_file(args.out, inputs=[args.data], ours=is_model)
     model = KMeansUnits.fit(
         find_utterances(args.data, args.features),
         args.codebook_size,

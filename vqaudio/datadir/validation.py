@@ -14,6 +14,7 @@ from vqaudio.datadir.layout import TABLES, tables_of
 from vqaudio.datadir.tables import ODD_SPACE, PIPE, Table, is_pipe, scan_ctm, scan_table, summary
 from vqaudio.datadir.utterances import invert, parse_segment
 from vqaudio.errors import UserError
+from vqaudio.names import collisions
 
 FRAME = 0.01
 """Seconds, one frame at 100 Hz: an utterance must last as long, and a phone may end as long after its utterance."""
@@ -46,9 +47,10 @@ def validate(data: str | Path, frame: float = FRAME) -> Problems:
 
     Errors are malformed, unsorted, duplicate or non-UTF-8 lines, files that disagree about keys or speakers, and audio
     that is missing, undecodable, truncated, non-finite, shorter than `frame` (seconds) or that ends before its segments
-    or phones. Warnings are silent recordings, several channels and mixed sample rates, because every reader averages
-    channels and resamples. Whatever bytes the files contain, the result is a list, never an exception. Memory does not
-    grow with the length of recordings. Relative paths are relative to the current directory.
+    or phones; and ids that would share a file. Warnings are an order of speakers that only Kaldi's tools refuse, silent
+    recordings, several channels and mixed sample rates, because every reader averages channels and resamples. Whatever
+    bytes the files contain, the result is a list, never an exception. Memory does not grow with the length of
+    recordings. Relative paths are relative to the current directory.
     """
     data, found = Path(data), Problems()
     if not data.is_dir():
@@ -64,7 +66,9 @@ def validate(data: str | Path, frame: float = FRAME) -> Problems:
             found.errors.append(f"{data / name}: is empty, but needs at least one entry; fill it")
     values = {name: table.values for name, table in tables.items()}
     spans = _spans(data, values, found)
-    found.errors += [*_key_errors(data, values), *_value_errors(tables), *_speaker_errors(data, values)]
+    found.errors += [*_key_errors(data, values), *_value_errors(tables), *_id_errors(data, values)]
+    found.errors += _inversion_errors(data, values)
+    found.warnings += _order_warnings(data, values)
     if "text" in values:
         found.errors += _text_errors(tables["text"])
         found.warnings += _empty_texts(tables["text"])
@@ -175,25 +179,38 @@ def _value_errors(tables: Mapping[str, Table]) -> list[str]:
     ]
 
 
-def _speaker_errors(data: Path, values: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Return errors if spk2utt does not invert utt2spk, or utt2spk is not sorted by speaker, as Kaldi demands."""
-    utt2spk, spk2utt = values.get("utt2spk", {}), values.get("spk2utt", {})
-    inverse = invert(utt2spk)
+def _id_errors(data: Path, values: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return errors for ids of utterances, in any two tables, that would share a file on some system."""
+    names = (name for name in values if TABLES[name].key == "utterance" or name == "wav.scp")
+    utts = sorted(set(itertools.chain.from_iterable(values[name] for name in names)))
+    return summary([f"{data}: {collision_problem(pair)}" for pair in collisions(utts)])
+
+
+def collision_problem(pair: tuple[str, str]) -> str:
+    """Say of two ids, as ASCII so that the difference shows, that files named by them would be one on some system."""
+    return f"{pair[0]!a} and {pair[1]!a} differ only in case or Unicode form, so their files may collide; rename one"
+
+
+def _inversion_errors(data: Path, values: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return errors if spk2utt does not invert utt2spk."""
+    inverse = invert(values.get("utt2spk", {}))
     differing = [
         f"{data / 'spk2utt'}: '{speaker}' does not have the utterances of utt2spk"
-        for speaker, utts in spk2utt.items()
+        for speaker, utts in values.get("spk2utt", {}).items()
         if speaker in inverse and utts.split() != inverse[speaker].split()
     ]
-    order = sorted(utt2spk.items())
+    return [f"{line}; rebuild it (vqaudio data fix)" for line in summary(differing)]
+
+
+def _order_warnings(data: Path, values: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return warnings if utt2spk, sorted by utterance, is not sorted by speaker too, as Kaldi's tools demand."""
+    order = sorted(values.get("utt2spk", {}).items())
     unsorted = [
-        f"{data / 'utt2spk'}: '{utt}' of '{speaker}' comes after '{before[0]}' of '{before[1]}'"
+        f"{data / 'utt2spk'}: '{utt}' of '{speaker}' comes after '{before[0]}' of '{before[1]}', which Kaldi refuses"
         for before, (utt, speaker) in itertools.pairwise(order)
         if speaker < before[1]
     ]
-    return [
-        *(f"{line}; rebuild it (vqaudio data fix)" for line in summary(differing)),
-        *(f"{line}; begin utterance names with the speaker's and '-'" for line in summary(unsorted)),
-    ]
+    return [f"{line}; begin utterance names with the speaker's and '-'" for line in summary(unsorted)]
 
 
 def _text_errors(table: Table) -> list[str]:

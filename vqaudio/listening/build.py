@@ -21,6 +21,7 @@ from vqaudio.listening.anchors import MIN_RATE_7000, make_anchor
 from vqaudio.listening.clips import clipped_run, match_gains, read_item
 from vqaudio.listening.key import ANCHOR_3500, ANCHOR_7000, REFERENCE, RESERVED, Key, Stimulus, Trial, write_key
 from vqaudio.listening.links import add_listeners
+from vqaudio.outputs import check_new
 
 MAX_SIGNALS = 12
 """Signals in a trial of MUSHRA (BS.1534-3), including anchors and hidden reference."""
@@ -48,13 +49,12 @@ def build(
     files shows which ones equal the reference.
 
     Raises:
-        UserError: the folder exists, a name is not allowed, or too few utterances can be used.
+        UserError: `test` exists, a name is not allowed, or too few utterances can be used.
     """
     _check_names(test_type, systems)
-    if test.exists():
-        raise UserError(f"{test}: exists, perhaps with answers; choose another folder or remove this one")
+    check_new(test, inputs=[reference, *systems.values()])
     seed = secrets.randbelow(1 << 31) if seed is None else seed
-    partial = test.with_name(f".partial-{secrets.token_hex(8)}")
+    partial = test.with_name(f"{files.PARTIAL}{secrets.token_hex(8)}")
     try:
         (partial / "public" / "audio").mkdir(parents=True)
         (partial / "private").mkdir(mode=0o700)  # other users of the machine must not read the key

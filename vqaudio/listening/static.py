@@ -12,6 +12,7 @@ from vqaudio.errors import JobError, UserError
 from vqaudio.listening.answers import parse_events, parse_page, session_for_browser
 from vqaudio.listening.key import Key, read_key
 from vqaudio.listening.store import SequenceTaken, Store
+from vqaudio.outputs import check_new
 
 FORMAT = "vqaudio-listening-1"
 MAX_RESULT_BYTES = 1 << 24
@@ -24,12 +25,11 @@ def write_static(test: Path, out: Path) -> None:
     file to download, which `import_results` reads.
 
     Raises:
-        UserError: the folder exists or cannot be written, or `test` contains no test.
+        UserError: `out` exists, lies in `test` or cannot be written, or `test` contains no test.
     """
     key = read_key(test)
-    if out.exists():
-        raise UserError(f"{out}: exists; choose another folder or remove this one")
-    partial = out.with_name(f".partial-{secrets.token_hex(8)}")
+    check_new(out, inputs=[test])
+    partial = out.with_name(f"{files.PARTIAL}{secrets.token_hex(8)}")
     try:
         shutil.copytree(test / "public", partial)
         (partial / "sessions").mkdir()

@@ -7,6 +7,7 @@ from typing import Any
 
 from vqaudio import files
 from vqaudio.errors import UserError
+from vqaudio.outputs import check_file, is_our_page
 from vqaudio.report.charts import LINE_COLOURS, Chart, usage_chart
 from vqaudio.report.curves import overlaid_curves
 from vqaudio.report.facts import model_facts, training_facts
@@ -38,8 +39,10 @@ def build_comparison(exps: list[Path], out: Path) -> Path:
     """Write one page about several runs to `out`, and return its path.
 
     Raises:
-        UserError: a directory is missing or given twice, there are more than `MAX_RUNS`, or `out` cannot be written.
+        UserError: a directory is missing or given twice, there are more than `MAX_RUNS`, or `out` cannot be written, or
+            is a file that vqaudio did not make.
     """
+    check_file(out, ours=is_our_page)
     if len(exps) > MAX_RUNS:
         raise UserError(f"{len(exps)} runs are more than a page can compare; name at most {MAX_RUNS}")
     twice = [str(path) for path, count in Counter(path.resolve() for path in exps).items() if count > 1]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from vqaudio import files
+from vqaudio.outputs import check_file, is_our_page
 from vqaudio.report.charts import Chart, usage_chart
 from vqaudio.report.curves import learning_curves
 from vqaudio.report.facts import model_facts, training_facts
@@ -31,10 +32,11 @@ def build_report(exp: Path, out: Path | None = None) -> Path:
     a sentence says so.
 
     Raises:
-        UserError: there is no such directory, or `out` cannot be written.
+        UserError: there is no such directory, or `out` cannot be written, or is a file that vqaudio did not make.
     """
     run = FinishedRun(exp)
     path = out or exp / "report.html"
+    check_file(path, ours=is_our_page)
     page = render(
         TEMPLATES / "report.html",
         title=exp.resolve().name,

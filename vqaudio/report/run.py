@@ -10,6 +10,7 @@ from vqaudio import datadir
 from vqaudio.datadir import Phone, Utterance, read_ctm
 from vqaudio.errors import UserError
 from vqaudio.model_directory import LoadedModel, load_model
+from vqaudio.names import file_name
 from vqaudio.report.facts import read_metrics
 from vqaudio.report.phones import PhoneCounts, count_phones
 from vqaudio.report.samples import Sample, Version, choose, estoi
@@ -102,7 +103,8 @@ class FinishedRun:
         voices = self._try(self._voices, {})
         samples = []
         for utt in utts:
-            wav, swap = folder / f"{utt}.wav", folder.with_name(name + SWAP) / f"{utt}.wav"
+            file = f"{file_name(utt)}.wav"
+            wav, swap = folder / file, folder.with_name(name + SWAP) / file
             versions = [Version("Reconstruction", wav, sequences.get(utt), frame_rate, estoi(scores, utt))]
             if swap.is_file():
                 voice = f"voice of {voices[utt]}" if utt in voices else "another voice"

@@ -2,7 +2,8 @@
 
 What the format of FILE cannot hold goes into files next to it, as in a unit directory: settings and counts into
 FILE.units.json, durations (if deduplicated) into FILE.durations.txt, failures (if any) into FILE.failed.txt. Reading
-FILE uses them again. For fairseq, FILE is <name> without .tsv or .km. So a unit directory comes back byte for byte. A
+FILE uses them again, and FILE.units.json shows that FILE was made by vqaudio and may be replaced. For fairseq, FILE is
+<name> without .tsv or .km. So a unit directory comes back byte for byte. A
 file of another tool comes back with the same names and units, but sorted, and a .tsv without the paths and sample
 counts of its audio.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from vqaudio import files
 from vqaudio.errors import UserError
+from vqaudio.outputs import check_file, check_new
 from vqaudio.units.directory import UnitsInfo, read_info, read_units
 from vqaudio.units.formats import (
     CURE,
@@ -48,32 +50,60 @@ def convert(
 
     Args:
         source: unit directory, or file.
-        out: unit directory, which must not exist yet, or file.
+        out: unit directory, which must not exist yet, or file; a file of an earlier conversion is replaced.
         to: one of `UNIT_FORMATS`.
         from_: one of them too; needed only if `source` is a file without a suffix of fairseq or JSON lines.
         settings: settings of the units, for files without a FILE.units.json next to them.
         durations: "utt d1 d2 …" in frames, for a file of deduplicated units that does not hold them itself.
 
     Raises:
-        UserError: the input is malformed, a setting is missing or contradicted, or `out` already exists.
+        UserError: the input is malformed, a setting is missing or contradicted, or `out` exists and may not be
+            replaced.
     """
     kind = from_ or _guess(source)
+    if kind == "vqaudio" and (settings is not None or durations is not None):
+        raise UserError(f"{source}: a unit directory already records its settings; drop these options")
+    if kind == to == "vqaudio":
+        raise UserError(f"{source}: is already a unit directory; copy it")
+    _check_out(source, out, kind, to, durations)
     if kind == "vqaudio":
-        if settings is not None or durations is not None:
-            raise UserError(f"{source}: a unit directory already records its settings; drop these options")
         return _write(source, out, to)
     about = _settings(source, kind, settings)
-    if to == "vqaudio" and out.exists():
-        raise UserError(f"{out}: already exists; remove it or choose another OUT")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=out.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=files.PARTIAL, dir=out.parent) as folder:
         made = Path(folder) / "units"
-        made.mkdir()
         info = _read(source, kind, about, durations, made)
         if to == "vqaudio":
             made.rename(out)
             return info
         return _write(made, out, to)
+
+
+def _check_out(source: Path, out: Path, kind: str, to: str, durations: Path | None) -> None:
+    """Check that the output may be written, and that it is none of the inputs."""
+    inputs = [source] if kind == "vqaudio" else _files(source, kind)
+    inputs += [durations] if durations is not None else []
+    if to == "vqaudio":
+        check_new(out, inputs=inputs)
+        return
+    recorded = part(_stem(out, to), ".units.json")
+    for path in _files(out, to):
+        check_file(path, inputs=inputs, ours=lambda _: _is_info(recorded))
+
+
+def _is_info(path: Path) -> bool:
+    try:
+        read_info(path)
+    except UserError:
+        return False
+    return True
+
+
+def _files(path: Path, kind: str) -> list[Path]:
+    """Return the files of a conversion: those that describe the units, then those that hold them."""
+    stem = _stem(path, kind)
+    units = [part(stem, ".tsv"), part(stem, ".km")] if kind == "fairseq" else [path]
+    return [*(part(stem, suffix) for suffix in (".units.json", ".durations.txt", ".failed.txt")), *units]
 
 
 def _guess(source: Path) -> str:
@@ -119,7 +149,8 @@ def _read(source: Path, kind: str, about: UnitsInfo, durations: Path | None, out
     recorded = part(stem, ".units.json").exists()
     if durations is None and recorded and about.deduplicated and kind != "jsonl":
         durations = part(stem, ".durations.txt")
-    sequences = READERS[kind](source, Reading(about.groups, about.codebook_size, whole_paths=recorded))
+    reading = Reading(about.groups, about.codebook_size, whole_paths=recorded)
+    sequences = READERS[kind](source, reading)
     if durations is not None:
         sequences = _with_durations(sequences, durations)
     # The writer must know whether units are deduplicated, which the first of them shows.
@@ -137,7 +168,7 @@ def _read(source: Path, kind: str, about: UnitsInfo, durations: Path | None, out
     with UnitWriter(out, settings) as writer:
         for sequence in itertools.chain([first], sequences):
             if sequence.utt in writer.offsets:
-                raise UserError(f"{source}: two utterances are named {sequence.utt}; rename one")
+                raise UserError(f"{source}: {_twins(sequence.utt, READERS[kind](source, reading))}; rename one")
             if (sequence.durations is not None) != deduplicated:
                 raise UserError(
                     f"{source}: {sequence.utt}: only some utterances have durations; give them for all or for none"
@@ -156,6 +187,12 @@ def _read(source: Path, kind: str, about: UnitsInfo, durations: Path | None, out
     return info
 
 
+def _twins(utt: str, sequences: Iterator[UnitSequence]) -> str:
+    """Say which two utterances have the same id."""
+    first, second = [n for n, sequence in enumerate(sequences, start=1) if sequence.utt == utt][:2]
+    return f"utterances {first} and {second} are both named {utt}"
+
+
 def _with_durations(sequences: Iterator[UnitSequence], path: Path) -> Iterator[UnitSequence]:
     """Yield the utterances with the durations of a file, whose lines may be in any order and are kept in memory."""
     found: dict[str, tuple[int, bytes]] = {}
@@ -172,18 +209,24 @@ def _with_durations(sequences: Iterator[UnitSequence], path: Path) -> Iterator[U
 
 def _write(directory: Path, out: Path, to: str) -> UnitsInfo:
     """Write a unit directory as a file, and next to it what the file cannot hold."""
-    if to == "vqaudio":
-        raise UserError(f"{directory}: is already a unit directory; copy it")
     units = read_units(directory)
     out.parent.mkdir(parents=True, exist_ok=True)
-    stem = _stem(out, to)
-    recorded = part(stem, ".units.json")
-    recorded.unlink(missing_ok=True)  # written last: where it exists, the conversion is complete
-    write(units, out, to)
-    for name in ("durations.txt", "failed.txt"):
-        copy = part(stem, f".{name}")
-        copy.unlink(missing_ok=True)
-        if (directory / name).exists() and (directory / name).stat().st_size and not (to == "jsonl" and name[0] == "d"):
-            shutil.copyfile(directory / name, copy)
-    files.atomic_write(recorded, json.dumps(dataclasses.asdict(units.info), indent=2) + "\n")
+    # Old files stay until all new ones are written. Then the units come last: with them, the conversion is complete.
+    with tempfile.TemporaryDirectory(prefix=files.PARTIAL, dir=out.parent) as folder:
+        made = Path(folder) / out.name
+        write(units, made, to)
+        stem = _stem(made, to)
+        for name in ("durations.txt", "failed.txt"):
+            if _has_content(directory / name) and not (to == "jsonl" and name == "durations.txt"):
+                shutil.copyfile(directory / name, part(stem, f".{name}"))
+        files.atomic_write(part(stem, ".units.json"), json.dumps(dataclasses.asdict(units.info), indent=2) + "\n")
+        for path in reversed(_files(out, to)):
+            path.unlink(missing_ok=True)
+        for new, path in zip(_files(made, to), _files(out, to), strict=True):
+            if new.exists():
+                new.replace(path)
     return units.info
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0

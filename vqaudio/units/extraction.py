@@ -18,9 +18,10 @@ from vqaudio.codec import Codec, load
 from vqaudio.datadir import Utterance, read_utterances
 from vqaudio.errors import JobError, UserError
 from vqaudio.files import lock_file, locked
+from vqaudio.outputs import claim_folder
 from vqaudio.progress import Progress
 from vqaudio.units.directory import Units, UnitsInfo, read_failed, read_info
-from vqaudio.units.writer import SHARDS, START_AFRESH, UnitWriter, check_settings, write_units
+from vqaudio.units.writer import KIND, SHARDS, START_AFRESH, UnitWriter, check_settings, write_units
 
 Encode = Callable[[Utterance], np.ndarray]
 """Encodes an utterance to codes (G, N)."""
@@ -58,7 +59,8 @@ def extract(
         device: cpu or cuda, where the network runs.
 
     Raises:
-        UserError: there are no utterances, the data directory is malformed, or `out` contains other units.
+        UserError: there are no utterances, the data directory is malformed, `out` contains other units, or it may not
+            be written into.
         JobError: some utterances failed, or all.
     """
     utterances = read_utterances(data) if data is not None else from_files(wavs)
@@ -66,6 +68,7 @@ def extract(
         raise UserError(f"{data or 'no files'}: no utterances to extract; give a data directory or audio files")
     check_shard(shard, len(utterances))
     codec = load(model_dir, device)
+    claim_folder(out, KIND, inputs=wavs if data is None else [data], outer=[model_dir])
     write_all(
         utterances,
         lambda utterance: codec.encode_file(utterance.path, utterance.start, utterance.end),
@@ -109,10 +112,11 @@ def write_all(
         jobs: utterances to work on at a time.
 
     Raises:
-        UserError: `out` contains other units.
+        UserError: `out` contains other units, or may not be written into.
         JobError: some utterances failed, or all.
     """
     index, shards = shard
+    claim_folder(out, KIND)
     with _turn(out, shards):
         check_settings(out, settings)
     folder = out if shards == 1 else shard_folder(out, shard)

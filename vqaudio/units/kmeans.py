@@ -22,9 +22,11 @@ from vqaudio.defaults import FEATURES
 from vqaudio.errors import UserError
 from vqaudio.features import log_mel_power, mfcc
 from vqaudio.model.clustering import kmeans, nearest_label
+from vqaudio.outputs import check_file, claim_folder
 from vqaudio.progress import Progress
 from vqaudio.units.directory import UnitsInfo
 from vqaudio.units.extraction import check_shard, from_files, write_all
+from vqaudio.units.writer import KIND
 
 LEVEL_DB = -25.0
 """dBFS that utterances are scaled to, so that features tell loud phones from soft ones, not loud recordings."""
@@ -104,9 +106,9 @@ class KMeansUnits:
                 tensors = {name: file.get_tensor(name) for name in ("mean", "std", "codebook")}
             about = json.loads(header["vqaudio_kmeans"])
             model = cls(**about, **tensors)
-            features, rates = model.features, (model.sample_rate, model.hop_length)
+            rates = (model.sample_rate, model.hop_length)
             K, D = model.codebook.shape
-            good = features in FEATURES and all(type(rate) is int and rate > 0 for rate in rates) and K > 0
+            good = model.features in FEATURES and all(type(rate) is int and rate > 0 for rate in rates) and K > 0
             if not good or model.mean.shape != (D,) or model.std.shape != (D,):
                 raise ValueError("wrong settings or shapes")
         except FileNotFoundError:
@@ -116,7 +118,12 @@ class KMeansUnits:
         return model
 
     def save(self, path: Path) -> None:
-        """Write the model as one safetensors file, atomically."""
+        """Write the model as one safetensors file, atomically.
+
+        Raises:
+            UserError: the file exists and is no k-means model.
+        """
+        check_file(path, ours=is_model)
         about = {"features": self.features, "sample_rate": self.sample_rate, "hop_length": self.hop_length}
         tensors = {"mean": self.mean, "std": self.std, "codebook": self.codebook}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +138,15 @@ class KMeansUnits:
         rows = read_features(utterance, self.features, sample_rate=self.sample_rate, hop_length=self.hop_length)
         _check_size(utterance, rows, len(self.mean))
         return nearest_label((rows - self.mean) / self.std, self.codebook)[None].numpy()
+
+
+def is_model(path: Path) -> bool:
+    """Return whether a file is a k-means model, which another may replace."""
+    try:
+        with safe_open(path, "pt") as file:
+            return "vqaudio_kmeans" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
 
 
 def apply(
@@ -155,7 +171,7 @@ def apply(
         jobs: utterances to work on at a time, one thread each.
 
     Raises:
-        UserError: the model or `source` cannot be read, or `out` contains other units.
+        UserError: the model or `source` cannot be read, `out` contains other units, or it may not be written into.
         JobError: some utterances failed, or all.
     """
     model = KMeansUnits.load(model_file)
@@ -169,6 +185,7 @@ def apply(
         deduplicated=deduplicate,
         model_hash=files.sha256(model_file),
     )
+    claim_folder(out, KIND, inputs=[model_file, source])
     write_all(utterances, model.encode, settings, out=out, shard=shard, allow_failures=allow_failures, jobs=jobs)
 
 

@@ -13,8 +13,13 @@ from vqaudio.datadir import read_table
 from vqaudio.defaults import Weights
 from vqaudio.errors import UserError
 from vqaudio.files import locked
+from vqaudio.names import file_name
+from vqaudio.outputs import claim_folder
 from vqaudio.progress import Progress
 from vqaudio.units.directory import Units, read_units
+
+KIND = "decoded speech"
+"""What the mark of the output folder says (see `vqaudio.outputs`)."""
 
 STAMPS = "utt2stamp"
 """File in the output folder with the id and the stamp of every finished file, one per line."""
@@ -48,6 +53,8 @@ def decode(
 ) -> None:
     """Synthesise every utterance of a unit directory to `out/<utt>.wav` (16 bits), and list them in `out/wav.scp`.
 
+    `names.file_name` makes the names of files out of the ids of utterances.
+
     Started again, it makes only files that are missing, or that were made from other units or with another model,
     voice, seed, temperature or weights. The seed of an utterance comes from `seed` and its id.
 
@@ -64,14 +71,13 @@ def decode(
         device: cpu or cuda, where the network runs.
 
     Raises:
-        UserError: the units are malformed or of another model, a speaker is unknown or missing, or an option cannot
-            be used.
+        UserError: the units are malformed or of another model, a speaker is unknown or missing, an option cannot be
+            used, or `out` may not be written into.
     """
     codec = load(model_dir, device)
     source = read_units(units, expected_hash=codec.hash)
     voices = _voices(codec, source, speaker, utt2spk)
-    for sequence in source:
-        _check_name(source.directory, sequence.utt)
+    claim_folder(out, KIND, inputs=[units, *([utt2spk] if utt2spk else [])], outer=[model_dir])
 
     def tasks() -> Iterator[Task]:
         for sequence in source:
@@ -85,7 +91,7 @@ def decode(
             missing = (task for task in tasks() if task.utt not in present)
             _write(codec, out, missing, temperature, weights, jobs, progress)
         with files.atomic_writer(out / "wav.scp") as file:
-            file.writelines(f"{sequence.utt} {out / sequence.utt}.wav\n" for sequence in source)
+            file.writelines(f"{sequence.utt} {_wav(out, sequence.utt)}\n" for sequence in source)
     print(f"{len(source)} utterances in {out}")
 
 
@@ -129,10 +135,9 @@ def _voices(codec: Codec, units: Units, speaker: str | None, utt2spk: Path | Non
     return voices
 
 
-def _check_name(units: Path, utt: str) -> None:
-    """Raise if the id of an utterance would lead out of the folder, or hide its file."""
-    if "/" in utt or "\0" in utt or utt.startswith("."):
-        raise UserError(f"{units / 'units.txt'}: {utt!r} cannot name a file; rename the utterance and extract again")
+def _wav(out: Path, utt: str) -> Path:
+    """Return the file of an utterance."""
+    return out / f"{file_name(utt)}.wav"
 
 
 def _present(out: Path, tasks: Iterable[Task]) -> tuple[set[str], int]:
@@ -146,7 +151,7 @@ def _present(out: Path, tasks: Iterable[Task]) -> tuple[set[str], int]:
     present: dict[str, str] = {}
     frames = 0
     for task in tasks:
-        if stamps.get(task.utt) == task.stamp and (out / f"{task.utt}.wav").is_file():
+        if stamps.get(task.utt) == task.stamp and _wav(out, task.utt).is_file():
             present[task.utt] = task.stamp
         else:
             frames += task.codes.shape[1]
@@ -178,7 +183,7 @@ def _write(
                 progress=lambda samples: progress.update(samples / codec.sample_rate),
             )
             for task, wav in zip(group, wavs, strict=True):
-                audio.write(out / f"{task.utt}.wav", wav, codec.sample_rate)
+                audio.write(_wav(out, task.utt), wav, codec.sample_rate)
                 stamps.write(f"{task.utt} {task.stamp}\n")
                 stamps.flush()
 

@@ -11,11 +11,14 @@ import numpy as np
 
 from vqaudio import files
 from vqaudio.errors import UserError
+from vqaudio.outputs import claim_folder
 from vqaudio.units.directory import Units, UnitsInfo, read_failed, read_info
 from vqaudio.units.sequence import deduplicate
 from vqaudio.units.text import format_units, parse_units
 
 START_AFRESH = "remove it or choose another --out"
+KIND = "units"
+"""What the mark of a unit directory says (see `vqaudio.outputs`)."""
 SHARDS = "shards"
 """Folder inside a unit directory for the unit directories of its shards."""
 
@@ -26,8 +29,11 @@ def write_units(
     """Write a unit directory from a sorted stream of (utt, codes (G, N)) and one of (utt, reason).
 
     Each file replaces the old one atomically, `units.json` last: a directory that has one is complete.
+
+    Raises:
+        UserError: the directory holds files that vqaudio did not make.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    claim_folder(directory, KIND)
     (directory / "units.json").unlink(missing_ok=True)
     utterances = frames = 0
     with ExitStack() as stack:
@@ -56,16 +62,12 @@ def check_settings(directory: Path, settings: UnitsInfo) -> None:
     """Raise unless a folder may be written to or completed.
 
     Raises:
-        UserError: it holds units of other settings, or a `units.txt` that no killed job of vqaudio can have left.
+        UserError: it holds units of other settings.
     """
     if (directory / "units.json").exists():
         difference = settings.difference(read_info(directory / "units.json"))
         if difference:
             raise UserError(f"{directory}: contains units whose {difference}; {START_AFRESH}")
-        return
-    unfinished = (directory / UnitWriter.JOURNAL).exists() or (directory / SHARDS).exists()
-    if (directory / "units.txt").exists() and not unfinished:
-        raise UserError(f"{directory}: contains a units.txt without units.json; {START_AFRESH}")
 
 
 class UnitWriter:
@@ -82,6 +84,7 @@ class UnitWriter:
         self.path = directory / self.JOURNAL
         self.offsets: dict[str, int] = {}
         self.file: BinaryIO | None = None
+        claim_folder(directory, KIND)
         check_settings(directory, settings)
         if self.path.exists():
             self._reopen()

@@ -16,6 +16,7 @@ from vqaudio.listening.analysis.scales import analyse_scale
 from vqaudio.listening.analysis.screening import Screened, has_mid_anchor, post_screen
 from vqaudio.listening.analysis.statistics import CONFIDENCE, RESAMPLES
 from vqaudio.listening.key import ANCHOR_3500
+from vqaudio.outputs import claim_folder
 
 TITLES = {
     "mushra": "MUSHRA",
@@ -36,13 +37,15 @@ def write_analysis(test: Path, out: Path) -> dict[str, Any]:
     for the other files.
 
     Raises:
-        UserError: the folder contains no test, nobody has rated yet, or fewer than two listeners count (ABX: none).
+        UserError: the folder contains no test, nobody has rated yet, fewer than two listeners count (ABX: none), or
+            `out` may not be written into.
     """
     from vqaudio.listening.analysis.page import analysis_page
 
     results = read_results(test)
     if not results.ratings:
         raise UserError(f"{test}: no ratings yet; send the links and run this after listeners have answered")
+    claim_folder(out, "listening analysis", outer=[test])
     with locked(out):
         screened = screen(results)
         files.atomic_write(out / "ratings.csv", long_csv(results, screened))
