@@ -71,6 +71,30 @@ def test_phone_times_follow_the_cut_and_are_clipped_to_it() -> None:
     assert shift_phones(phones, 0.6, 0.4) == [Phone(0.0, 0.1, "SIL"), Phone(0.1, 0.2, "AH"), Phone(0.3, 0.1, "SIL")]
 
 
+def test_audio_that_is_a_little_too_loud_is_scaled_down_and_not_clipped(tmp_path: Path) -> None:
+    wav = with_silence(0.1, 1.0, 0.1)
+    source = make_data(tmp_path / "in", {"s1-1": (wav, RATE), "s1-2": (wav * 4, RATE), "s1-3": (wav * 20, RATE)})
+    assert format_data(source, tmp_path / "out", sample_rate=RATE, jobs=1) == (3, 0)
+    quiet, loud, louder = (audio.read(u.path)[0] for u in datadir.read_utterances(tmp_path / "out"))
+    peak = np.abs(wav).max()
+    assert np.abs(quiet - wav).max() < 2**-15
+    for scaled in (loud, louder):  # peaks of 1.2 and 6
+        assert np.abs(scaled - wav / peak).max() < 2**-14
+        assert np.mean(np.abs(scaled) > 0.9999) < 0.03  # as a sine has
+
+
+def test_samples_at_the_scale_of_integers_and_channels_that_cancel_are_dropped(tmp_path: Path) -> None:
+    wav = with_silence(0.1, 1.0, 0.1)
+    opposite = np.stack([wav, -0.99 * wav], axis=1)
+    wavs = {"s1-1": (wav, RATE), "s1-2": (wav * 32768, RATE), "s1-3": (opposite, RATE)}
+    source = make_data(tmp_path / "in", wavs)
+    assert format_data(source, tmp_path / "out", sample_rate=RATE, jobs=1) == (1, 2)
+    found = drops(tmp_path / "out")
+    assert found["s1-2"].endswith("but audio is in −1..1; divide them by 32768")
+    assert "its 2 channels cancel: their average is 46 dB below them" in found["s1-3"]
+    assert not list((tmp_path / "out" / "wav").glob("s1-[23]*"))
+
+
 def test_stereo_and_other_rates_become_mono_at_the_rate_of_the_recipe(tmp_path: Path) -> None:
     wav = with_silence(0.4, 1.0, 0.4, 48000)
     stereo = np.stack([wav, np.zeros_like(wav)], axis=1)

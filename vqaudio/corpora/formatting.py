@@ -1,5 +1,7 @@
 """Formats a data directory: each utterance becomes a mono 16-bit WAV file at one rate, and long silence is trimmed.
 
+Audio that is louder than 16 bits can store, as that of lossy files may be, is scaled down to a peak of 1, not clipped.
+
 The trimming rule: the first difference of the signal, in which rumble is weak, is measured in windows of 20 ms every
 10 ms. A window is sound if its RMS is within 35 dB of that of the loudest window. The cut begins 0.1 s before the first
 window of sound and ends 0.1 s after the last. The times in `phones.ctm` are shifted accordingly.
@@ -16,6 +18,7 @@ from vqaudio import audio, datadir
 from vqaudio.datadir import Phone, Utterance, copy_subset, read_wav_scp
 from vqaudio.errors import UserError
 from vqaudio.files import atomic_write
+from vqaudio.recording_faults import channel_fault, scale_fault
 
 SOUND_RANGE_DB = 35.0
 MARGIN_SECONDS = 0.1
@@ -57,8 +60,13 @@ def format_utterance(utterance: Utterance, folder: Path, sample_rate: int) -> tu
     """
     try:
         wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end)
+        peak = float(np.abs(wav).max())
+        fault = scale_fault(peak) or channel_fault(utterance.path, utterance.start, utterance.end)
     except UserError as error:
         return utterance.utt, 0.0, 0.0, " ".join(str(error).split())
+    if fault:
+        return utterance.utt, 0.0, 0.0, f"{utterance.path}: {fault}"
+    wav = wav / max(1.0, peak)
     first, last = sound_span(wav, sample_rate)
     if last == 0:
         return utterance.utt, 0.0, 0.0, "silent throughout"
