@@ -28,7 +28,7 @@ def speech(seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("measure", [loudness, integrated_loudness])
-@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 48000])
 def test_a_sine_at_full_scale_measures_what_the_standard_says(measure, rate):
     sine = np.sin(2 * np.pi * 997 * np.arange(2 * rate) / rate)  # BS.1770-4: −3.01 LKFS in one channel
     assert measure(sine, rate) == pytest.approx(-3.01, abs=0.01 if rate == 48000 else 0.05)
@@ -53,6 +53,12 @@ def test_loudness_does_not_depend_on_the_rate_and_agrees_with_torchaudio():
     at_48k = torch.from_numpy(0.5 * audio.resample(speech(), RATE, 48000))[None]
     theirs = float(torchaudio.functional.loudness(at_48k[:, :19300], 48000)) + 20 * math.log10(2)
     assert integrated_loudness(at_48k[0, :19300].numpy() * 2, 48000) == pytest.approx(theirs, abs=0.1)
+
+
+def test_what_is_near_half_the_sample_rate_counts_in_full():
+    for rate in (16000, 48000):
+        tone = 0.1 * np.sin(2 * np.pi * 7800 * np.arange(rate) / rate)
+        assert loudness(tone, rate) == pytest.approx(-19.7, abs=0.15)
 
 
 def test_a_gain_is_as_many_decibels_louder():

@@ -4,20 +4,11 @@ import math
 
 import numpy as np
 
-from vqaudio import audio
-
-SAMPLE_RATE = 48000
-"""Hz, for which the standard gives its filters; other rates are resampled to it."""
-
-SECTIONS = (  # tables 1 and 2 of the standard: b and a of a high shelf, then of a high-pass
-    (1.53512485958697, -2.69169618940638, 1.19839281085285, 1.0, -1.69065929318241, 0.73248077421585),
-    (1.0, -2.0, 1.0, 1.0, -1.99004745483398, 0.99007225036621),
-)
 OFFSET_DB = -0.691
 """Makes a sine of 997 Hz at full scale −3.01 LUFS."""
 
-STEP = SAMPLE_RATE // 10
-"""Samples from one block of the gate to the next; a block is four steps, 0.4 s."""
+BLOCK_STEPS = 4
+"""Steps of 0.1 s in a block of the gate."""
 MIN_LUFS = -70.0
 """Blocks below it never count."""
 RELATIVE_GATE_DB = -10.0
@@ -27,8 +18,7 @@ RELATIVE_GATE_DB = -10.0
 def loudness(wav: np.ndarray, sample_rate: int) -> float:
     """Return the loudness of all of a wav (T,) in LUFS, without the gate; minus infinity for silence.
 
-    This is the right one for clips that say the same words with the same pauses: the gate would drop the same parts of
-    each.
+    It suits clips that say the same words with the same pauses, of which the gate would drop the same parts.
     """
     power = float(np.square(k_weighted(wav, sample_rate)).mean())
     return OFFSET_DB + 10 * math.log10(power) if power > 0 else -math.inf
@@ -36,11 +26,12 @@ def loudness(wav: np.ndarray, sample_rate: int) -> float:
 
 def integrated_loudness(wav: np.ndarray, sample_rate: int) -> float:
     """Return the gated loudness of a wav (T,) in LUFS; NaN if it is shorter than 0.4 s or nowhere above −70 LUFS."""
+    step = round(sample_rate / 10)
     weighted = k_weighted(wav, sample_rate)
-    steps = np.square(weighted[: len(weighted) // STEP * STEP].reshape(-1, STEP)).mean(axis=1)
-    if len(steps) < 4:
+    steps = np.square(weighted[: len(weighted) // step * step].reshape(-1, step)).mean(axis=1)
+    if len(steps) < BLOCK_STEPS:
         return math.nan
-    power = np.convolve(steps, np.full(4, 0.25), mode="valid")  # of a block every 0.1 s
+    power = np.convolve(steps, np.full(BLOCK_STEPS, 1 / BLOCK_STEPS), mode="valid")  # of a block every 0.1 s
     power = power[power > 10 ** ((MIN_LUFS - OFFSET_DB) / 10)]
     if not len(power):
         return math.nan
@@ -49,7 +40,25 @@ def integrated_loudness(wav: np.ndarray, sample_rate: int) -> float:
 
 
 def k_weighted(wav: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return a wav (T,) at 48 kHz, filtered like the standard's listener: head shelf and high-pass; float64."""
+    """Return a wav (T,) filtered as the standard weights it, at the same rate; float64."""
     from scipy.signal import sosfilt
 
-    return sosfilt(SECTIONS, audio.resample(wav, sample_rate, SAMPLE_RATE).astype(np.float64))
+    return sosfilt(_sections(sample_rate), wav.astype(np.float64))
+
+
+def _sections(sample_rate: int) -> np.ndarray:
+    """Return the two second-order sections of the standard, whose tables are for 48 kHz, at any sample rate.
+
+    Each is the bilinear transform of the analogue filter that the tables come from: a shelf of +4 dB above 1682 Hz for
+    the head, and a high-pass at 38 Hz. Resampling to 48 kHz instead would lose what is near half the sample rate.
+    """
+    f, q, gain = 1681.974450955533, 0.7071752369554196, 3.999843853973347
+    k = math.tan(math.pi * f / sample_rate)
+    high, band = 10 ** (gain / 20), 10 ** (gain / 20 * 0.4996667741545416)
+    shelf_b = [high + band * k / q + k * k, 2 * (k * k - high), high - band * k / q + k * k]
+    shelf_a = [1 + k / q + k * k, 2 * (k * k - 1), 1 - k / q + k * k]
+    f, q = 38.13547087602444, 0.5003270373238773
+    k = math.tan(math.pi * f / sample_rate)
+    pass_a = [1 + k / q + k * k, 2 * (k * k - 1), 1 - k / q + k * k]
+    sections = np.array([[*shelf_b, *shelf_a], [pass_a[0], -2 * pass_a[0], pass_a[0], *pass_a]])
+    return sections / sections[:, 3:4]
