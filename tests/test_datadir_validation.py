@@ -157,6 +157,18 @@ def test_broken_audio_is_an_error_and_is_dropped_by_fix(data, case, words):
     assert datadir.validate(data) == datadir.Problems([], [])
 
 
+def test_samples_at_the_scale_of_integers_and_channels_that_cancel_are_errors(data):
+    wav = noise(8000)
+    soundfile.write(data.parent / "s1-a .wav", wav * 32768, 8000, subtype="FLOAT")
+    soundfile.write(data.parent / "s1-b .wav", np.stack([wav, -wav], axis=1), 8000, subtype="FLOAT")
+    soundfile.write(data.parent / "s1-c .wav", wav * 5, 8000, subtype="FLOAT")  # too loud, but audio
+    scale, channels = datadir.validate(data).errors
+    assert "'s1-a': has samples up to" in scale
+    assert scale.endswith("but audio is in −1..1; divide them by 32768")
+    assert "'s1-b': its 2 channels cancel: their average is silence; write one of them" in channels
+    assert not any("silent" in line for line in datadir.validate(data).warnings)
+
+
 def test_every_broken_file_is_listed(data):
     for path in data.parent.glob("*.wav"):
         path.unlink()

@@ -15,6 +15,7 @@ from vqaudio.datadir.tables import ODD_SPACE, PIPE, Table, is_pipe, scan_ctm, sc
 from vqaudio.datadir.utterances import invert, parse_segment
 from vqaudio.errors import UserError
 from vqaudio.names import collisions
+from vqaudio.recording_faults import channel_fault, scale_fault
 
 FRAME = 0.01
 """Seconds, one frame at 100 Hz: an utterance must last as long, and a phone may end as long after its utterance."""
@@ -34,23 +35,25 @@ class Problems:
 
 
 class Recording(NamedTuple):
-    """Facts about a file that was decoded completely; `duration` in seconds."""
+    """Facts about a file that was decoded completely; `duration` in seconds, `fault` as in `recording_faults`."""
 
     sample_rate: int
     channels: int
     duration: float
     silent: bool
+    fault: str | None
 
 
 def validate(data: str | Path, frame: float = FRAME) -> Problems:
     """Return all errors and warnings of a data directory: those of Kaldi's validate_data_dir.sh, and of the audio.
 
     Errors are malformed, unsorted, duplicate or non-UTF-8 lines, files that disagree about keys or speakers, and audio
-    that is missing, undecodable, truncated, non-finite, shorter than `frame` (seconds) or that ends before its segments
-    or phones; and ids that would share a file. Warnings are an order of speakers that only Kaldi's tools refuse, silent
-    recordings, several channels and mixed sample rates, because every reader averages channels and resamples. Whatever
-    bytes the files contain, the result is a list, never an exception. Memory does not grow with the length of
-    recordings. Relative paths are relative to the current directory.
+    that is missing, undecodable, truncated, non-finite, shorter than `frame` (seconds), at the scale of integers or of
+    channels that cancel, or that ends before its segments or phones; and ids that would share a file. Warnings are an
+    order of speakers that only Kaldi's tools refuse, silent recordings, several channels and mixed sample rates,
+    because every reader averages channels and resamples. Whatever bytes the files contain, the result is a list, never
+    an exception. Memory does not grow with the length of recordings. Relative paths are relative to the current
+    directory.
     """
     data, found = Path(data), Problems()
     if not data.is_dir():
@@ -92,13 +95,14 @@ def _examine(value: str) -> Recording | str:
         return f"{value}: '~' is not expanded in wav.scp; write the whole path"
     try:
         info = audio.info(value)
-        silent, count = True, 0
+        peak, count = 0.0, 0
         for samples in audio.blocks(value, info.sample_rate, 1 << 16):
-            silent = silent and not samples.any()
+            peak = max(peak, float(abs(samples).max()))
             count += len(samples)
+        fault = scale_fault(peak) or channel_fault(value)
     except UserError as error:
         return str(error)
-    return Recording(info.sample_rate, info.channels, count / info.sample_rate, silent)
+    return Recording(info.sample_rate, info.channels, count / info.sample_rate, peak == 0, fault)
 
 
 def span_problem(span: Span, recording: Recording, frame: float) -> str | None:
@@ -240,7 +244,9 @@ def _check_audio(
             found.errors.append(f"{path}: '{key}': {recording}")
             continue
         rates[recording.sample_rate].append(key)
-        if recording.silent:
+        if recording.fault:
+            found.errors.append(f"{path}: '{key}': {recording.fault}")
+        elif recording.silent:
             found.warnings.append(f"{path}: '{key}' is silent (all samples are zero)")
         if recording.channels > 1:
             found.warnings.append(f"{path}: '{key}' has {recording.channels} channels, whose average is used")
