@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vqaudio.cores import available_cores
+from vqaudio.errors import first_line
 
 Check = tuple[bool, str]
 
@@ -66,7 +67,7 @@ def _core(distribution: str, modules: Mapping[str, str]) -> Check:
     error = _import_error(distribution, modules)
     if error is not None:
         cure = _torchaudio_cure() if distribution == "torchaudio" else f"pip install --force-reinstall {distribution}"
-        return False, f"{distribution} does not import ({_first_line(error)}); {cure}"
+        return False, f"{distribution} does not import ({first_line(error)}); {cure}"
     return True, f"{distribution} {importlib.metadata.version(distribution)}"
 
 
@@ -80,7 +81,7 @@ def _extra(name: str, distributions: Sequence[str], modules: Mapping[str, str]) 
         error = _import_error(distribution, modules)
         if error is not None:
             cure = f"pip install --force-reinstall {distribution}"
-            return False, f"{distribution} does not import ({_first_line(error)}); {cure}"
+            return False, f"{distribution} does not import ({first_line(error)}); {cure}"
     versions = ", ".join(f"{each} {importlib.metadata.version(each)}" for each in distributions)
     return True, f"extra {name} (for {purpose}): {versions}"
 
@@ -161,7 +162,3 @@ def _writable(folder: Path) -> Check:
     except OSError as error:
         return False, f"{folder} is not writable ({error.strerror}); change to a folder of your own, or set TMPDIR"
     return True, f"{folder} is writable"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

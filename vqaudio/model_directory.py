@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from vqaudio import files
-from vqaudio.errors import UserError
+from vqaudio.errors import UserError, first_line
 from vqaudio.model import VQAutoencoder, build_model
 
 if TYPE_CHECKING:
@@ -102,8 +102,3 @@ def load_model(model_dir: Path, device: str = "cpu") -> LoadedModel:
             f"{path}: does not fit {model_dir / 'config.yaml'} ({first_line(error)}); restore both"
         ) from None
     return LoadedModel(model.to(device).eval(), config, speakers, files.sha256(path))
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
