@@ -213,7 +213,7 @@ def frame_phones(phones: list[Phone], num_frames: int, frame_rate: float) -> np.
     """
     ordered = sorted(phones, key=lambda phone: phone.start)
     starts = np.array([phone.start for phone in ordered])
-    # The last entry, index −1, stands for the time before the first phone: it ends before everything.
+    # The last entry, index −1, is the time before the first phone: it ends before everything.
     ends = np.array([phone.start + phone.duration for phone in ordered] + [-np.inf])
     names = np.array([phone.phone for phone in ordered] + [""])
     centres = (np.arange(num_frames) + 0.5) / frame_rate

@@ -37,7 +37,7 @@ CURE = "correct the line"
 
 
 class Reading(NamedTuple):
-    """How to read a file: `groups` and `codebook_size`; `whole_paths`: the id is the path, less its ".wav"."""
+    """How to read a file: `groups` and `codebook_size`; `whole_paths`: the id is the path without its ".wav"."""
 
     groups: int
     codebook_size: int
