@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests import reference
 from vqaudio.datadir import Phone, write_ctm
 from vqaudio.errors import UserError
+from vqaudio.files import write_json
 from vqaudio.metrics.evaluation import evaluate_units
 from vqaudio.metrics.phone_scores import code_statistics, frame_phones, label_frames, phone_figures
 from vqaudio.metrics.symbols import SILENCE
@@ -70,7 +71,13 @@ def test_a_frame_takes_the_phone_at_its_centre():
     assert frame_phones([], 2, RATE).tolist() == ["", ""]
 
 
-@pytest.mark.parametrize("name", SILENCE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "SIL", "sil", "Sil", "SIL_S", "SPN_B", "sil_E", "NSN_I", "spn_S", "sp", "SP", "oov_S", "silB", "[SIL]"),
+        *("<eps>", "<sil>", "<p:>", "<nib>", "+NSN+", "pau", "PAU", "h#", "H#", "_", "#"),
+    ],
+)
 def test_silence_counts_for_usage_and_bitrate_but_not_for_phones(name):
     units = {"a": codes_of("1399")}
     phones = {"a": [Phone(0, 0.01, "A"), Phone(0.01, 0.01, "B"), Phone(0.02, 0.02, name)]}
@@ -124,6 +131,17 @@ def test_one_utterance_without_training_units_has_no_held_out_accuracy():
     result = score_of({"a": "01"}, {"a": "AB"})
     assert math.isnan(result["mapping_accuracy"])
     assert math.isnan(result["prior_accuracy"])
+
+
+def test_phones_that_only_end_in_a_place_of_the_word_are_not_silence():
+    assert not {"AH0_B", "B_I", "S_S", "s", "P", "I", "n", "p"} & set(SILENCE)
+
+
+def test_a_half_without_frames_has_no_held_out_accuracy_and_the_file_says_null(tmp_path):
+    result = score_of({"a": "01", "b": "01", "c": "10"}, {"a": "AB", "b": "", "c": "BA"})
+    write_json(tmp_path / "scores.json", result)
+    assert json.loads((tmp_path / "scores.json").read_text())["mapping_accuracy"] is None
+    assert result["pnmi"] == 1
 
 
 def test_pnmi_of_a_single_phone_is_not_a_number():

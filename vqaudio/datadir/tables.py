@@ -131,6 +131,8 @@ def write_table(path: str | Path, mapping: Mapping[str, str]) -> None:
 def read_ctm(path: str | Path) -> dict[str, list[Phone]]:
     """Read phone alignments, lines "utt 1 start duration phone" in seconds, sorted by utterance, then by time.
 
+    Empty lines and comments, which begin with ";;" as in NIST's files, are passed over.
+
     Raises:
         UserError: the file is missing, or a line is malformed, out of order or not UTF-8.
     """
@@ -144,7 +146,7 @@ def scan_ctm(path: Path, content: bytes | None = None) -> tuple[dict[str, list[P
     phones: dict[str, list[Phone]] = {}
     problems: list[str] = []
     previous = ""
-    for number, line in scan_lines(path, problems, content):
+    for number, line in scan_lines(path, problems, content, comment=";;"):
         fields = re.split(r"[ \t]+", line.strip(" \t"))
         start, duration = (parse_seconds(x) for x in fields[2:4]) if len(fields) in (5, 6) else (None, None)
         if start is None or duration is None:
@@ -168,8 +170,13 @@ def write_ctm(path: str | Path, mapping: Mapping[str, Iterable[Phone]]) -> None:
     atomic_write(path, "".join(lines))
 
 
-def scan_lines(path: Path, problems: list[str], content: bytes | None = None) -> list[tuple[int, str]]:
-    """Return the numbered lines of a UTF-8 file that are not empty, and add its problems to `problems`."""
+def scan_lines(
+    path: Path, problems: list[str], content: bytes | None = None, comment: str = ""
+) -> list[tuple[int, str]]:
+    """Return the numbered lines of a UTF-8 file that are not empty, and add its problems to `problems`.
+
+    With `comment`, the beginning of a comment, comments and empty lines are passed over; without, these are a problem.
+    """
     try:
         content = path.read_bytes() if content is None else content
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -190,8 +197,10 @@ def scan_lines(path: Path, problems: list[str], content: bytes | None = None) ->
             byte = row[error.start]
             problems.append(f"{path}:{number}: byte 0x{byte:02x} is not UTF-8; convert the file (iconv -t UTF-8)")
             continue
+        if comment and (not line.strip() or line.startswith(comment)):
+            continue
         if line.endswith("\r"):
-            problems.append(f"{path}:{number}: ends in a carriage return; convert the file (dos2unix)")
+            problems.append(f"{path}:{number}: ends in a carriage return; convert the file (sed -i 's/\\r$//' {path})")
         elif found := _CONTROL.search(line):
             problems.append(f"{path}:{number}: contains the control character {found[0]!r}; remove it")
         elif not line.strip(" \t"):
@@ -215,7 +224,7 @@ def format_seconds(seconds: float) -> str:
 def refuse(problems: list[str]) -> None:
     """Raise the first of `problems` as a `UserError`, with the number of the others."""
     if problems:
-        more = f" (and {len(problems) - 1} more problems; vqaudio data validate lists them)"
+        more = f" (and {len(problems) - 1} more problems)"
         raise UserError(problems[0] + (more if len(problems) > 1 else ""))
 
 

@@ -1,5 +1,7 @@
 """Reads phone alignments in the formats that aligners write: CTM and Praat TextGrid."""
 
+import math
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Collection
 from pathlib import Path
 
@@ -10,6 +12,9 @@ TIERS = ("phones", "phone", "MAU")
 """Tiers that hold phones: of the Montreal Forced Aligner, of others, of WebMAUS."""
 SIL = "SIL"
 """Label of silence for intervals without a label and for labels that the user names."""
+
+Tier = tuple[str, list[tuple[float, float, str]]]
+"""Name of a tier, and start (s), end (s) and label of its intervals."""
 
 
 def read_alignment(path: Path, *, silence: Collection[str] = ()) -> dict[str, list[Phone]]:
@@ -37,22 +42,30 @@ def read_alignment(path: Path, *, silence: Collection[str] = ()) -> dict[str, li
 
 def _read(path: Path) -> dict[str, list[Phone]]:
     """Read the phones of utterances as they are labelled."""
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if is_text_grid(file))
-        if not files:
-            raise UserError(f"{path}: holds no .TextGrid; give a CTM file or a folder of TextGrids")
-        alignment: dict[str, list[Phone]] = {}
-        for file in files:
-            if file.stem in alignment:
-                raise UserError(f"{file}: a second TextGrid of {file.stem}; give every utterance its own name")
+    if not path.is_dir():
+        return {path.stem: read_text_grid(path)} if is_text_grid(path) else read_ctm(path)
+    files = sorted(file for file in path.rglob("*") if is_text_grid(file))
+    if not files:
+        raise UserError(f"{path}: holds no .TextGrid; give a CTM file or a folder of TextGrids")
+    alignment: dict[str, list[Phone]] = {}
+    problems = []
+    for file in files:
+        if file.stem in alignment:
+            raise UserError(f"{file}: a second TextGrid of {file.stem}; give every utterance its own name")
+        alignment[file.stem] = []
+        try:
             alignment[file.stem] = read_text_grid(file)
-        return alignment
-    return {path.stem: read_text_grid(path)} if is_text_grid(path) else read_ctm(path)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        more = f" (and {len(problems) - 1} more of {len(files)} TextGrids are unusable)" if len(problems) > 1 else ""
+        raise UserError(problems[0] + more)
+    return alignment
 
 
 def is_text_grid(path: Path) -> bool:
-    """Return whether a file is a TextGrid by its name."""
-    return path.suffix.lower() == ".textgrid"
+    """Return whether a file is a TextGrid by its name; the twins `._<name>` that macOS makes are not."""
+    return path.suffix.lower() == ".textgrid" and not path.name.startswith("._")
 
 
 def default_utt2spk(alignment: Path) -> Path | None:
@@ -64,28 +77,48 @@ def default_utt2spk(alignment: Path) -> Path | None:
 
 
 def read_text_grid(path: Path) -> list[Phone]:
-    """Read the phones of one TextGrid, long or short text format.
+    """Read the phones of one TextGrid, long or short text format, sorted by their start.
+
+    As in a CTM file, intervals may overlap, leave gaps or have no length.
 
     Raises:
         UserError: as in `read_alignment`.
     """
     try:
-        from praatio import textgrid
-        from praatio.data_classes.interval_tier import IntervalTier
+        from praatio.utilities.textgrid_io import parseTextgridStr
     except ImportError:
         raise UserError('praatio, which reads TextGrids, is missing; pip install "vqaudio[eval]"') from None
     try:
-        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True, reportingMode="silence")
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    try:
+        text = content.decode("utf-16" if content.startswith((BOM_UTF16_BE, BOM_UTF16_LE)) else "utf-8-sig")
+        # Its text is parsed, but no `Textgrid` is made: that refuses intervals that overlap by the rounding of floats.
+        tiers = [
+            (tier["name"], [(float(start), float(end), label) for start, end, label in tier["entries"]])
+            for tier in parseTextgridStr(text, includeEmptyIntervals=True)["tiers"]
+            if tier["class"] == "IntervalTier"
+        ]
     except Exception as error:  # praatio has no error class for text that is no TextGrid
-        raise UserError(f"{path}: not a TextGrid ({type(error).__name__}: {error}); export it again") from None
-    tiers = {tier.name: tier for tier in grid.tiers if isinstance(tier, IntervalTier)}
-    name = next((name for name in TIERS if name in tiers), None)
-    if name is None and len(tiers) != 1:
-        raise UserError(f"{path}: which of the tiers {sorted(tiers)} holds phones is unclear; name it {TIERS[0]!r}")
-    tier = tiers[name] if name else next(iter(tiers.values()))
-    return [
-        Phone(float(start), float(end) - float(start), label.strip().replace(" ", "_") or SIL)
-        for start, end, label in tier.entries
-    ]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{path}: not a TextGrid ({reason}); export it again") from None
+    name, entries = _phone_tier(path, tiers)
+    for start, end, _ in entries:
+        if not 0 <= start <= end < math.inf:
+            raise UserError(
+                f"{path}: tier {name!r}: an interval begins at {start:g} s and ends at {end:g} s; correct the times"
+            )
+    return [Phone(start, end - start, label.strip().replace(" ", "_") or SIL) for start, end, label in sorted(entries)]
+
+
+def _phone_tier(path: Path, tiers: list[Tier]) -> Tier:
+    """Return the tier of phones: the one named so, or the only one."""
+    names = [name for name, _ in tiers]
+    known = next((name for name in TIERS if name in names), None)
+    found = [tier for tier in tiers if tier[0] == known] if known else tiers
+    if len(found) != 1:
+        raise UserError(
+            f"{path}: which of the tiers {sorted(names)} holds phones is unclear; name one of them {TIERS[0]!r}"
+        )
+    return found[0]

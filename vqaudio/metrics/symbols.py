@@ -2,18 +2,24 @@
 
 import numpy as np
 
+_LABELS = (
+    *("SIL", "SPN", "NSN", "SP", "NOISE", "LAUGHTER", "OOV"),  # Kaldi, Montreal Forced Aligner, HTK, Penn, Gentle
+    *("<EPS>", "<SIL>", "[SIL]"),  # Montreal Forced Aligner in CTM, CMU Sphinx, Charsiu
+    *("+NSN+", "+SPN+", "+NOISE+", "+BREATH+", "+COUGH+", "+SMACK+"),  # CMU Sphinx
+    *("<P:>", "<NIB>", "<USB>"),  # WebMAUS
+    *("H#", "PAU", "EPI"),  # TIMIT, Festival
+    *("SILB", "SILE", "_", "#"),  # Julius, MBROLA, Festival
+)
+_PLACES = ("", *(f"_{place}" for place in "BEIS"))  # of a phone in its word, as Kaldi marks it
+
 SILENCE = (
     "",  # an interval without a label
-    *("SIL", "SPN", "NSN", "sil", "spn", "nsn", "sp"),  # Kaldi, Montreal Forced Aligner, HTK, Penn aligner
-    *(f"{name}_{place}" for name in ("SIL", "SPN", "NSN", "sil", "spn", "nsn") for place in "BEIS"),  # Kaldi, by place
-    *("<eps>", "<sil>", "[SIL]"),  # Montreal Forced Aligner in CTM, CMU Sphinx, Charsiu
-    *("+NSN+", "+SPN+", "+NOISE+", "+BREATH+", "+COUGH+", "+SMACK+"),  # CMU Sphinx
-    *("<p:>", "<nib>", "<usb>"),  # WebMAUS
-    *("h#", "H#", "pau", "epi"),  # TIMIT, Festival
-    *("silB", "silE", "_", "#"),  # Julius, MBROLA, Festival
+    *sorted({form + place for name in _LABELS for form in (name, name.lower(), name.title()) for place in _PLACES}),
+    *("silB", "silE"),
 )
-"""Labels of the usual aligners for pauses, noise and speech that is not understood: what is left out wherever units are
-compared with phones. Others can be named when an alignment is read (`vqaudio.metrics.alignment.read_alignment`)."""
+"""Labels of the usual aligners for pauses, noise and speech that is not understood, in capitals or not, and with the
+place in the word: what is left out wherever units are compared with phones. Others can be named when an alignment is
+read (`vqaudio.metrics.alignment.read_alignment`)."""
 
 
 def number_symbols(codes: np.ndarray) -> np.ndarray:
