@@ -64,6 +64,16 @@ def test_few_loud_samples_are_clipped_and_counted_and_do_not_wrap(tmp_path):
     assert audio.write(tmp_path / "a.wav", noise(100), 8000) == 0
 
 
+def test_a_wav_that_would_be_a_square_wave_is_not_written(tmp_path):
+    with pytest.raises(
+        JobError, match=r"a\.wav: not written, since \d+ of 2000 samples are outside −1\.\.1, up to [\d.]+;"
+    ):
+        audio.write(tmp_path / "a.wav", noise(2000) * 32768, 8000)
+    with pytest.raises(JobError, match=r"since 2 of 1000 samples"):
+        audio.write(tmp_path / "a.wav", np.concatenate([[1.1, -1.1], noise(998)]), 8000)
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_suffixes_and_non_finite_samples_are_not_written(tmp_path):
     with pytest.raises(UserError, match=r"written as \.wav or \.flac, not '\.mp3'"):
         audio.write(tmp_path / "a.mp3", noise(10), 8000)

@@ -92,6 +92,12 @@ def test_codes_do_not_depend_on_loudness(codec):
     np.testing.assert_array_equal(codec.encode(wav, 8000), codec.encode(0.25 * wav, 8000))
 
 
+def test_a_file_of_channels_that_cancel_is_an_error(codec, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.stack([noise(8000), -0.98 * noise(8000)], axis=1), 8000)
+    with pytest.raises(UserError, match=r"a\.wav: its 2 channels cancel: their average is 40 dB below them; write one"):
+        codec.encode_file(tmp_path / "a.wav")
+
+
 @pytest.mark.parametrize("offset", [0.001, 0.005, -0.05, 0.4])
 def test_an_offset_hardly_changes_codes(codec, offset):
     wav = noise(40000)

@@ -22,6 +22,9 @@ MAX_OVERSHOOT_SECONDS = 0.005
 MAX_GAIN = 100.0
 """The largest factor of `level_gain` (40 dB), so that a recording of faint noise stays faint."""
 
+MAX_CLIPPED_SHARE = 0.001
+"""Share of the samples of a wav that `write` clips at most."""
+
 _CHUNK_SAMPLES = 1 << 16  # decoded at a time
 _MIN_VARIANCE = 1e-12  # of the square of the mean: less is rounding
 
@@ -119,7 +122,7 @@ def write(path: str | Path, wav: np.ndarray, sample_rate: int) -> int:
 
     Raises:
         UserError: the suffix is neither .wav nor .flac, or the folder cannot be written to.
-        JobError: a sample is NaN or infinite.
+        JobError: a sample is NaN or infinite, or more than `MAX_CLIPPED_SHARE` of them are outside −1..1.
     """
     import soundfile
 
@@ -130,6 +133,11 @@ def write(path: str | Path, wav: np.ndarray, sample_rate: int) -> int:
     if not np.isfinite(wav).all():
         raise JobError(f"{path}: not written, since {(~np.isfinite(wav)).sum()} of {wav.size} samples are not finite")
     clipped = int((np.abs(wav) > 1).sum())
+    if clipped > MAX_CLIPPED_SHARE * wav.size:
+        raise JobError(
+            f"{path}: not written, since {clipped} of {wav.size} samples are outside −1..1, up to "
+            f"{np.abs(wav).max():g}; scale them"
+        )
     pcm = np.rint(wav * 32768.0).clip(-32768, 32767).astype(np.int16)
     buffer = io.BytesIO()
     soundfile.write(buffer, pcm, sample_rate, format=kind, subtype="PCM_16")

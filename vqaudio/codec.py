@@ -17,6 +17,7 @@ from vqaudio import audio
 from vqaudio.defaults import SEED, TEMPERATURE, WEIGHTS, Weights
 from vqaudio.errors import UserError
 from vqaudio.model_directory import UNKNOWN_SPEAKER, LoadedModel, load_model
+from vqaudio.recording_faults import channel_fault
 from vqaudio.sampling import generate, stream
 
 CHUNK_SECONDS = 2.0
@@ -63,12 +64,14 @@ class Codec:
         """Return the codes (G, N) int64 of a file from `start` to `end` seconds; memory does not grow with its length.
 
         Raises:
-            UserError: the file is missing or broken, has samples that are not finite, or is shorter than a frame.
+            UserError: the file is missing, broken, not finite or shorter than a frame, or its channels cancel.
         """
 
         def blocks() -> Iterator[np.ndarray]:
             return ahead(audio.blocks(path, self.sample_rate, self.step, start, end))
 
+        if fault := channel_fault(path, start, end):
+            raise UserError(f"{path}: {fault}")
         codes, samples = self._encode(blocks)
         if samples < self.hop_length:
             raise UserError(
@@ -83,8 +86,7 @@ class Codec:
         change = audio.level_change(blocks(), level_db)
         codes, samples = [np.zeros((self.groups, 0), dtype=np.int64)], 0
         with torch.inference_mode(), one_thread():
-            levelled = map(change.apply, blocks())
-            for window, valid in windows(levelled, encoder.left, self.step, encoder.right):
+            for window, valid in windows(map(change.apply, blocks()), encoder.left, self.step, encoder.right):
                 samples += valid
                 padded = torch.from_numpy(window).unsqueeze(0).to(self.device)
                 chunk = self.model.quantizer.encode(encoder.frames(padded))[0].cpu().numpy()

@@ -55,6 +55,9 @@ def decode(
 
     `names.file_name` makes the names of files out of the ids of utterances.
 
+    Samples outside −1..1 are clipped and counted; where they are more than `audio.MAX_CLIPPED_SHARE`, the utterance is
+    scaled down to a peak of 1.
+
     Started again, it makes only files that are missing, or that were made from other units or with another model,
     voice, seed, temperature or weights. The seed of an utterance comes from `seed` and its id.
 
@@ -89,9 +92,14 @@ def decode(
         print(f"{out}: {len(present)} of {len(source)} utterances already done")
         with Progress("decode", frames / codec.frame_rate, "seconds of speech") as progress:
             missing = (task for task in tasks() if task.utt not in present)
-            _write(codec, out, missing, temperature, weights, jobs, progress)
+            clipped, scaled = _write(codec, out, missing, temperature, weights, jobs, progress)
         with files.atomic_writer(out / "wav.scp") as file:
             file.writelines(f"{sequence.utt} {_wav(out, sequence.utt)}\n" for sequence in source)
+    if clipped:
+        print(f"{out}: {clipped} samples were outside −1..1 and are clipped")
+    if scaled:
+        share = f"{100 * audio.MAX_CLIPPED_SHARE:g} %"
+        print(f"{out}: {scaled} utterances had more than {share} of their samples outside −1..1 and are scaled down")
     print(f"{len(source)} utterances in {out}")
 
 
@@ -168,8 +176,13 @@ def _write(
     weights: Weights,
     jobs: int,
     progress: Progress,
-) -> None:
-    """Make the files of `tasks` group by group, and add the stamp of each."""
+) -> tuple[int, int]:
+    """Make the files of `tasks` group by group, and add the stamp of each.
+
+    Returns:
+        Numbers of clipped samples, and of utterances that were scaled down because too many would have been clipped.
+    """
+    clipped, scaled = 0, 0
     with (out / STAMPS).open("a", encoding="utf-8") as stamps:
         for group in _groups(tasks, GROUP_UTTERANCES * jobs, GROUP_SECONDS * jobs * codec.frame_rate):
             (out / "wav.scp").unlink(missing_ok=True)  # only a complete folder has one
@@ -183,9 +196,12 @@ def _write(
                 progress=lambda samples: progress.update(samples / codec.sample_rate),
             )
             for task, wav in zip(group, wavs, strict=True):
-                audio.write(_wav(out, task.utt), wav, codec.sample_rate)
+                if np.mean(np.abs(wav) > 1) > audio.MAX_CLIPPED_SHARE:
+                    wav, scaled = wav / np.abs(wav).max(), scaled + 1
+                clipped += audio.write(_wav(out, task.utt), wav, codec.sample_rate)
                 stamps.write(f"{task.utt} {task.stamp}\n")
                 stamps.flush()
+    return clipped, scaled
 
 
 def _groups(tasks: Iterable[Task], utterances: int, frames: float) -> Iterator[list[Task]]:
