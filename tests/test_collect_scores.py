@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqaudio import audio
+from vqaudio import __version__, audio
 from vqaudio.cli import main
 from vqaudio.datadir import Phone, Utterance, read_utterances, write_ctm, write_utterances
 from vqaudio.errors import UserError
+from vqaudio.outputs import MARK
 from vqaudio.units import UnitsInfo, read_units
 from vqaudio.units.writer import write_units
 
@@ -82,6 +83,7 @@ def test_the_baseline_is_what_the_commands_make(run, collect):
     argv += ["--mapping-alignment", run / "data" / "train" / "phones.ctm", "--json", run / "scores.json"]
     assert main(["evaluate", "units", *map(str, argv)]) == 0
     found = json.loads((run / "scores.json").read_text())
+    assert found.pop("vqaudio") == __version__
     assert {name: value for name, value in scores.items() if value == value} == {
         name: value for name, value in found.items() if value is not None
     }
@@ -106,6 +108,7 @@ def test_a_folder_of_the_user_is_no_baseline_and_stays(run, collect):
 
 def test_all_figures_of_a_run_are_in_one_strict_json_file(run, collect, monkeypatch):
     (run / "exp" / "scores" / "units_dev.json").write_text('{"pnmi": NaN, "log_f0_rmse": Infinity}')
+    (run / "exp" / MARK).write_text("")
     (run / "exp" / ".stamps").mkdir()
     (run / "exp" / ".stamps" / "stage3").write_text("a b train 12\n")
     (run / "exp" / ".stamps" / "stage3.begun").write_text("a\n")

@@ -172,9 +172,8 @@ def test_a_table_that_does_not_cover_a_subset_is_left_out(tmp_path: Path) -> Non
 
 def test_formatting_deletes_only_what_an_earlier_run_wrote(tmp_path: Path) -> None:
     good = (with_silence(0.2, 0.5, 0.2), RATE)
-    (tmp_path / "out" / "wav").mkdir(parents=True)
-    (tmp_path / "out" / "wav" / "mine.wav").write_text("mine")
     for folder, utts in (("in", ("s-1", "s-2")), ("in2", ("s-2",))):
         source = make_data(tmp_path / folder, dict.fromkeys(utts, good))
         format_data(source, tmp_path / "out", sample_rate=RATE, jobs=1)
+        (tmp_path / "out" / "wav" / "mine.wav").write_text("mine")
     assert sorted(path.name for path in (tmp_path / "out" / "wav").iterdir()) == ["mine.wav", "s-2.wav"]

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqaudio import datadir
+from vqaudio import datadir, model_directory
+from vqaudio.outputs import MARK, claim_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = r"""#!/usr/bin/env bash
@@ -524,4 +525,79 @@ def test_a_kaldi_directory_without_usable_audio_fails_loudly_in_stage_0(recipe: 
     datadir.write_table(recipe.corpus / "utt2spk", {"u": "s"})
     done = recipe.run("--data-dir", "my corpus", code=1)
     assert "none of 1 utterances is usable" in done.stderr
+    assert "run.sh: stage 0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "folder"), [([], "data/mini"), ([], "exp/mini_tiny_kmeans"), (["--tag", "x"], "exp/x")]
+)
+def test_a_folder_of_somebody_else_is_refused_before_any_work(recipe: Recipe, options: list[str], folder: str) -> None:
+    place = recipe.folder / folder
+    place.mkdir(parents=True)
+    (place / "config.yaml").write_text("of another tool")
+    done = recipe.run("--mini", "true", *options, code=2)
+    assert f"{place}: holds config.yaml, and no .vqaudio says that vqaudio made this folder" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not recipe.calls()
+    assert [path.name for path in place.iterdir()] == ["config.yaml"]
+    assert (place / "config.yaml").read_text() == "of another tool"
+
+
+def test_the_marks_of_the_recipe_are_those_of_the_package(recipe: Recipe) -> None:
+    recipe.run("--mini", "true", "--stop-stage", "3")
+    exp = recipe.folder / "exp" / "mini_tiny_kmeans"
+    assert (exp / MARK).read_text() == f"{model_directory.KIND}\n"
+    claim_folder(exp, model_directory.KIND)
+    assert (recipe.folder / "data" / "mini" / MARK).read_text() == "recipe data\n"
+
+
+ODD_IDS = ("{}/{}_0{}", "../../../{}_{}{}", ".hidden{}_{}{}", "{}_" + "\u97f3" * 91 + "_{}{}")
+
+
+@pytest.mark.parametrize("pattern", ["{0}_{2}", *ODD_IDS])
+def test_ids_of_any_form_pass_the_data_stages_and_name_no_file_elsewhere(recipe: Recipe, pattern: str) -> None:
+    """Speakers are 1, 13 and 2, whose order only Kaldi refuses."""
+    if not (ROOT / ".venv" / "bin" / "vqaudio").exists():
+        pytest.skip("the project is not installed in .venv")
+    use_real_commands(recipe)
+    tone = 0.3 * np.sin(2 * np.pi * 300 * np.arange(8000) / 8000).astype(np.float32)
+    soundfile.write(recipe.corpus / "tone.wav", tone, 8000)
+    utterances = [
+        datadir.Utterance(pattern.format(speaker, speaker, number), recipe.corpus / "tone.wav", speaker)
+        for speaker in ("1", "13", "2")
+        for number in range(8)
+    ]
+    datadir.write_utterances(recipe.corpus, utterances)
+    before = set(recipe.root.parent.rglob("*"))
+    recipe.run("--data-dir", "my corpus", "--unseen-speakers", "2", "--nj", "1", "--stop-stage", "2")
+    data = recipe.folder / "data" / "my corpus"
+    sets = {name: datadir.read_utterances(data / name) for name in ("train", "dev", "test_seen", "test_unseen")}
+    assert {u.utt for u in sets["test_unseen"]} == {u.utt for u in utterances if u.speaker == "2"}
+    for name, members in sets.items():
+        assert {u.path.parent for u in members} == {data / name / "wav"}
+        assert all(u.path.is_file() for u in members)
+    new = {path for path in set(recipe.root.parent.rglob("*")) - before if not path.is_dir()}
+    assert {path for path in new if not path.is_relative_to(recipe.folder)} == set()
+    assert {path.parent for path in new if path.suffix == ".wav"} == {data / name / "wav" for name in sets}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("a-1", "A-1", "'A-1' and 'a-1' differ only in case"),
+        ("a-1", "a-\x072", "wav.scp:2: contains the control character"),
+    ],
+)
+def test_ids_that_cannot_name_files_are_refused_in_stage_0(
+    recipe: Recipe, first: str, second: str, message: str
+) -> None:
+    if not (ROOT / ".venv" / "bin" / "vqaudio").exists():
+        pytest.skip("the project is not installed in .venv")
+    use_real_commands(recipe)
+    soundfile.write(recipe.corpus / "tone.wav", np.zeros(8000), 8000)
+    for name, value in {"wav.scp": recipe.corpus / "tone.wav", "utt2spk": "s"}.items():
+        lines = (f"{utt} {value}\n" for utt in sorted([first, second]))
+        (recipe.corpus / name).write_text("".join(lines))
+    done = recipe.run("--data-dir", "my corpus", "--stop-stage", "2", code=1)
+    assert message in done.stderr
     assert "run.sh: stage 0" in done.stderr

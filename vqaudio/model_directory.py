@@ -12,6 +12,9 @@ from vqaudio.model import VQAutoencoder, build_model
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+KIND = "model"
+"""What the mark of a model directory says (see `vqaudio.outputs`)."""
+
 UNKNOWN_SPEAKER = "<unknown>"
 """Index 0 of every speaker list: the voice for speakers the model has not seen, trained by speaker dropout."""
 

@@ -58,6 +58,8 @@ config=("model=$model" "quantizer=$quantizer" "trainer=$trainer" "${extra_overri
   "data.train=$(hydra_quote "$data/train")" "data.valid=$(hydra_quote "$data/dev")" "exp_dir=$(hydra_quote "$exp")")
 inputs=$(python "$here/local/stage_inputs.py" "${config[@]}")
 read -r sample_rate config_sum package_sum <<<"$inputs"
+if [ "$stage" -le 2 ]; then claim "$data" "recipe data"; fi
+if [ "$stop_stage" -ge 3 ]; then claim "$exp" model; fi
 say "corpus $corpus, run $tag; logs in $data/log and $exp/log"
 
 if [ "$mini" = true ] && stage -1 corpus "synthesise the embedded corpus" "$source_dir" \

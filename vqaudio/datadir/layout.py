@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from vqaudio.datadir.tables import parse_seconds
 
+DATA_DIRECTORY = "data directory"
+"""What the mark of a data directory says (see `vqaudio.outputs`)."""
+
 
 class Kind(NamedTuple):
     """A table: `key` is "utterance", "recording" or "speaker"; `what` describes a value; `fits` tests one."""

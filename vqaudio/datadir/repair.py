@@ -19,6 +19,7 @@ from vqaudio.datadir.tables import (
 from vqaudio.datadir.utterances import parse_segment
 from vqaudio.datadir.validation import FRAME, Recording, Span, examine, span_problem
 from vqaudio.errors import UserError
+from vqaudio.outputs import claim_folder
 
 _MARK = b"\xef\xbb\xbf"
 
@@ -32,8 +33,8 @@ def fix(data: str | Path, frame: float = FRAME) -> list[str]:
     overwritten.
 
     Raises:
-        UserError: wav.scp contains commands, a required file is missing, or no utterance would remain; nothing is
-            changed.
+        UserError: wav.scp contains commands, a required file is missing, no utterance would remain, or `.backup/` holds
+            files that vqaudio did not make; nothing is changed.
     """
     data = Path(data)
     kinds = tables_of(data)
@@ -154,7 +155,7 @@ def back_up(path: Path) -> None:
     if not path.exists():
         return
     folder = path.parent / ".backup"
-    folder.mkdir(exist_ok=True)
+    claim_folder(folder, "backup")
     copy, number = folder / path.name, 1
     while copy.exists():
         number += 1

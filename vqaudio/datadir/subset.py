@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from vqaudio.datadir.layout import Kind
+from vqaudio.datadir.layout import DATA_DIRECTORY, Kind
 from vqaudio.datadir.tables import Table, Utterance, read_ctm, read_table, write_ctm
 from vqaudio.datadir.utterances import invert, write_utterances
 from vqaudio.datadir.validation import Span
+from vqaudio.outputs import claim_folder
 
 
 def select(
@@ -34,8 +35,11 @@ def copy_subset(source: Path, out: Path, utterances: list[Utterance]) -> None:
     """Write the tables of some utterances of `source` to `out`, with their text, genders and phones.
 
     Kaldi demands that `text` and `spk2gender` are complete: a table that lacks one of these utterances is left out.
+
+    Raises:
+        UserError: `out` holds files that vqaudio did not make, or is, holds or lies in `source`.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    claim_folder(out, DATA_DIRECTORY, inputs=[source])
     utts = [utterance.utt for utterance in utterances]
     speakers = {utterance.speaker for utterance in utterances}
     text = read_optional(source / "text", utts)

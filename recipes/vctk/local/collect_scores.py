@@ -20,6 +20,7 @@ from vqaudio.defaults import KMEANS_FRAMES
 from vqaudio.files import write_json
 from vqaudio.metrics.evaluation import evaluate_units
 from vqaudio.metrics.phone_scores import code_statistics, read_frames
+from vqaudio.model_directory import KIND
 from vqaudio.outputs import claim_folder
 from vqaudio.units import read_info
 from vqaudio.units.kmeans import KMeansUnits, apply, find_utterances
@@ -30,6 +31,7 @@ SETS = ("dev", "test_seen", "test_unseen")
 def main() -> None:
     """Read scores/*.json, add the baselines and the seconds of the stages, and write scores.json."""
     exp, data = Path(sys.argv[1]), Path(sys.argv[2])
+    claim_folder(exp, KIND)
     scores = {
         "units": unit_scores(exp),
         "audio": {name: read(exp / "scores" / f"audio_{name}.json") for name in SETS[1:]},

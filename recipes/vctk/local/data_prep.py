@@ -9,7 +9,11 @@ from vqaudio import audio, datadir
 from vqaudio.corpora import vctk
 from vqaudio.corpora.formatting import write_drops
 from vqaudio.datadir import read_optional
+from vqaudio.datadir.layout import DATA_DIRECTORY
+from vqaudio.datadir.validation import collision_problem
 from vqaudio.errors import UserError
+from vqaudio.names import collisions
+from vqaudio.outputs import claim_folder
 
 
 def main() -> None:
@@ -24,7 +28,9 @@ def main() -> None:
 
     root = args.vctk_root or args.data_dir
     corpus = vctk.read(root) if args.vctk_root else read_kaldi(root)
-    args.out.mkdir(parents=True, exist_ok=True)
+    if pairs := collisions(utterance.utt for utterance in corpus.utterances):
+        raise UserError(f"{root}: {collision_problem(pairs[0])}" + (f" ({len(pairs)} such pairs)" if pairs[1:] else ""))
+    claim_folder(args.out, DATA_DIRECTORY, inputs=[root])
     datadir.write_utterances(args.out, corpus.utterances, text=corpus.text or None, spk2gender=corpus.gender or None)
     write_drops(args.out / "drops.tsv", corpus.drops)
     speakers = {utterance.speaker for utterance in corpus.utterances}

@@ -12,7 +12,9 @@ from script import run
 
 from vqaudio import datadir
 from vqaudio.datadir import Utterance
+from vqaudio.datadir.layout import DATA_DIRECTORY
 from vqaudio.errors import UserError
+from vqaudio.outputs import claim_folder
 
 
 def main() -> None:
@@ -23,7 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     utterances = read_librispeech(args.folder)
     texts = read_texts(args.folder)
-    args.out.mkdir(parents=True, exist_ok=True)
+    claim_folder(args.out, DATA_DIRECTORY, inputs=[args.folder])
     text = {utterance.utt: texts[utterance.utt] for utterance in utterances if utterance.utt in texts}
     datadir.write_utterances(args.out, utterances, text=text or None)
     if (args.folder / "phones.ctm").is_file():

@@ -9,6 +9,7 @@ from vqaudio import datadir
 from vqaudio.corpora import splits
 from vqaudio.corpora.formatting import write_drops
 from vqaudio.datadir import copy_subset, read_optional
+from vqaudio.outputs import claim_folder
 
 SHARED_PARAGRAPHS = 24
 
@@ -43,6 +44,7 @@ def main() -> None:
         cap=args.cap,
         cap_unseen=args.cap_unseen,
     )
+    claim_folder(args.out, "splits", inputs=[args.data])
     for name, utts in result.sets.items():
         copy_subset(args.data, args.out / name, [utterances[utt] for utt in utts])
         print(f"{name}: {len(utts)} utterances of {len({speaker_of[utt] for utt in utts})} speakers")

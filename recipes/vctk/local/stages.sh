@@ -29,6 +29,31 @@ checksum_sets() {
 
 checksum_model() { if [ -f "$exp/model.safetensors" ]; then checksum "$exp/model.safetensors"; fi; }
 
+not_ours() { # REASON [MORE]
+  printf 'run.sh: %s; choose another corpus or --tag%s\n' "$1" "${2:-}" >&2
+  exit 2
+}
+
+# Make a folder and mark it as vqaudio's, as vqaudio/outputs.py does; end if somebody else has put files into it.
+claim() { # FOLDER KIND
+  local mark=$1/.vqaudio other made=''
+  mkdir -p -- "$1"
+  # Listed before the mark is looked for: what another job of ours writes there comes after its mark.
+  other=$(find "$1" -mindepth 1 -maxdepth 1 ! -name '.partial-*' -print -quit)
+  if [ -f "$mark" ]; then
+    read -r made <"$mark" || true
+  elif [ -n "$other" ]; then
+    not_ours "$1: holds ${other##*/}, and no .vqaudio says that vqaudio made this folder" \
+      ", or put an empty file .vqaudio into it if everything in it may be replaced"
+  fi
+  if [ -z "$made" ]; then
+    printf '%s\n' "$2" >"$1/.partial-$$"
+    mv -- "$1/.partial-$$" "$mark"
+  elif [ "$made" != "$2" ]; then
+    not_ours "$1: was made as $made, not as $2"
+  fi
+}
+
 stamp_of() { # NUMBER
   if [ "$1" -le 2 ]; then printf '%s/.stamps/stage%s' "$data" "$1"; else printf '%s/.stamps/stage%s' "$exp" "$1"; fi
 }

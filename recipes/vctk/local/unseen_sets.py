@@ -14,6 +14,8 @@ from script import run
 from vqaudio import datadir
 from vqaudio.corpora import vctk
 from vqaudio.datadir import Phone, Utterance
+from vqaudio.datadir.layout import DATA_DIRECTORY
+from vqaudio.outputs import claim_folder
 
 DEV_STEP = 40  # one in as many utterances of the training speakers is for dev
 
@@ -46,7 +48,7 @@ def main() -> None:
 
 def write_set(folder: Path, utterances: list[Utterance], phones: Mapping[str, list[Phone]]) -> None:
     """Write one data directory, and print its size."""
-    folder.mkdir(parents=True, exist_ok=True)
+    claim_folder(folder, DATA_DIRECTORY)
     datadir.write_utterances(folder, utterances)
     datadir.write_ctm(folder / "phones.ctm", {u.utt: phones[u.utt] for u in utterances if u.utt in phones})
     print(f"{folder}: {len(utterances)} utterances of {len({u.speaker for u in utterances})} speakers")
