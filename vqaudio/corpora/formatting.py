@@ -16,8 +16,11 @@ import numpy as np
 
 from vqaudio import audio, datadir
 from vqaudio.datadir import Phone, Utterance, copy_subset, read_wav_scp
+from vqaudio.datadir.layout import DATA_DIRECTORY
 from vqaudio.errors import UserError
 from vqaudio.files import atomic_write
+from vqaudio.names import file_name
+from vqaudio.outputs import claim_folder
 from vqaudio.recording_faults import channel_fault, scale_fault
 
 SOUND_RANGE_DB = 35.0
@@ -54,7 +57,7 @@ def shift_phones(phones: Iterable[Phone], start: float, duration: float) -> list
 
 
 def format_utterance(utterance: Utterance, folder: Path, sample_rate: int) -> tuple[str, float, float, str]:
-    """Write `folder/<utt>.wav`; return the utterance id, start and duration (s) of the cut, and a reason.
+    """Write the utterance into `folder`; return its id, start and duration (s) of the cut, and a reason.
 
     The reason says why no file was written; it is empty if one was.
     """
@@ -72,8 +75,13 @@ def format_utterance(utterance: Utterance, folder: Path, sample_rate: int) -> tu
         return utterance.utt, 0.0, 0.0, "silent throughout"
     if last - first < MIN_SECONDS * sample_rate:
         return utterance.utt, 0.0, 0.0, f"lasts {len(wav) / sample_rate:.3f} s, less than {MIN_SECONDS} s"
-    audio.write(folder / f"{utterance.utt}.wav", wav[first:last], sample_rate)
+    audio.write(_wav(folder, utterance.utt), wav[first:last], sample_rate)
     return utterance.utt, first / sample_rate, (last - first) / sample_rate, ""
+
+
+def _wav(folder: Path, utt: str) -> Path:
+    """Return the file of an utterance in a folder."""
+    return folder / f"{file_name(utt)}.wav"
 
 
 def format_data(source: Path, out: Path, *, sample_rate: int, jobs: int) -> tuple[int, int]:
@@ -85,9 +93,10 @@ def format_data(source: Path, out: Path, *, sample_rate: int, jobs: int) -> tupl
         Numbers of utterances written and dropped.
 
     Raises:
-        UserError: no utterance is left.
+        UserError: no utterance is left, or `out` may not be written into.
     """
     utterances = datadir.read_utterances(source)
+    claim_folder(out, DATA_DIRECTORY, inputs=[source])
     folder = (out / "wav").absolute()
     folder.mkdir(parents=True, exist_ok=True)
     work = partial(format_utterance, folder=folder, sample_rate=sample_rate)
@@ -102,7 +111,7 @@ def format_data(source: Path, out: Path, *, sample_rate: int, jobs: int) -> tupl
         )
     earlier = read_wav_scp(out / "wav.scp") if (out / "wav.scp").is_file() else {}
     for utt, path in earlier.items():
-        if utt not in kept and path == folder / f"{utt}.wav":
+        if utt not in kept and path == _wav(folder, utt):
             path.unlink(missing_ok=True)
     _write_tables(source, out, [utterance for utterance in utterances if utterance.utt in kept], kept)
     return len(kept), len(drops)
@@ -116,7 +125,7 @@ def write_drops(path: Path, drops: Iterable[tuple[str, str]]) -> None:
 def _write_tables(
     source: Path, out: Path, utterances: list[Utterance], cuts: Mapping[str, tuple[float, float]]
 ) -> None:
-    plain = [Utterance(u.utt, (out / "wav" / f"{u.utt}.wav").absolute(), u.speaker) for u in utterances]
+    plain = [Utterance(u.utt, _wav(out / "wav", u.utt).absolute(), u.speaker) for u in utterances]
     copy_subset(source, out, plain)
     if (out / "phones.ctm").is_file():
         phones = datadir.read_ctm(out / "phones.ctm")
