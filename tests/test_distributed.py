@@ -29,8 +29,7 @@ from vqaudio.training.objective import Objective
 
 folder, ports, overrides = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
 rank, drawn, stop_at = int(os.environ["RANK"]), [], 0
-forward, housekeeping, to_the_end = loop.INITIALISATION_FRAMES = 1000
-Objective.forward, loop.Training.housekeeping, loop.Training.loop
+forward, housekeeping, to_the_end = Objective.forward, loop.Training.housekeeping, loop.Training.loop
 
 def recording(self, batch, temperature, joint):
     if self.training:
