@@ -177,8 +177,8 @@ def long_file(folder: Path, codec: Codec, wav: np.ndarray, minutes: int) -> str:
     frames = json.loads((out / "units.json").read_text())["num_frames"]
     part = audio.read(path, end=min(60 * minutes, 300))[0]
     with torch.inference_mode():
-        gain = audio.level_gain(part, codec.config.data.level_db)
-        whole = codec.model.encode(torch.from_numpy(part * np.float32(gain)).unsqueeze(0))[0].numpy()
+        levelled = audio.level_change(part, codec.config.data.level_db).apply(part)
+        whole = codec.model.encode(torch.from_numpy(levelled).unsqueeze(0))[0].numpy()
     same = int((whole == codec.encode(part, RATE)).all(0).sum())
     return (
         f"`vqaudio extract` of one file of {minutes} minutes ({frames} frames): peak memory {peak:.0f} MiB (target "

@@ -117,7 +117,7 @@ def _read_clip(name: str, path: Path, start: float, end: float | None, version: 
         return Clip(name, None, str(error), version)
     if not wav.any():
         return Clip(name, None, "All samples are zero.", version)
-    return Clip(name, np.clip(wav * audio.level_gain(wav, PLAYER_LEVEL_DB), -1, 1), "", version)
+    return Clip(name, np.clip(audio.level_change(wav, PLAYER_LEVEL_DB).apply(wav), -1, 1), "", version)
 
 
 def _draw(sample: Sample, clips: list[Clip]) -> Tracks | None:
