@@ -95,6 +95,35 @@ def test_broken_features_are_recorded_and_the_rest_is_written(npy, tmp_path, nam
     assert "6 of 7 utterances already done" in capsys.readouterr().out
 
 
+def test_twins_that_macos_makes_are_passed_over(npy, tmp_path):
+    (npy / "._u0.npy").write_bytes(b"\0\5\x16\7Mac OS X")
+    model = fit(npy)
+    assert apply(model, npy, tmp_path / "units") == 0
+    assert len(read_units(tmp_path / "units")) == 6
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_features_of_many_utterances_in_one_file_are_refused_by_what_they_are(npy, tmp_path, capsys, listed):
+    (npy / "u3.len").write_text("5\n7\n")
+    (tmp_path / "feats.scp").write_text(f"a {npy / 'u3.npy'}\n")
+    assert main(["kmeans", "fit", "--features", "npy", "--data", str(tmp_path / "feats.scp" if listed else npy),
+                 "--codebook-size", "3", "--out", str(tmp_path / "km"), "--sample-rate", "16000",
+                 "--hop-length", "320"]) == 2  # fmt: skip
+    error = capsys.readouterr().err
+    assert "u3.npy: holds the frames of many utterances, whose numbers are in u3.len (fairseq); save one" in error
+    assert error.count("\n") == 1
+
+
+def test_more_units_than_frames_are_refused_in_one_line(npy, tmp_path, capsys):
+    argv = ["kmeans", "fit", "--features", "npy", "--data", str(npy), "--out", str(tmp_path / "km")]
+    argv += ["--sample-rate", str(RATE), "--hop-length", str(HOP), "--codebook-size"]
+    assert main([*argv, "73"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "72 frames are fewer than the 73 units asked for; ask for fewer (--codebook-size)" in error
+    assert not (tmp_path / "km").exists()
+    assert main([*argv, "72"]) == 0
+
+
 def test_an_empty_file_and_an_archive_are_not_features(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"")
     np.savez(tmp_path / "b.npz", np.zeros((2, 2)))

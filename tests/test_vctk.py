@@ -121,6 +121,50 @@ def test_every_known_gap_is_dropped_with_its_reason_and_nothing_else(tmp_path: P
         assert str(tmp_path) not in found[utt]
 
 
+def test_links_that_lead_nowhere_are_dropped_with_their_target(tmp_path: Path) -> None:
+    for number in range(1, 5):
+        add_092(tmp_path, f"p225_00{number}")
+    for path in (
+        tmp_path / "wav48_silence_trimmed" / "p225" / "p225_002_mic1.flac",
+        tmp_path / "txt" / "p225" / "p225_003.txt",
+    ):
+        path.unlink()
+        path.symlink_to(f"../../.git/annex/{path.name}")
+    corpus = vctk.read(tmp_path)
+    assert [u.utt for u in corpus.utterances] == ["p225_001", "p225_004"]
+    found = reasons(corpus)
+    assert found.keys() == {"p225_002", "p225_003"}
+    assert "the link leads nowhere, to ../../.git/annex/p225_002_mic1.flac; fetch" in found["p225_002"]
+    assert "the link leads nowhere, to ../../.git/annex/p225_003.txt; fetch" in found["p225_003"]
+
+
+def test_a_corpus_of_links_alone_says_why_nothing_is_usable(tmp_path: Path) -> None:
+    for utt in ("p225_001", "p225_002"):
+        add_text(tmp_path, utt)
+        path = tmp_path / "wav48" / "p225" / f"{utt}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to("nowhere.wav")
+    with pytest.raises(UserError, match=r"none of 2 recordings is usable, e\.g\. p225_002: .*the link leads nowhere"):
+        vctk.read(tmp_path)
+
+
+def test_files_of_other_names_alone_are_named(tmp_path: Path) -> None:
+    add_wav(tmp_path / "wav48" / "p226" / "p226_001_mic2.flac")
+    add_text(tmp_path, "p226_001")
+    with pytest.raises(UserError, match=r"no recording here \(but p226_001: no recording by mic1\)"):
+        vctk.read(tmp_path)
+
+
+def test_twins_that_macos_makes_are_passed_over(tmp_path: Path) -> None:
+    add_092(tmp_path, "p225_001")
+    for folder, name in (("wav48_silence_trimmed", "._p225_001_mic1.flac"), ("txt", "._p225_001.txt")):
+        (tmp_path / folder / "p225" / name).write_bytes(b"\0\5\x16\7Mac OS X")
+        (tmp_path / folder / "._p225").write_bytes(b"\0\5\x16\7Mac OS X")
+    (tmp_path / "._wav48_silence_trimmed").write_bytes(b"\0\5\x16\7Mac OS X")
+    corpus = vctk.read(tmp_path)
+    assert ([u.utt for u in corpus.utterances], corpus.drops) == (["p225_001"], [])
+
+
 def test_text_is_one_line_with_single_spaces(tmp_path: Path) -> None:
     add_092(tmp_path, "p225_001", text='\ufeffShe said  "yes"\tto\r\nthem. \n')
     assert vctk.read(tmp_path).text["p225_001"] == 'She said "yes" to them.'

@@ -69,8 +69,8 @@ def find_layout(root: Path) -> Layout:
 def read(root: Path) -> Corpus:
     """Read a copy of VCTK under `root`, microphone 1; `drops` lists what is left out, with the reasons.
 
-    Left out are recordings without text (all of p315), the stray `p376_295.raw`, recordings by microphone 2 alone, and
-    files that are empty or whose header cannot be read.
+    Left out are recordings without text (all of p315), the stray `p376_295.raw`, recordings by microphone 2 alone,
+    links that lead nowhere, and files that are empty or whose header cannot be read. Hidden files are passed over.
 
     Raises:
         UserError: there is no usable recording.
@@ -79,12 +79,14 @@ def read(root: Path) -> Corpus:
     corpus = Corpus()
     recordings = _recordings(layout, corpus.drops)
     if not recordings:
+        found = f" (but {': '.join(corpus.drops[0])})" if corpus.drops else ""
         raise UserError(
-            f"{layout.recordings}: no recording here; they must be named <speaker>/<speaker>_<number>_mic1.flac (0.92) "
-            "or <speaker>/<speaker>_<number>.wav (0.80)"
+            f"{layout.recordings}: no recording here{found}; they must be named "
+            "<speaker>/<speaker>_<number>_mic1.flac (0.92) or <speaker>/<speaker>_<number>.wav (0.80)"
         )
     for utt, path in sorted(recordings.items()):
         try:
+            _check_link(path)
             audio.info(path)
             text = read_text(layout, utt)
         except UserError as error:
@@ -110,8 +112,9 @@ def read_text(layout: Layout, utt: str) -> str:
     """
     speaker = utt.rsplit("_", 1)[0]
     path = layout.texts / speaker / f"{utt}.txt"
-    if not path.is_file():
+    if not (path.is_file() or path.is_symlink()):
         path = layout.texts / f"{utt}.txt"
+    _check_link(path)
     if not path.is_file():
         note = " (VCTK has no text of p315)" if speaker == "p315" else ""
         raise UserError(f"no text{note}")
@@ -172,9 +175,15 @@ def _files(folder: Path) -> Iterator[Path]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            yield from sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+            yield from sorted(file for file in path.iterdir() if not (file.name.startswith(".") or file.is_dir()))
         else:
             yield path
+
+
+def _check_link(path: Path) -> None:
+    """Raise a `UserError` if a file is a link that leads nowhere."""
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{path}: the link leads nowhere, to {path.readlink()}; fetch the file (git annex get)")
 
 
 def _genders(layout: Layout, speakers: set[str]) -> dict[str, str]:

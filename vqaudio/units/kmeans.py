@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vqaudio import audio, files
-from vqaudio.datadir import Utterance, read_table, read_utterances
+from vqaudio.datadir import Utterance, read_utterances
 from vqaudio.defaults import FEATURES
 from vqaudio.errors import UserError
 from vqaudio.features import log_mel_power, mfcc
@@ -25,13 +25,15 @@ from vqaudio.model.clustering import kmeans, nearest_label
 from vqaudio.outputs import check_file, claim_folder
 from vqaudio.progress import Progress
 from vqaudio.units.directory import UnitsInfo
-from vqaudio.units.extraction import check_shard, from_files, write_all
+from vqaudio.units.extraction import check_shard, write_all
+from vqaudio.units.npy import find_npy, read_npy
 from vqaudio.units.writer import KIND
 
 LEVEL_DB = -25.0
 """dBFS that utterances are scaled to, so that features tell loud phones from soft ones, not loud recordings."""
 MAX_SEEN = 4
 """`fit` reads at most this many times the frames that it clusters."""
+FEWER = "ask for fewer (--codebook-size), or give more speech (--frames samples more of it)"
 FIT_AGAIN = "fit it again with vqaudio kmeans fit"
 
 
@@ -81,11 +83,11 @@ class KMeansUnits:
             seed: of the order, the sample and the initial clusters.
 
         Raises:
-            UserError: no file can be read, or two files have features of different size.
+            UserError: no file can be read, files have features of different size, or there are fewer frames than codes.
 
         Source: Vitter 1985 (reservoir sampling, algorithm R).
         """
-        sample = _sample(utterances, features, sample_rate, hop_length, frames, seed)
+        sample = _sample(utterances, codebook_size, features, sample_rate, hop_length, frames, seed)
         mean, std = torch.zeros(sample.shape[1]), torch.ones(sample.shape[1])
         if features != "npy":
             mean, std = sample.mean(dim=0), sample.std(dim=0, correction=0).clamp_min(1e-5)
@@ -195,13 +197,7 @@ def find_utterances(source: Path, features: str) -> list[Utterance]:
     Raises:
         UserError: the source is missing, malformed or empty, or a file name cannot be an utterance id.
     """
-    if features != "npy":
-        utterances = read_utterances(source)
-    elif source.is_dir():
-        utterances = from_files(source.glob("*.npy"))
-    else:
-        paths = read_table(source, what="the path of its .npy file")
-        utterances = [Utterance(utt, Path(path), utt) for utt, path in paths.items()]
+    utterances = find_npy(source) if features == "npy" else read_utterances(source)
     if not utterances:
         raise UserError(f"{source}: no utterances; give {'a folder of .npy files' if features == 'npy' else 'speech'}")
     return utterances
@@ -233,9 +229,15 @@ class Reservoir:
 
 
 def _sample(
-    utterances: Iterable[Utterance], features: str, sample_rate: int, hop_length: int, frames: int, seed: int
+    utterances: Iterable[Utterance],
+    codebook_size: int,
+    features: str,
+    sample_rate: int,
+    hop_length: int,
+    frames: int,
+    seed: int,
 ) -> Tensor:
-    """Return the frames (n, D) to fit a codebook on."""
+    """Return the frames (n, D) to fit a codebook on, at least as many as it has entries."""
     ordered = sorted(utterances, key=lambda utterance: utterance.utt)
     random.Random(seed).shuffle(ordered)
     reservoir = Reservoir(frames, seed)
@@ -255,6 +257,9 @@ def _sample(
             reservoir.add(rows.numpy())
     if reservoir.seen == 0:
         raise UserError(f"no {features} features to fit k-means on ({error}); repair the input")
+    if len(reservoir.rows) < codebook_size:
+        found = f"{len(reservoir.rows)} frames are fewer than the {codebook_size} units asked for"
+        raise UserError(f"{ordered[0].path}{' and others' if len(ordered) > 1 else ''}: {found}; {FEWER}")
     return torch.from_numpy(reservoir.rows)
 
 
@@ -273,25 +278,7 @@ def read_features(utterance: Utterance, kind: str, *, sample_rate: int, hop_leng
         UserError: the file cannot be read, or its features are not finite.
     """
     if kind == "npy":
-        return _read_npy(utterance.path)
+        return read_npy(utterance.path)
     wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end)
     samples = torch.from_numpy(wav * audio.level_gain(wav, LEVEL_DB))
     return (mfcc if kind == "mfcc" else log_mel_power)(samples, sample_rate=sample_rate, hop_length=hop_length)
-
-
-def _read_npy(path: Path) -> Tensor:
-    cure = "save one array (N, D) per file with numpy.save"
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; correct the list") from None
-    except Exception as error:  # a broken header raises what Python's own parser does
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: not a .npy file of numbers ({reason}); {cure}") from None
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "fiu":
-        found = f"{array.shape} of {array.dtype}" if isinstance(array, np.ndarray) else "an archive"
-        raise UserError(f"{path}: holds {found}; {cure}")
-    features = torch.from_numpy(np.array(array, dtype=np.float32))
-    if not features.isfinite().all():
-        raise UserError(f"{path}: {int((~features.isfinite()).sum())} values are NaN or infinite; compute it again")
-    return features
