@@ -24,8 +24,8 @@ from vqaudio.metrics.robustness import (
     unit_edits,
 )
 
-NONE = Changes(gain=0.0, noise=120.0, tempo=1.0, pitch=0.0, resampling=RATE)
-SOME = Changes(gain=-10.0, noise=10.0, tempo=1.1, pitch=1.0, resampling=8000)
+NONE = Changes(gain=0.0, noise=120.0, tempo=1.0, pitch=0.0, resampling=RATE, offset=0.0)
+SOME = Changes(gain=-10.0, noise=10.0, tempo=1.1, pitch=1.0, resampling=8000, offset=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,8 @@ def test_changes_change_what_they_say_and_nothing_else():
     narrow = np.abs(np.fft.rfft(make_transforms(SOME)["resampling"](hiss, random))) ** 2
     assert narrow[5000:].sum() < 1e-4 * narrow[:3500].sum()  # bins of 1 Hz
     assert make_transforms(replace(SOME, gain=40.0))["gain"](wav, random).max() == 1
+    np.testing.assert_allclose(changed["offset"], wav + 0.01, atol=1e-7)
+    assert make_transforms(replace(SOME, offset=-1.0))["offset"](wav, random).min() == -1
 
 
 @pytest.mark.parametrize("snr", [0.0, 20.0])
@@ -104,7 +106,7 @@ def test_noise_has_the_power_that_was_asked_for(snr):
 def test_changes_of_nothing_leave_the_units_and_noise_changes_more_the_louder_it_is(corpus):
     exp, data = corpus
     same = evaluate(exp, data, changes=NONE)
-    assert [same[f"ued_{name}"] for name in ("gain", "resampling")] == [0, 0]
+    assert [same[f"ued_{name}"] for name in ("gain", "resampling", "offset")] == [0, 0, 0]
     assert same["ued_noise"] < 0.05
     quiet, loud = (evaluate(exp, data, changes=replace(NONE, noise=snr))["ued_noise"] for snr in (30.0, 0.0))
     assert same["ued_noise"] < quiet < loud
@@ -113,6 +115,11 @@ def test_changes_of_nothing_leave_the_units_and_noise_changes_more_the_louder_it
 def test_the_model_s_level_undoes_a_gain(corpus):
     exp, data = corpus
     assert evaluate(exp, data, changes=replace(NONE, gain=-20.0))["ued_gain"] < 0.02
+
+
+def test_the_model_s_level_undoes_an_offset(corpus):
+    exp, data = corpus
+    assert evaluate(exp, data, changes=replace(NONE, offset=0.05))["ued_offset"] < 0.02
 
 
 def test_results_do_not_depend_on_jobs_and_follow_the_seed(corpus):
@@ -137,7 +144,9 @@ def test_broken_files_are_counted_and_only_no_file_at_all_is_an_error(tmp_path):
         evaluate(exp, data, changes=NONE)
 
 
-@pytest.mark.parametrize(("name", "value"), [("tempo", 0.0), ("noise", float("nan")), ("resampling", 96000.0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("tempo", 0.0), ("noise", float("nan")), ("resampling", 96000.0), ("offset", 2.0)]
+)
 def test_amounts_out_of_range_are_errors(name, value):
     with pytest.raises(UserError, match=rf"--{name} {value:g}: out of range; give"):
         make_transforms(replace(NONE, **{name: value}))
@@ -148,5 +157,5 @@ def test_the_command_writes_its_scores(corpus, tmp_path, capsys):
     argv = ["evaluate", "robustness", "--model", str(exp), "--data", str(data), "--noise", "5"]
     assert main([*argv, "--json", str(tmp_path / "scores.json")]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert scores["changes"] == {"gain": -10, "noise": 5, "tempo": 1.1, "pitch": 1, "resampling": 8000}
+    assert scores["changes"] == {"gain": -10, "noise": 5, "tempo": 1.1, "pitch": 1, "resampling": 8000, "offset": 0.01}
     assert f"{scores['ued_pitch']:.4g}" in capsys.readouterr().out

@@ -63,7 +63,7 @@ def _add_robustness(group: Any) -> None:
         group,
         "robustness",
         run_evaluate_robustness,
-        "how much units change under gain, noise, tempo, pitch and bandwidth",
+        "how much units change under gain, noise, tempo, pitch, bandwidth and offset",
         "vqaudio evaluate robustness --model exp/vctk --data data/test",
     )
     robustness.add_argument("--model", type=Path, required=True, metavar="EXP", help="model directory")
@@ -74,6 +74,7 @@ def _add_robustness(group: Any) -> None:
         ("tempo", 1.1, "FACTOR", "speed; 1.1 is 10 %% faster"),
         ("pitch", 1.0, "SEMITONES", "change of pitch"),
         ("resampling", 8000.0, "HZ", "sample rate to go through"),
+        ("offset", 0.01, "SHARE", "share of full scale added to every sample"),
     ]
     for name, amount, unit, help_ in amounts:
         text = f"{help_} (default: %(default)g)"
@@ -110,7 +111,7 @@ def run_evaluate_robustness(args: argparse.Namespace) -> None:
     from vqaudio.metrics.robustness import Changes, evaluate_robustness
 
     _check_json(args.json, args.data)
-    changes = Changes(args.gain, args.noise, args.tempo, args.pitch, args.resampling)
+    changes = Changes(args.gain, args.noise, args.tempo, args.pitch, args.resampling, args.offset)
     scores = evaluate_robustness(args.model, args.data, changes=changes, jobs=args.jobs, seed=args.seed)
     _print_scores(scores, args.json)
 

@@ -34,6 +34,8 @@ class Changes:
     """Semitones at the same duration."""
     resampling: float
     """Hz: the sample rate to which the speech is resampled, and back."""
+    offset: float
+    """What is added to every sample, of a full scale of 1."""
 
 
 def evaluate_robustness(model: Path, data: Path, *, changes: Changes, jobs: int, seed: int) -> dict[str, Any]:
@@ -51,8 +53,8 @@ def evaluate_robustness(model: Path, data: Path, *, changes: Changes, jobs: int,
         seed: of the noise.
 
     Returns:
-        `ued_gain`, `ued_noise`, `ued_tempo`, `ued_pitch`, `ued_resampling`; `utterances`, the number scored; `failed`,
-        the number that cannot be read, and their reasons as `errors`; `changes`, the amounts.
+        `ued_gain`, `ued_noise`, `ued_tempo`, `ued_pitch`, `ued_resampling`, `ued_offset`; `utterances`, the number
+        scored; `failed`, the number that cannot be read, and their reasons as `errors`; `changes`, the amounts.
 
     Raises:
         UserError: model or data cannot be read, an amount is out of range, or no utterance can be scored.
@@ -94,6 +96,7 @@ def make_transforms(changes: Changes) -> dict[str, Transform]:
         "tempo": (0.25, 4),
         "pitch": (-24, 24),
         "resampling": (1000, RATE),
+        "offset": (-1, 1),
     }
     for name, (low, high) in ranges.items():
         value = getattr(changes, name)
@@ -105,6 +108,7 @@ def make_transforms(changes: Changes) -> dict[str, Transform]:
         "tempo": lambda wav, _: _librosa("time_stretch", wav, rate=changes.tempo),
         "pitch": lambda wav, _: _librosa("pitch_shift", wav, sr=RATE, n_steps=changes.pitch),
         "resampling": lambda wav, _: through_rate(wav, round(changes.resampling)),
+        "offset": lambda wav, _: np.clip(wav + np.float32(changes.offset), -1, 1),
     }
 
 
