@@ -1,6 +1,7 @@
 """`vqaudio train` at the command line: its help, its flags, and one line for each mistake."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from tiny_training import tiny_overrides, write_tones
 
 from vqaudio.cli import main
 from vqaudio.errors import UserError
-from vqaudio.training.app import compose
+from vqaudio.training.app import check_override, compose, quoted
 from vqaudio.training.settings import check
 
 
@@ -34,6 +35,13 @@ def test_the_help_has_an_example_that_fits_and_all_settings(capsys: pytest.Captu
         "restart_threshold: 0.1",
     ):
         assert line in shown
+
+
+def test_flags_may_stand_between_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "model=tiny", "--cfg", "job", "trainer.lr=0.25", "--debug", "seed=7"]) == 0
+    shown = capsys.readouterr().out
+    assert "lr: 0.25" in shown
+    assert "seed: 7" in shown
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -68,7 +76,11 @@ def test_a_folder_of_one_s_own_configuration_files_is_read(data: Path, tmp_path:
 MISTAKES = [
     (["model=huge"], "Could not find 'model/huge'"),
     (["trainer.max_step=3"], "Could not override 'trainer.max_step'"),
-    (["trainer.lr"], "missing EQUAL"),
+    (["trainer.lr"], "'trainer.lr' is not KEY=VALUE"),
+    (
+        ["data.train=a=b"],
+        "'data.train=a=b' has a value that Hydra cannot read (mismatched input '=')",
+    ),
     (["exp_dir=[a"], "no viable alternative"),
     (["data=null"], "Config group override"),
     (["hydra.mode=5"], "hydra.mode=5"),
@@ -80,7 +92,7 @@ MISTAKES = [
     (["exp_dir=exp", "data.train=data", "data.valid=data", "quantizer.options.groups=3"], "groups (3) must divide"),
     (["exp_dir=exp", "data.train=data", "data.valid=data", "model.encoder.channels=[8]"], "model.encoder: "),
     (["exp_dir=exp", "data.train=data", "data.valid=data", "trainer.precision=fp16"], "auto, bf16 or float32"),
-    (["exp_dir=data/wav.scp", "data.train=data", "data.valid=data"], "wav.scp: cannot be made"),
+    (["exp_dir=data/wav.scp", "data.train=data", "data.valid=data"], "data/wav.scp: "),
 ]
 
 
@@ -92,6 +104,45 @@ def test_a_mistake_is_one_line_and_exit_code_2(argv: list[str], part: str, data:
     assert part in error
     assert "+trainer" not in error  # Hydra's advice, which would only lead to the next error
     assert error.count("\n") == 1
+
+
+VALUES = [
+    "a=b",
+    "a,b",
+    "(x",
+    "x)",
+    "[x",
+    "x]",
+    "{x",
+    "x}",
+    "a#b",
+    "it's",
+    "'",
+    "~/x",
+    "a b",
+    " a",
+    "a\\",
+    "a\\'b",
+    "\\\\",
+]
+VALUES += ["${v}", "$v", "a:b", "a;b", "a\tb", 'a"b', "é", "null", "1", "a''", "*", ""]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_a_value_is_taken_literally_once_it_is_quoted(value: str) -> None:
+    override = f"data.train={quoted(value)}"
+    check_override(override)
+    assert compose([override]).data.train == value
+
+
+@pytest.mark.parametrize("value", ["a=b", "(x", "[x", "{x", "x}", "a#b", "it's", "~/x", "a;b", 'a"b', "é", "a\\'b$"])
+def test_a_value_that_hydra_cannot_read_is_shown_with_quotes_for_the_shell(value: str, capsys) -> None:
+    assert main(["train", "model=tiny", f"data.train={value}"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert repr(f"data.train={value}") in error
+    (override,) = shlex.split(error.partition("; quote it: ")[2])
+    assert compose([override]).data.train == value
 
 
 @pytest.mark.parametrize("argv", [["--cfg", "nothing"], ["--frobnicate"], ["--experimental-rerun", "x.pickle"]])

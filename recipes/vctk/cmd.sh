@@ -64,9 +64,9 @@ run_local_jobs() {
     run_job "${log//$JOB/$job}" "${@//$JOB/$job}" &
     pids+=($!)
   done
-  trap 'kill -TERM "${pids[@]}" 2>/dev/null; wait; echo "stopped by a signal; run the same command to resume" >&2; exit 143' INT TERM
+  trap 'kill -TERM "${pids[@]}" 2>/dev/null; wait; echo "stopped by a signal; run the same command to resume" >&2; exit 143' INT TERM HUP
   for pid in "${pids[@]}"; do wait "$pid" || code=1; done
-  trap - INT TERM
+  trap - INT TERM HUP
   return "$code"
 }
 

@@ -9,7 +9,18 @@ from vqaudio.cores import available_cores
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line; options may come between the words of a list."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Add to a list (`nargs="*"`) the words of it that come after an option, which argparse leaves over."""
+        found, extra = super().parse_known_args(args, namespace)
+        action = next((action for action in self._actions if action.nargs == "*" and not action.option_strings), None)
+        if action is not None:
+            words = [word for word in extra if not word.startswith("-")]
+            extra = [word for word in extra if word.startswith("-")]
+            convert = action.type if callable(action.type) else str
+            setattr(found, action.dest, [*(getattr(found, action.dest, None) or []), *map(convert, words)])
+        return found, extra
 
     def error(self, message: str) -> NoReturn:
         """Print the message and where to find help; exit with 2."""

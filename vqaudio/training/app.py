@@ -3,14 +3,16 @@
 import logging
 import os
 import re
+import shlex
 import sys
 
 import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from vqaudio.errors import UserError
+from vqaudio.errors import StoppedError, UserError
 from vqaudio.training.settings import check
 
 logger = logging.getLogger("vqaudio.training")
@@ -22,16 +24,20 @@ def run(overrides: list[str], flags: list[str]) -> None:
     """Train with overrides and flags of Hydra (`--cfg job`, `--multirun`, …).
 
     Several trainings (`--multirun`) run one after the other, even if one fails: the first failure is raised at the end,
-    the others are logged.
+    the others are logged. A signal stops all of them.
 
     Raises:
         UserError: an override or a value of the configuration is wrong.
-        JobError: training failed.
+        JobError: training failed, or a signal stopped it.
     """
+    for override in overrides:
+        check_override(override)
     failures: list[Exception] = []
 
     @hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name="train", version_base="1.3")
     def application(cfg: DictConfig) -> None:
+        if any(isinstance(failure, StoppedError) for failure in failures):
+            return
         try:
             check(cfg)
             from vqaudio.training.loop import train
@@ -46,10 +52,48 @@ def run(overrides: list[str], flags: list[str]) -> None:
         application()
     except Exception as error:  # before or between trainings: Hydra could not make a configuration
         raise UserError(_one_line(error)) from error
+    failures.sort(key=lambda failure: not isinstance(failure, StoppedError))
     for failure in failures[1:]:
         logger.error("%s", failure)
     if failures:
         raise failures[0]
+
+
+def check_override(override: str) -> None:
+    """Check that Hydra reads an override as one setting, and say how to quote a value that it does not.
+
+    Raises:
+        UserError: it does not.
+    """
+    key, sign, value = override.partition("=")
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        if not sign:
+            raise UserError(f"train: {override!r} is not KEY=VALUE; vqaudio train --help lists all settings") from None
+        message = f"train: {override!r} has a value that Hydra cannot read ({_reason(error)})"
+        raise UserError(f"{message}; quote it: {_for_shell(f'{key}={quoted(value)}')}") from None
+
+
+def quoted(value: str) -> str:
+    """Return a value of an override as Hydra takes it literally: in quotes, with escapes of quotes and backslashes.
+
+    >>> quoted("a=b")
+    "'a=b'"
+    """
+    # A backslash counts only before a quote or at the end; `$` would begin a reference.
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    return "'" + escaped.replace("${", "\\${") + "'"
+
+
+def _for_shell(text: str) -> str:
+    """Return text as one word of a shell: in double quotes, which are easier to read, if it has nothing to escape."""
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
+
+
+def _reason(error: Exception) -> str:
+    """Return what Hydra says about an override, without the list of all that it would have read."""
+    return str(error).splitlines()[0].split(" expecting")[0].strip().rstrip(".")
 
 
 def compose(overrides: list[str]) -> DictConfig:

@@ -188,19 +188,25 @@ def take_turns(speakers: Sequence[str]) -> list[int]:
 
 
 def prefetch(make: Callable[[int], Batch], first: int, ahead: int = 4) -> Iterator[Batch]:
-    """Yield `make(first)`, `make(first + 1)`, …; a thread makes up to `ahead` batches in advance."""
+    """Yield `make(first)`, `make(first + 1)`, …; a thread makes up to `ahead` batches in advance.
+
+    The thread ends with the iterator, or with the main thread: an interpreter that ends while it computes would abort.
+    """
     ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=ahead)
     stop = threading.Event()
 
+    def wanted() -> bool:
+        return not stop.is_set() and threading.main_thread().is_alive()
+
     def put(item: Batch | BaseException) -> None:
-        while not stop.is_set():
+        while wanted():
             with contextlib.suppress(queue.Full):
                 ready.put(item, timeout=0.1)
                 return
 
     def read() -> None:
         step = first
-        while not stop.is_set():
+        while wanted():
             try:
                 put(make(step))
             except BaseException as error:  # handed to the consumer, which raises it
@@ -208,7 +214,7 @@ def prefetch(make: Callable[[int], Batch], first: int, ahead: int = 4) -> Iterat
                 return
             step += 1
 
-    thread = threading.Thread(target=read, daemon=True)
+    thread = threading.Thread(target=read)
     thread.start()
     try:
         while True:

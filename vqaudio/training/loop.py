@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from vqaudio import distributed, model_directory
-from vqaudio.errors import JobError
+from vqaudio.errors import JobError, StoppedError
 from vqaudio.files import locked
 from vqaudio.model import build_model
+from vqaudio.outputs import claim_folder
 from vqaudio.training.dataset import Batch, SegmentDataset, prefetch, speaker_list
 from vqaudio.training.objective import Objective
 from vqaudio.training.optimizer import forget_rows, make_optimizer
@@ -54,11 +55,12 @@ def train(cfg: "DictConfig") -> None:
     """Train what the configuration says into `exp_dir`; resume from the state found there.
 
     Raises:
-        UserError: a mistake in configuration or data.
-        JobError: the loss is not finite, most recordings cannot be read, or a signal asked to stop (the state is saved
-            first).
+        UserError: a mistake in configuration or data, or `exp_dir` may not be written into.
+        JobError: the loss is not finite, or most recordings cannot be read.
+        StoppedError: a signal asked to stop; the state is saved.
     """
     exp_dir = Path(cfg.exp_dir)
+    claim_folder(exp_dir, model_directory.KIND, inputs=[Path(cfg.data.train), Path(cfg.data.valid)])
     with (
         distributed.processes(cfg.trainer.device) as world,
         locked(exp_dir) if world.main else contextlib.nullcontext(),
@@ -105,8 +107,8 @@ class Training:
             seed=self.cfg.seed,
         )
 
-    def loop(self, stop: list[str]) -> None:
-        """Train until progress is 1."""
+    def loop(self, stop: list[int]) -> None:
+        """Train until progress is 1, or until a signal is in `stop`."""
         cfg, net = self.cfg.trainer, distributed.wrap(self.net)
         logger.info(
             "%.2f hours of speech, %d speakers, %.2f M parameters, %s, %s",
@@ -146,9 +148,10 @@ class Training:
             self.elapsed = self.world.agree(time.monotonic() - began)
             self.tracker.add(losses, stats, norm)
             self.housekeeping(progress, temperature)
-            if self.world.agree(float(bool(stop))):
+            if number := int(self.world.agree(float(max(stop, default=0)))):
                 self.save_state()
-                raise JobError(f"{self.exp_dir}: stopped by a signal at step {self.step}; the same command resumes")
+                message = f"{self.exp_dir}: stopped by a signal at step {self.step}; the same command resumes"
+                raise StoppedError(message, number)
         if self.validated < self.step:
             self.validate()
         self.save_state()
