@@ -585,7 +585,7 @@ def test_ids_of_any_form_pass_the_data_stages_and_name_no_file_elsewhere(recipe:
     ("first", "second", "message"),
     [
         ("a-1", "A-1", "'A-1' and 'a-1' differ only in case"),
-        ("a-1", "a-\x072", "wav.scp:2: contains the control character"),
+        ("a-1", "a-\x072", "wav.scp:1: contains the control character"),
     ],
 )
 def test_ids_that_cannot_name_files_are_refused_in_stage_0(
