@@ -243,7 +243,7 @@ def fit_tones(utterances, seed=0):
 
 def mfcc_of(utterance):
     wav, _ = audio.read(utterance.path)
-    samples = torch.from_numpy(wav * audio.level_gain(wav, LEVEL_DB))
+    samples = torch.from_numpy(audio.level_change(wav, LEVEL_DB).apply(wav))
     return mfcc(samples, sample_rate=RATE, hop_length=160)
 
 

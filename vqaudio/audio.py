@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from vqaudio.audio_files import AudioFile
 
-MAX_OVERSHOOT_SECONDS = 0.005
-"""By how much a segment may end after its audio, as times rounded to centiseconds do; the segment then ends there."""
+MAX_OVERSHOOT_SECONDS = 0.5
+"""By how much a segment may end after its audio, as Kaldi's extract-segments has it; the segment then ends there."""
 
 MAX_GAIN = 100.0
-"""The largest factor of `level_gain` (40 dB), so that a recording of faint noise stays faint."""
+"""The largest factor of `level_change` (40 dB), so that a recording of faint noise stays faint."""
 
 MAX_CLIPPED_SHARE = 0.001
 """Share of the samples of a wav that `write` clips at most."""
@@ -183,11 +183,6 @@ def level_change(wav: np.ndarray | Iterable[np.ndarray], level_db: float | None)
     if variance <= _MIN_VARIANCE * offset**2:
         return LevelChange(offset, 1.0)
     return LevelChange(offset, min(10 ** (level_db / 20) / math.sqrt(variance), MAX_GAIN))
-
-
-def level_gain(wav: np.ndarray | Iterable[np.ndarray], level_db: float | None) -> float:
-    """Return the factor of `level_change`."""
-    return level_change(wav, level_db).gain
 
 
 def mu_law_encode(wav: "Tensor", levels: int) -> "Tensor":

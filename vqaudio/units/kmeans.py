@@ -280,5 +280,5 @@ def read_features(utterance: Utterance, kind: str, *, sample_rate: int, hop_leng
     if kind == "npy":
         return read_npy(utterance.path)
     wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end)
-    samples = torch.from_numpy(wav * audio.level_gain(wav, LEVEL_DB))
+    samples = torch.from_numpy(audio.level_change(wav, LEVEL_DB).apply(wav))
     return (mfcc if kind == "mfcc" else log_mel_power)(samples, sample_rate=sample_rate, hop_length=hop_length)
