@@ -108,10 +108,11 @@ def test_times_are_rounded_to_samples(wav):
     assert np.array_equal(audio.read(wav, start=0.5)[0], whole[8000:])
 
 
-def test_a_segment_rounded_to_centiseconds_may_end_just_after_its_audio(wav):
-    assert len(audio.read(wav, start=0.9, end=1.004)[0]) == 1600
-    with pytest.raises(UserError, match=r"segment ends at 1\.01 s, the audio at 1 s"):
-        audio.read(wav, end=1.01)
+@pytest.mark.parametrize("end", [1.004, 1.3, 1.5])
+def test_a_segment_that_ends_up_to_half_a_second_after_its_audio_is_cut_there(wav, end):
+    assert len(audio.read(wav, start=0.9, end=end)[0]) == 1600
+    with pytest.raises(UserError, match=r"segment ends at 1\.51 s, the audio at 1 s"):
+        audio.read(wav, end=1.51)
 
 
 @pytest.mark.parametrize(

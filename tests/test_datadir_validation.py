@@ -1,5 +1,6 @@
 """Validating data directories: every problem is found, and repaired if it can be."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import soundfile
 from datadirs import edit, make, make_segmented, noise
 
 from vqaudio import audio, datadir
+from vqaudio.cli import main
 from vqaudio.datadir import Utterance
 from vqaudio.errors import UserError
+from vqaudio.training.recordings import Recordings
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -158,7 +161,7 @@ def test_broken_audio_is_an_error_and_is_dropped_by_fix(data, case, words):
 
 
 def test_samples_at_the_scale_of_integers_and_channels_that_cancel_are_errors(data):
-    wav = noise(8000)
+    wav = noise(4000)
     soundfile.write(data.parent / "s1-a .wav", wav * 32768, 8000, subtype="FLOAT")
     soundfile.write(data.parent / "s1-b .wav", np.stack([wav, -wav], axis=1), 8000, subtype="FLOAT")
     soundfile.write(data.parent / "s1-c .wav", wav * 5, 8000, subtype="FLOAT")  # too loud, but audio
@@ -177,7 +180,7 @@ def test_every_broken_file_is_listed(data):
 
 def test_silence_channels_and_mixed_rates_are_warnings(data):
     audio.write(data.parent / "s1-a .wav", np.zeros(4000), 8000)
-    soundfile.write(data.parent / "s1-b .wav", np.stack([noise(8000)] * 2, axis=1), 16000)
+    soundfile.write(data.parent / "s1-b .wav", np.stack([noise(8000)] * 2, axis=1), 16000)  # 0.5 s
     found = datadir.validate(data)
     assert found.errors == []
     assert len(found.warnings) == 3
@@ -203,10 +206,11 @@ def test_commands_and_tildes_are_errors(data, entry):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("0.4 1", "0.4 1.1", "'s-b' ends at 1.1 s, its recording 's-a' at 1 s"),
+        ("0.4 1", "0.4 1.6", "'s-b' ends at 1.6 s, its recording 's-a' at 1 s"),
         ("0.4 1", "0.4 0.405", "'s-b' lasts 0.005 s, less than a frame of 0.01 s"),
         ("0.4 1", "0.4 0.4", "'s-b': ends at 0.4 s, starts at 0.4 s"),
-        ("0.4 1", "0.4 -1", "'s-b': 's-a 0.4 -1' is not"),
+        ("0.4 1", "0.4 -2", "'s-b': 's-a 0.4 -2' is not"),
+        ("0.4 1", "-1 1", "'s-b': 's-a -1 1' is not"),
         ("0.4 1", "0.4 1 x", "'s-b': 's-a 0.4 1 x' is not"),
         ("s-b s-a", "s-b r", "segments: has 1 recording not in wav.scp ('r')"),
     ],
@@ -222,3 +226,92 @@ def test_bad_segments_are_errors_and_are_dropped_by_fix(segmented, old, new, wor
 def test_a_segment_may_end_half_a_centisecond_late(segmented):
     edit(segmented / "segments", "0.4 1", "0.4 1.004")
     assert datadir.validate(segmented).errors == []
+
+
+@pytest.mark.parametrize("end", ["-1", "-1.0", "-1.00"])
+def test_a_segment_that_ends_at_minus_one_goes_to_the_end_of_its_recording(segmented, end):
+    edit(segmented / "segments", "0.4 1", f"0.4 {end}")
+    assert datadir.validate(segmented) == datadir.Problems([], [])
+    assert datadir.fix(segmented) == []
+    last = datadir.read_utterances(segmented)[1]
+    assert (last.start, last.end) == (0.4, None)
+    assert len(audio.read(last.path, None, last.start, last.end)[0]) == 4800
+    (segmented / "utt2dur").unlink()
+    recordings = Recordings(segmented, sample_rate=8000, level_db=None, hop_length=80)
+    assert recordings.durations == pytest.approx([0.4, 0.6])
+
+
+def test_segments_that_overshoot_are_cut_with_one_warning_and_survive_fix(segmented):
+    edit(segmented / "segments", "0.4 1", "0.4 1.3")
+    edit(segmented / "segments", "s-a s-a 0 0.4", "s-a s-a 0 1.02")
+    found = datadir.validate(segmented)
+    assert not any("data/segments" in line for line in found.errors)
+    only(found.warnings, "segments: 's-a' ends at 1.02 s, its recording at 1 s, and 1 more such lines; each is cut")
+    datadir.fix(segmented)
+    utterances = datadir.read_utterances(segmented)
+    assert [len(audio.read(u.path, None, u.start, u.end)[0]) for u in utterances] == [8000, 4800]
+    assert datadir.validate(segmented).errors == []
+    assert datadir.read_table(segmented / "utt2dur") == {"s-a": "1", "s-b": "0.6"}
+
+
+@pytest.mark.parametrize(
+    ("wav", "words"),
+    [
+        (noise(4000) * 1e-3, ["'s1-a' is nearly silent (-80 dBFS, less than -65)"]),
+        (noise(4000) * 8, ["'s1-a' has samples up to 3.12", "outside −1..1"]),
+        (noise(4000) + 0.02, ["'s1-a' has an offset of 0.018", "which is taken away"]),
+    ],
+)
+def test_odd_levels_are_one_warning_each(data, wav, words):
+    soundfile.write(data.parent / "s1-a .wav", wav, 8000, subtype="FLOAT")
+    found = datadir.validate(data)
+    assert found.errors == []
+    only(found.warnings, *words)
+
+
+@pytest.mark.parametrize("table", ["utt2dur", "reco2dur"])
+def test_durations_that_are_not_those_of_the_audio_are_errors_which_fix_corrects(data, table):
+    edit(data / table, "s1-b 0.5", "s1-b 5")
+    edit(data / table, "s2-a 0.5\n", "")
+    edit(data / table, "s1-c 0.5", "s1-c 0.49")  # of whole frames
+    errors = datadir.validate(data).errors
+    assert any(f"{table}: 's1-b' has 5 s, its audio 0.5 s; correct it (vqaudio data fix)" in line for line in errors)
+    datadir.fix(data)
+    assert datadir.validate(data) == datadir.Problems([], [])
+    expected = dict.fromkeys(("s1-a", "s1-b", "s1-c", "s2-a", "s2-b", "s2-c"), "0.5") | {"s1-c": "0.49"}
+    assert datadir.read_table(data / table) == expected
+
+
+def test_fix_writes_the_durations_and_training_opens_no_file(data, monkeypatch):
+    (data / "utt2dur").unlink()
+    assert datadir.fix(data) == [f"{data / 'utt2dur'}: wrote the durations of 6 of 6 entries"]
+    assert datadir.fix(data) == []
+    monkeypatch.setattr(audio, "info", lambda path: pytest.fail(f"opens {path}"))
+    recordings = Recordings(data, sample_rate=8000, level_db=None, hop_length=80)
+    assert recordings.durations.tolist() == [0.5] * 6
+
+
+def test_a_subset_keeps_the_durations(data, tmp_path):
+    datadir.copy_subset(data, tmp_path / "out", datadir.read_utterances(data)[:2])
+    assert datadir.read_table(tmp_path / "out" / "utt2dur") == {"s1-a": "0.5", "s1-b": "0.5"}
+
+
+def test_the_findings_are_written_as_records(data, tmp_path, capsys):
+    edit(data / "text", "one s1-b", "one <s>")
+    edit(data / "spk2gender", "s1 f\n", "")
+    audio.write(data.parent / "s1-a .wav", np.zeros(4000), 8000)
+    out = tmp_path / "findings.json"
+    assert main(["data", "validate", str(data), "--json", str(out)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == f"{data}: 2 errors, 1 warnings\n"
+    assert captured.err.count("\n") == 3
+    rows = json.loads(out.read_text())["findings"]
+    assert [(r["severity"], r["kind"], Path(r["file"]).name, r["line"], r["key"]) for r in rows] == [
+        ("error", "keys", "spk2gender", None, None),
+        ("error", "text", "text", 2, "s1-b"),
+        ("warning", "level", "wav.scp", None, "s1-a"),
+    ]
+    assert all(row["message"] in captured.err for row in rows)
+    assert main(["data", "validate", str(data), "--json", str(out)]) == 2  # its own file is replaced
+    assert main(["data", "validate", str(data), "--json", str(data / "text")]) == 2
+    assert "lies in the input" in capsys.readouterr().err

@@ -152,6 +152,17 @@ def test_segments_become_files_of_their_own_with_their_phones(tmp_path: Path) ->
     assert vowel.duration == pytest.approx(1.0, abs=1e-6)
 
 
+def test_the_durations_are_those_of_the_files_written(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.wav", np.concatenate([with_silence(0.5, 1, 0.5)] * 2), RATE)
+    source = tmp_path / "in"
+    datadir.write_utterances(source, [Utterance(f"s-{n}", tmp_path / "long.wav", "s", 2.0 * n, 4.0) for n in (0, 1)])
+    format_data(source, tmp_path / "out", sample_rate=RATE, jobs=1)
+    durations = datadir.read_table(tmp_path / "out" / "utt2dur")
+    lengths = {u.utt: audio.info(u.path).duration for u in datadir.read_utterances(tmp_path / "out")}
+    assert {utt: float(value) for utt, value in durations.items()} == pytest.approx(lengths, abs=1e-6)
+    assert len(durations) == 2
+
+
 def test_formatting_again_leaves_no_file_of_before(tmp_path: Path) -> None:
     good = (with_silence(0.2, 0.5, 0.2), RATE)
     format_data(make_data(tmp_path / "in", {"s-1": good, "s-2": good}), tmp_path / "out", sample_rate=RATE, jobs=1)

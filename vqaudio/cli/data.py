@@ -33,15 +33,16 @@ def add_data(subparsers: Any) -> None:
         group,
         "validate",
         run_data_validate,
-        "list every error of a data directory",
-        "vqaudio data validate data/train",
+        "list every error of a data directory and its recordings",
+        "vqaudio data validate data/train --json findings.json",
     )
     validate.add_argument("dir", type=Path, metavar="DIR", help="data directory")
+    validate.add_argument("--json", type=Path, metavar="OUT", help="also write the errors and warnings to this file")
     fix = command(
         group,
         "fix",
         run_data_fix,
-        "sort lines and drop unusable utterances; originals are kept in .backup/",
+        "sort lines, drop unusable utterances, write utt2dur; originals are kept in .backup/",
         "vqaudio data fix data/train",
     )
     fix.add_argument("dir", type=Path, metavar="DIR", help="data directory")
@@ -66,13 +67,18 @@ def run_corpus_espeak(args: argparse.Namespace) -> None:
 
 def run_data_validate(args: argparse.Namespace) -> int:
     """Print all errors and warnings of a data directory; return 2 if there are errors."""
-    from vqaudio import datadir
+    from vqaudio import __version__, datadir, files
+    from vqaudio.outputs import check_file, is_our_json
 
+    if args.json is not None:
+        check_file(args.json, inputs=[args.dir], ours=is_our_json)
     problems = datadir.validate(args.dir)
     for line in problems.warnings:
         print(f"warning: {line}", file=sys.stderr)
     for line in problems.errors:
         print(f"error: {line}", file=sys.stderr)
+    if args.json is not None:
+        files.write_json(args.json, {"vqaudio": __version__, "findings": problems.records()})
     print(f"{args.dir}: {len(problems.errors)} errors, {len(problems.warnings)} warnings")
     return 2 if problems.errors else 0
 

@@ -17,6 +17,7 @@ import numpy as np
 from vqaudio import audio, datadir
 from vqaudio.datadir import Phone, Utterance, copy_subset, read_wav_scp
 from vqaudio.datadir.layout import DATA_DIRECTORY
+from vqaudio.datadir.tables import format_seconds
 from vqaudio.errors import UserError
 from vqaudio.files import atomic_write
 from vqaudio.names import file_name
@@ -85,7 +86,7 @@ def _wav(folder: Path, utt: str) -> Path:
 
 
 def format_data(source: Path, out: Path, *, sample_rate: int, jobs: int) -> tuple[int, int]:
-    """Format the data directory `source` into `out`: wav/, the Kaldi tables, phones.ctm and drops.tsv.
+    """Format the data directory `source` into `out`: wav/, the Kaldi tables with utt2dur, phones.ctm and drops.tsv.
 
     Files in `out/wav/` that the wav.scp of an earlier run names and this one does not write are deleted.
 
@@ -127,6 +128,7 @@ def _write_tables(
 ) -> None:
     plain = [Utterance(u.utt, _wav(out / "wav", u.utt).absolute(), u.speaker) for u in utterances]
     copy_subset(source, out, plain)
+    datadir.write_table(out / "utt2dur", {u.utt: format_seconds(round(cuts[u.utt][1], 6)) for u in plain})
     if (out / "phones.ctm").is_file():
         phones = datadir.read_ctm(out / "phones.ctm")
         datadir.write_ctm(out / "phones.ctm", {utt: shift_phones(phones[utt], *cuts[utt]) for utt in sorted(phones)})

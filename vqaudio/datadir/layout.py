@@ -61,6 +61,10 @@ TABLES: dict[str, Kind] = {
 """The tables that Kaldi's validate_data_dir.sh knows."""
 
 
+DURATIONS = {"utt2dur", "reco2dur"}
+"""The tables that follow from the audio."""
+
+
 def tables_of(data: Path) -> dict[str, Kind]:
     """Return the tables that a data directory contains."""
     return {name: kind for name, kind in TABLES.items() if (data / name).exists()}

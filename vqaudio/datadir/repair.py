@@ -1,10 +1,19 @@
 """Repairs a data directory: drops and sorts lines until it is valid, and keeps the originals."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from vqaudio.datadir.layout import Kind, tables_of
+from vqaudio import files
+from vqaudio.datadir.layout import DURATIONS, Kind, tables_of
+from vqaudio.datadir.recordings import (
+    FRAME,
+    Recording,
+    Span,
+    correct_durations,
+    examine,
+    span_problem,
+    true_durations,
+)
 from vqaudio.datadir.subset import select
 from vqaudio.datadir.tables import (
     ODD_SPACE,
@@ -17,7 +26,6 @@ from vqaudio.datadir.tables import (
     write_table,
 )
 from vqaudio.datadir.utterances import parse_segment
-from vqaudio.datadir.validation import FRAME, Recording, Span, examine, span_problem
 from vqaudio.errors import UserError
 from vqaudio.outputs import claim_folder
 
@@ -29,8 +37,8 @@ def fix(data: str | Path, frame: float = FRAME) -> list[str]:
 
     Lines are sorted; malformed and repeated ones are dropped (of two that contradict each other the first stays), and
     so are carriage returns and odd white space. Utterances stay if every table has them and if their audio is sound and
-    lasts a `frame` (seconds). spk2utt is rebuilt. Originals of changed files are kept in `.backup/`, where nothing is
-    overwritten.
+    lasts a `frame` (seconds). spk2utt is rebuilt, and utt2dur written, so that training need not open every
+    file. Originals of changed files are kept in `.backup/`, where nothing is overwritten.
 
     Raises:
         UserError: wav.scp contains commands, a required file is missing, no utterance would remain, or `.backup/` holds
@@ -45,17 +53,29 @@ def fix(data: str | Path, frame: float = FRAME) -> list[str]:
     wavs = tables["wav.scp"].values
     refuse(pipe_problems(data / "wav.scp", wavs))
     spans, drops = _read_spans(tables)
-    drops = _missing_keys(tables, kinds, spans) | drops | _broken_audio(spans, examine(wavs), frame)
+    recordings = examine(wavs)
+    drops = _missing_keys(tables, kinds, spans) | drops | _broken_audio(spans, recordings, frame)
     keep = sorted(spans.keys() - drops.keys())
     if not keep:
         example = "".join(f"'{utt}': {reason}" for utt, reason in sorted(drops.items())[:1])
         raise UserError(f"{data}: no utterance would remain ({example or 'there is none'}); nothing was changed")
     done = [line for table in tables.values() for line in _line_repairs(table)]
     done += [f"{data}: dropped '{utt}': {reason}" for utt, reason in sorted(drops.items())]
-    done += _write_tables(data, tables, select(tables, kinds, spans, keep))
+    chosen = select(tables, kinds, spans, keep)
+    for name in (kinds.keys() & DURATIONS) | {"utt2dur"}:
+        listed = tables[name].values if name in tables else {}
+        true = true_durations(name, {utt: spans[utt] for utt in keep}, recordings, frame)
+        chosen[name] = correct_durations(listed, {key: true[key] for key in _keys(name, true, spans, keep)})
+    done += _write_tables(data, tables, chosen)
     if (data / "phones.ctm").exists():
         done += _fix_phones(data / "phones.ctm", set(keep))
     return done
+
+
+def _keys(name: str, true: Mapping[str, float], spans: Mapping[str, Span], keep: list[str]) -> list[str]:
+    """Return the entries that a table of durations needs for the utterances `keep`."""
+    needed = {spans[utt][0] for utt in keep} if name == "reco2dur" else set(keep)
+    return sorted(needed & true.keys())
 
 
 def _content(path: Path) -> bytes:
@@ -88,11 +108,13 @@ def _broken_audio(spans: Mapping[str, Span], recordings: Mapping[str, Recording 
 def _missing_keys(tables: Mapping[str, Table], kinds: Mapping[str, Kind], spans: Mapping[str, Span]) -> dict[str, str]:
     """Return a message for each utterance that a table lacks, or whose speaker or recording a table lacks."""
     speakers = tables["utt2spk"].values
-    everyone = set(spans).union(*(t.values for name, t in tables.items() if kinds[name].key == "utterance"))
+    everyone = set(spans).union(
+        *(t.values for name, t in tables.items() if kinds[name].key == "utterance" and name not in DURATIONS)
+    )
     drops: dict[str, str] = {}
     for name, table in tables.items():
         key = kinds[name].key
-        for utt in everyone if name != "spk2utt" else ():
+        for utt in everyone if name != "spk2utt" and name not in DURATIONS else ():
             owner = {"utterance": utt, "speaker": speakers.get(utt), "recording": spans.get(utt, (utt,))[0]}[key]
             if owner is not None and owner not in table.values:  # an utterance without a speaker is dropped for that
                 drops.setdefault(utt, f"{name} lacks it" if owner == utt else f"{name} lacks its {key} '{owner}'")
@@ -128,10 +150,18 @@ def _write_tables(data: Path, tables: Mapping[str, Table], chosen: Mapping[str, 
         before = tables[name] if name in tables else Table(path)
         if name == "spk2utt" and before.values != values:
             done.append(f"{path}: rebuilt from utt2spk")
+        elif name in DURATIONS and before.values != values:
+            changed = sum(before.values.get(key) != value for key, value in values.items())
+            done.append(f"{path}: wrote the durations of {changed} of {len(values)} entries")
         elif len(values) < len(before.values):
             done.append(f"{path}: {len(before.values) - len(values)} of {len(before.values)} entries dropped")
         repaired = before.problems or before.values != values
-        if repaired or _content(path) != path.read_bytes() or not path.read_bytes().endswith(b"\n"):
+        if (
+            repaired
+            or not path.exists()
+            or _content(path) != path.read_bytes()
+            or not path.read_bytes().endswith(b"\n")
+        ):
             back_up(path)
             write_table(path, values)
     return done
@@ -160,4 +190,4 @@ def back_up(path: Path) -> None:
     while copy.exists():
         number += 1
         copy = folder / f"{path.name}.{number}"
-    shutil.copy2(path, copy)
+    files.copy_file(path, copy)

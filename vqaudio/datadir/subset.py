@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from vqaudio.datadir.layout import DATA_DIRECTORY, Kind
-from vqaudio.datadir.tables import Table, Utterance, read_ctm, read_table, write_ctm
+from vqaudio.datadir.recordings import Span
+from vqaudio.datadir.tables import Table, Utterance, read_ctm, read_table, write_ctm, write_table
 from vqaudio.datadir.utterances import invert, write_utterances
-from vqaudio.datadir.validation import Span
 from vqaudio.outputs import claim_folder
 
 
@@ -32,7 +32,7 @@ def read_optional(path: Path, keys: Iterable[str]) -> dict[str, str]:
 
 
 def copy_subset(source: Path, out: Path, utterances: list[Utterance]) -> None:
-    """Write the tables of some utterances of `source` to `out`, with their text, genders and phones.
+    """Write the tables of some utterances of `source` to `out`, with their text, genders, durations and phones.
 
     Kaldi demands that `text` and `spk2gender` are complete: a table that lacks one of these utterances is left out.
 
@@ -50,6 +50,9 @@ def copy_subset(source: Path, out: Path, utterances: list[Utterance]) -> None:
         text=text if len(text) == len(utts) else None,
         spk2gender=gender if len(gender) == len(speakers) else None,
     )
+    durations = read_optional(source / "utt2dur", utts)
+    if len(durations) == len(utts):
+        write_table(out / "utt2dur", durations)
     (out / "phones.ctm").unlink(missing_ok=True)
     phones = read_ctm(source / "phones.ctm") if (source / "phones.ctm").is_file() else {}
     phones = {utt: phones[utt] for utt in utts if utt in phones}

@@ -69,10 +69,15 @@ def read_spans(data: Path, wavs: Collection[str]) -> dict[str, tuple[str, float,
     return spans
 
 
-def parse_segment(value: str) -> tuple[str, float, float] | str:
-    """Return recording, start and end (seconds) of a line of segments, or a message about what is wrong with it."""
+def parse_segment(value: str) -> tuple[str, float, float | None] | str:
+    """Return recording, start and end (seconds) of a line of segments, or a message about what is wrong with it.
+
+    An end of −1 is the end of the recording, as in Kaldi: None.
+    """
     fields = re.split(r"[ \t]+", value)
     start, end = (parse_seconds(x) for x in fields[1:]) if len(fields) == 3 else (None, None)
+    if start is not None and re.fullmatch(r"-1(\.0*)?", fields[2]):
+        return fields[0], start, None
     if start is None or end is None:
         return f"'{value}' is not '<recording> <start> <end>' in seconds; correct it"
     return (fields[0], start, end) if start < end else f"ends at {end:g} s, starts at {start:g} s; correct the times"

@@ -1,47 +1,26 @@
 """Validates a data directory: lists all its errors and warnings in one run, one line each."""
 
-import collections
 import itertools
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-from vqaudio import audio
-from vqaudio.cores import available_cores
-from vqaudio.datadir.layout import TABLES, tables_of
-from vqaudio.datadir.tables import ODD_SPACE, PIPE, Table, is_pipe, scan_ctm, scan_table, summary
+from vqaudio.datadir.findings import Problems
+from vqaudio.datadir.layout import DURATIONS, TABLES, tables_of
+from vqaudio.datadir.recordings import (
+    FRAME,
+    Recording,
+    Span,
+    check_recordings,
+    check_segments,
+    duration_errors,
+    examine,
+    true_durations,
+)
+from vqaudio.datadir.tables import ODD_SPACE, Table, scan_ctm, scan_table, summary
 from vqaudio.datadir.utterances import invert, parse_segment
-from vqaudio.errors import UserError
 from vqaudio.names import collisions
-from vqaudio.recording_faults import channel_fault, scale_fault
-
-FRAME = 0.01
-"""Seconds, one frame at 100 Hz: an utterance must last as long, and a phone may end as long after its utterance."""
 
 RESERVED_WORDS = ("<s>", "</s>", "#0")
-
-Span = tuple[str, float, float | None]
-"""Recording, start and end of an utterance in seconds (None: the end of the recording)."""
-
-
-@dataclass
-class Problems:
-    """Errors and warnings of `validate`, one line each: the file, the value, the bound, the cure."""
-
-    errors: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-
-class Recording(NamedTuple):
-    """Facts about a file that was decoded completely; `duration` in seconds, `fault` as in `recording_faults`."""
-
-    sample_rate: int
-    channels: int
-    duration: float
-    silent: bool
-    fault: str | None
 
 
 def validate(data: str | Path, frame: float = FRAME) -> Problems:
@@ -49,73 +28,47 @@ def validate(data: str | Path, frame: float = FRAME) -> Problems:
 
     Errors are malformed, unsorted, duplicate or non-UTF-8 lines, files that disagree about keys or speakers, and audio
     that is missing, undecodable, truncated, non-finite, shorter than `frame` (seconds), at the scale of integers or of
-    channels that cancel, or that ends before its segments or phones; and ids that would share a file. Warnings are an
-    order of speakers that only Kaldi's tools refuse, silent recordings, several channels and mixed sample rates,
-    because every reader averages channels and resamples. Whatever bytes the files contain, the result is a list, never
-    an exception. Memory does not grow with the length of recordings. Relative paths are relative to the current
-    directory.
+    channels that cancel, or that ends before its segments or phones; durations that are not the audio's; and ids that
+    would share a file. Warnings are an order of speakers that only Kaldi's tools refuse, recordings that are silent or
+    nearly so, samples outside −1..1, offsets, segments that are cut at the end of their recording, several channels and
+    mixed sample rates, because every reader averages channels and resamples.
+
+    Whatever bytes the files contain, the result is a list, never an exception. Memory does not grow with the length of
+    recordings. Relative paths are relative to the current directory.
     """
     data, found = Path(data), Problems()
     if not data.is_dir():
-        return Problems([f"{data}: no such data directory; check the path"])
+        found.error("table", [f"{data}: no such data directory; check the path"])
+        return found
     tables = {name: scan_table(data / name, kind.what) for name, kind in tables_of(data).items()}
     for table in tables.values():
-        found.errors += table.problems + _line_ends(table)
+        found.error("table", table.problems + _line_ends(table))
     for name in ("utt2spk", "spk2utt", "wav.scp"):
         if name not in tables:
             cure = "rebuild it (vqaudio data fix)" if name == "spk2utt" else "add it"
-            found.errors.append(f"{data / name}: no such file; {cure}")
+            found.error("table", [f"{data / name}: no such file; {cure}"])
         elif not tables[name].values:
-            found.errors.append(f"{data / name}: is empty, but needs at least one entry; fill it")
+            found.error("table", [f"{data / name}: is empty, but needs at least one entry; fill it"])
     values = {name: table.values for name, table in tables.items()}
     spans = _spans(data, values, found)
-    found.errors += [*_key_errors(data, values), *_value_errors(tables), *_id_errors(data, values)]
-    found.errors += _inversion_errors(data, values)
-    found.warnings += _order_warnings(data, values)
+    found.error("keys", _key_errors(data, values))
+    found.error("value", _value_errors(tables))
+    found.error("id", _id_errors(data, values))
+    found.error("keys", _inversion_errors(data, values))
+    found.warn("order", _order_warnings(data, values))
     if "text" in values:
-        found.errors += _text_errors(tables["text"])
-        found.warnings += _empty_texts(tables["text"])
+        found.error("text", _text_errors(tables["text"]))
+        found.warn("text", _empty_texts(tables["text"]))
     recordings = examine(values.get("wav.scp", {}))
-    _check_audio(data, spans, recordings, frame, found)
+    check_recordings(data / "wav.scp", recordings, found)
+    source = data / ("segments" if "segments" in values else "wav.scp")
+    check_segments(source, spans, recordings, frame, found)
+    for name in values.keys() & DURATIONS:
+        true = true_durations(name, spans, recordings, frame)
+        found.error("duration", duration_errors(data / name, values[name], true))
     if (data / "phones.ctm").exists():
-        found.errors += _phone_errors(data / "phones.ctm", spans, recordings, frame)
+        found.error("phones", _phone_errors(data / "phones.ctm", spans, recordings, frame))
     return found
-
-
-def examine(wavs: Mapping[str, str]) -> dict[str, Recording | str]:
-    """Decode every file of wav.scp, several at a time; return by key its facts, or a message why it is unusable."""
-    with ThreadPoolExecutor(max_workers=available_cores()) as pool:  # decoders release the interpreter's lock
-        return dict(zip(wavs, pool.map(_examine, wavs.values()), strict=True))
-
-
-def _examine(value: str) -> Recording | str:
-    if is_pipe(value):
-        return f"'{value}' is {PIPE}"
-    if value.startswith("~"):
-        return f"{value}: '~' is not expanded in wav.scp; write the whole path"
-    try:
-        info = audio.info(value)
-        peak, count = 0.0, 0
-        for samples in audio.blocks(value, info.sample_rate, 1 << 16):
-            peak = max(peak, float(abs(samples).max()))
-            count += len(samples)
-        fault = scale_fault(peak) or channel_fault(value)
-    except UserError as error:
-        return str(error)
-    return Recording(info.sample_rate, info.channels, count / info.sample_rate, peak == 0, fault)
-
-
-def span_problem(span: Span, recording: Recording, frame: float) -> str | None:
-    """Return a message why an utterance cannot be cut from its recording; None if it can."""
-    _, start, end = span
-    stop = recording.duration if end is None else end
-    if stop > recording.duration + audio.MAX_OVERSHOOT_SECONDS:
-        return (
-            f"ends at {stop:g} s, its recording '{span[0]}' at {recording.duration:g} s; correct the times or drop it"
-        )
-    if stop - start < frame - 1e-9:
-        return f"lasts {stop - start:g} s, less than a frame of {frame:g} s; drop it (vqaudio data fix)"
-    return None
 
 
 def _line_ends(table: Table) -> list[str]:
@@ -136,12 +89,12 @@ def _spans(data: Path, values: Mapping[str, Mapping[str, str]], found: Problems)
     for utt, value in values["segments"].items():
         span = parse_segment(value)
         if isinstance(span, str):
-            found.errors.append(f"{data / 'segments'}: '{utt}': {span}")
+            found.error("segments", [f"{data / 'segments'}: '{utt}': {span}"])
         else:
             spans[utt] = span
     if "wav.scp" in values:
         named = {recording for recording, _, _ in spans.values()}
-        found.errors += compare_keys(data / "segments", named, values["wav.scp"], "recording", "wav.scp")
+        found.error("keys", compare_keys(data / "segments", named, values["wav.scp"], "recording", "wav.scp"))
     return spans
 
 
@@ -231,33 +184,6 @@ def _text_errors(table: Table) -> list[str]:
 
 def _empty_texts(table: Table) -> list[str]:
     return summary([f"{table.path}: '{utt}' has no words" for utt, value in table.values.items() if not value])
-
-
-def _check_audio(
-    data: Path, spans: Mapping[str, Span], recordings: Mapping[str, Recording | str], frame: float, found: Problems
-) -> None:
-    """Add errors for unusable recordings and utterances to `found`, and warnings of what readers will change."""
-    path = data / "wav.scp"
-    rates: dict[int, list[str]] = collections.defaultdict(list)
-    for key, recording in recordings.items():
-        if isinstance(recording, str):
-            found.errors.append(f"{path}: '{key}': {recording}")
-            continue
-        rates[recording.sample_rate].append(key)
-        if recording.fault:
-            found.errors.append(f"{path}: '{key}': {recording.fault}")
-        elif recording.silent:
-            found.warnings.append(f"{path}: '{key}' is silent (all samples are zero)")
-        if recording.channels > 1:
-            found.warnings.append(f"{path}: '{key}' has {recording.channels} channels, whose average is used")
-    if len(rates) > 1:
-        counts = ", ".join(f"{len(keys)} at {rate} Hz (as '{keys[0]}')" for rate, keys in sorted(rates.items()))
-        found.warnings.append(f"{path}: mixed sample rates, {counts}; all are resampled to the model's")
-    source = data / ("segments" if (data / "segments").exists() else "wav.scp")
-    for utt, span in spans.items():
-        recording = recordings.get(span[0], "")
-        if isinstance(recording, Recording) and (problem := span_problem(span, recording, frame)):
-            found.errors.append(f"{source}: '{utt}' {problem}")
 
 
 def _phone_errors(

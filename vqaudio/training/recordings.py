@@ -129,7 +129,7 @@ class Recordings:
                 durations[row] = self._listed_seconds(utterance, listed[utterance.utt])
             else:
                 try:
-                    durations[row] = audio.info(utterance.path).duration
+                    durations[row] = max(0.0, audio.info(utterance.path).duration - utterance.start)
                 except UserError as error:
                     self._record(row, str(error))
         return durations
