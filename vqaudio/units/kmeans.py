@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vqaudio import audio, files
+from vqaudio.codec import one_thread
 from vqaudio.datadir import Utterance, read_utterances
 from vqaudio.defaults import FEATURES
 from vqaudio.errors import UserError
@@ -137,9 +138,10 @@ class KMeansUnits:
         Raises:
             UserError: it cannot be read, or its features do not have the model's size.
         """
-        rows = read_features(utterance, self.features, sample_rate=self.sample_rate, hop_length=self.hop_length)
-        _check_size(utterance, rows, len(self.mean))
-        return nearest_label((rows - self.mean) / self.std, self.codebook)[None].numpy()
+        with one_thread():  # so that the codes are the same for any number of cores and jobs
+            rows = read_features(utterance, self.features, sample_rate=self.sample_rate, hop_length=self.hop_length)
+            _check_size(utterance, rows, len(self.mean))
+            return nearest_label((rows - self.mean) / self.std, self.codebook)[None].numpy()
 
 
 def is_model(path: Path) -> bool:
