@@ -64,10 +64,10 @@ class World:
         rate_everything(self.test)
         self.foreign = root / "foreign"
 
-    def refill(self) -> None:
-        """Put the foreign files in place."""
+    def refill(self, names: tuple[str, ...] = NAMES) -> None:
+        """Put foreign files in place."""
         shutil.rmtree(self.foreign, ignore_errors=True)
-        for name in NAMES:
+        for name in names:
             path = self.foreign / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{name} of somebody else\n")
@@ -203,6 +203,22 @@ def test_the_files_of_somebody_else_stay(world, name, arguments, capsys, monkeyp
     assert error.count("\n") == 1, error
     assert str(world.foreign) in error
     assert {path.name for path in world.root.iterdir()} == names
+
+
+MAKE_FOLDERS = ("corpus espeak", "data split", "train", "extract", "decode", "kmeans apply", "listen build")
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "notes.txt", "units.txt", "1/wav.scp"])
+@pytest.mark.parametrize("name", MAKE_FOLDERS)
+def test_one_file_of_somebody_else_is_enough(world, name, file, capsys, monkeypatch):
+    """Files of ours that are missing or damaged must not be what saves the folder."""
+    monkeypatch.chdir(world.root)
+    world.refill((file,))
+    for arguments in CASES[name]:
+        before = content(world.foreign)
+        assert main([*name.split(), *map(str, arguments(world))]) == 2
+        assert content(world.foreign) == before
+        assert f"{world.foreign}: " in capsys.readouterr().err
 
 
 INSIDE = {

@@ -11,7 +11,6 @@ counts of its audio.
 import dataclasses
 import itertools
 import json
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -87,7 +86,7 @@ def _check_out(source: Path, out: Path, kind: str, to: str, durations: Path | No
         check_new(out, inputs=inputs)
         return
     recorded = part(_stem(out, to), ".units.json")
-    for path in _files(out, to):
+    for path in reversed(_files(out, to)):
         check_file(path, inputs=inputs, ours=lambda _: _is_info(recorded))
 
 
@@ -178,7 +177,7 @@ def _read(source: Path, kind: str, about: UnitsInfo, durations: Path | None, out
         info = writer.finish({})
     failed = part(stem, ".failed.txt")
     if recorded and failed.exists():
-        shutil.copyfile(failed, out / "failed.txt")
+        files.copy_file(failed, out / "failed.txt")
     if not repeats:
         line = (
             "no unit is ever repeated, so each was read as one frame; if the units are deduplicated, pass --durations"
@@ -218,7 +217,7 @@ def _write(directory: Path, out: Path, to: str) -> UnitsInfo:
         stem = _stem(made, to)
         for name in ("durations.txt", "failed.txt"):
             if _has_content(directory / name) and not (to == "jsonl" and name == "durations.txt"):
-                shutil.copyfile(directory / name, part(stem, f".{name}"))
+                files.copy_file(directory / name, part(stem, f".{name}"))
         files.atomic_write(part(stem, ".units.json"), json.dumps(dataclasses.asdict(units.info), indent=2) + "\n")
         for path in reversed(_files(out, to)):
             path.unlink(missing_ok=True)
