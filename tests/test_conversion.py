@@ -236,7 +236,8 @@ def test_a_bad_line_is_named_and_nothing_is_written(tmp_path, kind, text, messag
         ("/r\na.wav\t9\nb.wav\t9\n", "1\n", r"t\.km:2: ends where .*t\.tsv has b"),
         ("/r\na.wav\t9\n", "1\n2\n", r"t\.km:2: has no path in"),
         ("", "1\n", r"t\.tsv: is empty"),
-        ("/r\nx/a.wav\t9\ny/a.flac\t9\n", "1\n2\n", "utterances 1 and 2 are both named a"),
+        ("/r\nx/a.wav\t9\nx/a.flac\t9\n", "1\n2\n", "utterances 1 and 2 are both named a"),
+        ("/r\nx/a.wav\t9\ny/a.wav\t9\nx/a.wav\t9\n", "1\n2\n3\n", "utterances 1 and 3 are both named x/a"),
         ("/r\na.wav\t9\n", "1 200\n", r"t\.km:1: a: unit 200 lies outside"),
     ],
 )
@@ -327,3 +328,34 @@ def test_units_of_an_unknown_model_are_decoded_only_when_a_model_vouches_for_the
     assert "belong to model unknown (if this one made them, convert them again with --model)" in capsys.readouterr().err
     assert main([*decode, str(tmp_path / "mine")]) == 0
     assert main([*argv, "x", *options, "--model", str(model), "--groups", "1"]) == 2
+
+
+PATHS = [
+    "/c/spk1/001.wav",
+    "/c/spk2/001.flac",
+    "/c/spk2/s/001.wav",
+    "/c/spk1/002.wav",
+    "/c/x/s/003.wav",
+    "/c/y/s/003.wav",
+]
+IDS = ["002", "spk1/001", "spk2/001", "spk2/s/001", "x/s/003", "y/s/003"]
+
+
+@pytest.mark.parametrize("kind", ["fairseq", "jsonl"])
+@pytest.mark.parametrize("top", ["/c/", ""])
+def test_folders_stay_in_the_ids_where_last_parts_of_paths_are_equal(tmp_path, kind, top):
+    paths = [path.replace("/c/", top, 1) for path in PATHS]
+    if kind == "fairseq":
+        (tmp_path / "a.tsv").write_text("/r\n" + "".join(f"{path}\t960\n" for path in paths))
+        (tmp_path / "a.km").write_text("".join(f"{n} {n} {n}\n" for n in range(6)))
+    else:
+        lines = [json.dumps({"audio": path, "units": [n] * 3}) + "\n" for n, path in enumerate(paths)]
+        (tmp_path / "a.jsonl").write_text("".join(lines))
+    source = tmp_path / ("a.tsv" if kind == "fairseq" else "a.jsonl")
+    convert(source, tmp_path / "units", to="vqaudio", settings=HUBERT)
+    found = {utterance.utt: int(utterance.units[0, 0]) for utterance in read_units(tmp_path / "units")}
+    assert sorted(found) == IDS
+    assert [found[utt] for utt in ("spk1/001", "spk2/001", "spk2/s/001", "002")] == [0, 1, 2, 3]
+    convert(tmp_path / "units", tmp_path / "b", to=kind)
+    convert(tmp_path / "b", tmp_path / "again", to="vqaudio", from_=kind)
+    assert files_of(tmp_path / "again") == files_of(tmp_path / "units")

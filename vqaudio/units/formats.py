@@ -11,13 +11,15 @@ jsonl    {"audio": "path", "units": [71, 71, 12]} a line (fastabx's from_item_an
 espnet   "utt 71 71 12" a line, sorted (Kaldi's text; ESPnet's text.km and token files).
 
 The utterance id of a path is its last part without the suffix of its audio format, removed as a whole: `alpha.flac` is
-`alpha`, while GSLM's own `rstrip(".flac")` makes it `alph`. Names in gslm and espnet files are taken as they are. In
-files written here, a path is the utterance id and ".wav", and the samples are the frames times the hop length.
+`alpha`, while GSLM's own `rstrip(".flac")` makes it `alph`. Where several folders hold files of one name, the id
+begins with the folders in which they differ: `spk1/001`, `spk2/001`. Names in gslm and espnet files are taken as they
+are. In files written here, a path is the utterance id and ".wav", and the samples are the frames times the hop length.
 """
 
+import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -57,11 +59,13 @@ def fairseq_stem(path: Path) -> Path:
 def read_fairseq(path: Path, reading: Reading) -> Iterator[UnitSequence]:
     """Yield the utterances of <name>.tsv and <name>.km in the order of the lines."""
     manifest, labels = (part(fairseq_stem(path), suffix) for suffix in (".tsv", ".km"))
+    paths = (row.partition(b"\t")[0] for number, row in read_lines(manifest) if number > 1)
+    shared = {} if reading.whole_paths else shared_folders(paths)
     rows, bodies = read_lines(manifest), read_lines(labels)
     if next(rows, None) is None:
         raise UserError(f"{manifest}: is empty; its first line must name the folder of the audio")
     for number, row in rows:
-        utt = path_to_utt(row.partition(b"\t")[0], reading, f"{manifest}:{number}")
+        utt = path_to_utt(row.partition(b"\t")[0], reading, f"{manifest}:{number}", shared)
         _, body = next(bodies, (0, None))
         if body is None:
             raise UserError(f"{labels}:{number - 1}: ends where {manifest} has {utt}; give the .km of this .tsv")
@@ -90,6 +94,7 @@ def read_espnet(path: Path, reading: Reading) -> Iterator[UnitSequence]:
 
 def read_jsonl(path: Path, reading: Reading) -> Iterator[UnitSequence]:
     """Yield the utterances of JSON lines in the order of the lines."""
+    shared = {} if reading.whole_paths else shared_folders(_audio_of(line) for _, line in read_lines(path))
     for number, line in read_lines(path):
         where = f"{path}:{number}"
         try:
@@ -99,7 +104,7 @@ def read_jsonl(path: Path, reading: Reading) -> Iterator[UnitSequence]:
             raise UserError(f'{where}: not an object with "audio" and "units"; {CURE}') from None
         if not isinstance(audio, str):
             raise UserError(f'{where}: "audio" is not a string; {CURE}')
-        utt = path_to_utt(audio.encode(errors="surrogatepass"), reading, where)
+        utt = path_to_utt(audio.encode(errors="surrogatepass"), reading, where, shared)
         units = units_of(json_tokens(frames, f'{where}: {utt}: "units"'), reading, f"{where}: {utt}")
         if durations is None:
             yield UnitSequence(utt, units, None)
@@ -191,10 +196,37 @@ def text_of(name: bytes, where: str) -> str:
     return utt
 
 
-def path_to_utt(path: bytes, reading: Reading, where: str) -> str:
-    """Return the utterance id of the path of an audio file."""
+def path_to_utt(path: bytes, reading: Reading, where: str, shared: Mapping[bytes, int]) -> str:
+    """Return the utterance id of the path of an audio file; `shared` is what `shared_folders` returns."""
     if reading.whole_paths:
         return text_of(path.removesuffix(b".wav"), where)
-    name = text_of(path.rpartition(b"/")[2], where)
-    stem, dot, suffix = name.rpartition(".")
-    return stem if stem and (dot + suffix).lower() in AUDIO_SUFFIXES else name
+    *folders, stem = _parts(path)
+    return text_of(b"/".join([*folders[shared[stem] :], stem] if stem in shared else [stem]), where)
+
+
+def shared_folders(paths: Iterable[bytes]) -> dict[bytes, int]:
+    """Return the last parts of paths that several folders hold, with the number of folders that begin all of them."""
+    first: dict[bytes, list[bytes]] = {}
+    shared: dict[bytes, int] = {}
+    for path in paths:
+        *folders, stem = _parts(path)
+        known = first.setdefault(stem, folders)
+        if folders != known:
+            equal = sum(itertools.accumulate((a == b for a, b in zip(known, folders, strict=False)), min))
+            shared[stem] = min(equal, shared.get(stem, equal))
+    return shared
+
+
+def _parts(path: bytes) -> list[bytes]:
+    """Return the folders of the path of an audio file, and its last part without the suffix."""
+    *folders, name = path.split(b"/")
+    stem, dot, suffix = name.rpartition(b".")
+    return [*folders, stem if stem and (dot + suffix).lower().decode(errors="replace") in AUDIO_SUFFIXES else name]
+
+
+def _audio_of(line: bytes) -> bytes:
+    """Return the path of the audio of a line of JSON; b"" for a malformed line."""
+    try:
+        return json.loads(line)["audio"].encode(errors="surrogatepass")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return b""
