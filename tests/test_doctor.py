@@ -178,3 +178,22 @@ def test_a_broken_torch_leaves_the_rest_of_the_report(monkeypatch):
     lines = list(doctor._processors())
     assert [good for good, _ in lines] == [True]
     assert doctor._core("torch", {"torch": "torch"})[0] is False
+
+
+def test_a_place_without_a_folder_for_compiled_code_is_reported(monkeypatch):
+    said = "compiled code is kept in /tmp/x, since neither a nor b can be written; set NUMBA_CACHE_DIR"
+    monkeypatch.setattr(doctor.compiled, "REPLACED", said)
+    assert failures() == [said]
+
+
+def test_windows_is_reported(monkeypatch):
+    monkeypatch.setattr(doctor.files, "fcntl", None)
+    assert failures() == [f"{sys.platform}: vqaudio runs on Linux and macOS; on Windows run it inside WSL"]
+
+
+def test_a_working_folder_that_is_gone_is_reported(monkeypatch):
+    def gone() -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(doctor.Path, "cwd", gone)
+    assert failures() == ["the working folder is gone (No such file or directory); change to a folder of your own"]

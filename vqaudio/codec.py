@@ -18,7 +18,6 @@ from vqaudio.defaults import SEED, TEMPERATURE, WEIGHTS, Weights
 from vqaudio.errors import UserError
 from vqaudio.model_directory import UNKNOWN_SPEAKER, LoadedModel, load_model
 from vqaudio.recording_faults import channel_fault
-from vqaudio.sampling import generate, stream
 
 CHUNK_SECONDS = 2.0
 """Length of the chunks that go through the encoder, the same for every recording."""
@@ -131,6 +130,8 @@ class Codec:
 
         `threads` share the work (None: all cores); `progress` is called with each further number of samples.
         """
+        from vqaudio.sampling import generate  # compiles a loop, which encoding does not need
+
         self._check_sampling(temperature, weights)
         if self.device.type == "cuda" and weights != WEIGHTS:
             raise UserError(f"weights {weights} are for a CPU; give {WEIGHTS} on a GPU")
@@ -162,6 +163,8 @@ class Codec:
         Raises:
             UserError: as `decode`.
         """
+        from vqaudio.sampling import stream
+
         self._check_sampling(temperature, weights)
         levels = stream(
             self.model.decoder,

@@ -19,16 +19,15 @@ def choose_cache() -> str | None:
 
     Sets NUMBA_CACHE_DIR, and XDG_CACHE_HOME, which librosa asks for, for this process and its children.
     """
-    if os.environ.get("NUMBA_CACHE_DIR"):
+    given, cache = os.environ.get("NUMBA_CACHE_DIR"), user_cache()
+    if (given and _takes_files(Path(given))) or (cache is not None and _takes_files(cache)):
         return None
-    cache = user_cache()
-    if cache is not None and _takes_files(cache):
-        return None
+    in_source = not given and all(map(_takes_files, _source_folders()))
     temporary = _temporary_folder()
     if temporary is None:
-        return None  # nothing can be written anywhere
+        return None if in_source else "compiled code can be kept nowhere; set NUMBA_CACHE_DIR to a folder of your own"
     os.environ["XDG_CACHE_HOME"] = str(temporary)
-    if all(map(_takes_files, _source_folders())):
+    if in_source:
         return None
     os.environ["NUMBA_CACHE_DIR"] = str(temporary)
     if "numba" in sys.modules:

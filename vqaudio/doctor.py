@@ -3,12 +3,14 @@
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from vqaudio import compiled, files
 from vqaudio.cores import available_cores
 from vqaudio.errors import first_line
 
@@ -27,7 +29,7 @@ EXTRAS = {
 
 def diagnose() -> list[Check]:
     """Return one check per part of the installation; a failed check says how to fix the part."""
-    checks = [_python()]
+    checks = [_system(), _python()]
     try:
         wanted = dependencies()
     except importlib.metadata.PackageNotFoundError:
@@ -37,7 +39,7 @@ def diagnose() -> list[Check]:
     checks += [_core(distribution, modules) for distribution in wanted.pop("", [])]
     checks += [_extra(name, distributions, modules) for name, distributions in wanted.items()]
     checks += _processors()
-    return [*checks, _writable(Path.cwd()), _writable(Path(tempfile.gettempdir()))]
+    return [*checks, _compiled_code(), *_writable_folders()]
 
 
 def dependencies() -> dict[str, list[str]]:
@@ -52,6 +54,10 @@ def dependencies() -> dict[str, list[str]]:
         extra = re.search(r"""extra\s*==\s*["']([^"']+)""", marker)
         found.setdefault(extra[1] if extra else "", []).append(re.split(r"[^\w.-]", name, maxsplit=1)[0])
     return found
+
+
+def _system() -> Check:
+    return (True, sys.platform) if files.fcntl is not None else (False, f"{sys.platform}: {files.SYSTEMS}")
 
 
 def _python() -> Check:
@@ -153,6 +159,24 @@ def _processors() -> Iterator[Check]:
     if torch.cuda.device_count() == 0:
         build = "this torch is a CPU build" if torch.version.cuda is None else "torch finds no driver or device"
         yield True, f"no GPU ({build})"
+
+
+def _compiled_code() -> Check:
+    """Check that compiled code can be kept, so that no command compiles it again."""
+    where = os.environ.get("NUMBA_CACHE_DIR") or "next to the package, or in the user's cache folder"
+    return compiled.REPLACED is None, compiled.REPLACED or f"compiled code is kept: {where}"
+
+
+def _writable_folders() -> Iterator[Check]:
+    """Check the folder for temporary files and the working folder, if there are such folders."""
+    try:
+        yield _writable(Path.cwd())
+    except OSError as error:
+        yield False, f"the working folder is gone ({error.strerror}); change to a folder of your own"
+    try:
+        yield _writable(Path(tempfile.gettempdir()))
+    except OSError as error:
+        yield False, f"{error.strerror or error}; set TMPDIR to a folder of your own"
 
 
 def _writable(folder: Path) -> Check:

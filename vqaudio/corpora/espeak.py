@@ -20,10 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vqaudio import audio
+from vqaudio import audio, files
 from vqaudio.datadir import Phone, write_ctm
 from vqaudio.errors import JobError, UserError
-from vqaudio.files import atomic_write
 from vqaudio.outputs import claim_folder
 
 SAMPLE_RATE = 48000  # Hz, as VCTK
@@ -254,7 +253,7 @@ def _make_folders(out: Path, speaker: str) -> tuple[Path, Path]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{folder}: cannot be made ({error.strerror}); choose a writable place") from error
+            raise files.explain(error, folder, "cannot be made") from error
         for partial in folder.glob(".partial-*"):
             partial.unlink()
     return folders
@@ -291,9 +290,9 @@ def make_corpus(out: Path, *, speakers: int, utterances: int, seed: int) -> None
                 utt = _utterance_id(i, k)
                 wav, ctm[utt] = _synthesise(synthesizer, sentence, i, random.Random(f"{seed} {utt}"))
                 audio.write(recordings / f"{utt}_mic1.flac", wav, SAMPLE_RATE)
-                atomic_write(texts / f"{utt}.txt", sentence + "\n")
+                files.atomic_write(texts / f"{utt}.txt", sentence + "\n")
                 bar.update()
             synthesizer.close()
             info.append(f"{_speaker_id(i)}  --  {voice.gender}  American  (eSpeak NG en-us+{voice.variant})")
-    atomic_write(out / "speaker-info.txt", "".join(f"{line}\n" for line in info))
+    files.atomic_write(out / "speaker-info.txt", "".join(f"{line}\n" for line in info))
     write_ctm(out / "phones.ctm", ctm)

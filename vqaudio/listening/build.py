@@ -65,7 +65,7 @@ def build(
         add_listeners(partial, listeners)
         partial.rename(test)
     except OSError as error:
-        raise UserError(f"{test}: cannot be written ({error.strerror}); check the folder and the disk") from error
+        raise files.explain(error, test, "cannot be written") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     if test_type == "mushra":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vqaudio import files
-from vqaudio.errors import JobError, UserError
+from vqaudio.errors import JobError
 from vqaudio.listening.answers import parse_events, parse_page, session_for_browser
 from vqaudio.listening.key import Key, read_key
 from vqaudio.listening.store import SequenceTaken, Store
@@ -39,7 +39,7 @@ def write_static(test: Path, out: Path) -> None:
                 files.atomic_write(partial / "sessions" / f"{token}.json", json.dumps(session) + "\n")
         partial.rename(out)
     except OSError as error:
-        raise UserError(f"{out}: cannot be written ({error.strerror}); check the folder and the disk") from error
+        raise files.explain(error, out, "cannot be written") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

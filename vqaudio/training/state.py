@@ -82,11 +82,14 @@ def save_state(model_dir: Path, step: int, state: dict[str, Any]) -> None:
     folder = model_dir / "state" / f"step-{step}"
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    with files.atomic_writer(partial / "state.pt", "wb") as file:
-        torch.save(state, file)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    try:
+        partial.mkdir(parents=True)
+        with files.atomic_writer(partial / "state.pt", "wb") as file:
+            torch.save(state, file)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     for old in states(model_dir)[KEPT_STATES:]:
         shutil.rmtree(old)
 

@@ -99,8 +99,9 @@ class Tracker:
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
         line = {"step": step, "seconds": round(seconds, 1), "phase": phase}
-        with (self.exp_dir / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({**line, **{name: round(value, 6) for name, value in values.items()}}) + "\n")
+        with files.open_to_write(self.exp_dir / "metrics.jsonl", "a") as file:
+            text = json.dumps({**line, **{name: round(value, 6) for name, value in values.items()}})
+            file.write(f"{text}\n".encode())
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         logger.info("step %d  %.0f s  %s  %s", step, seconds, phase, shown)
 

@@ -183,7 +183,7 @@ def _write(
         Numbers of clipped samples, and of utterances that were scaled down because too many would have been clipped.
     """
     clipped, scaled = 0, 0
-    with (out / STAMPS).open("a", encoding="utf-8") as stamps:
+    with files.open_to_write(out / STAMPS, "a") as stamps:
         for group in _groups(tasks, GROUP_UTTERANCES * jobs, GROUP_SECONDS * jobs * codec.frame_rate):
             (out / "wav.scp").unlink(missing_ok=True)  # only a complete folder has one
             wavs = codec.decode_all(
@@ -199,7 +199,7 @@ def _write(
                 if np.mean(np.abs(wav) > 1) > audio.MAX_CLIPPED_SHARE:
                     wav, scaled = wav / np.abs(wav).max(), scaled + 1
                 clipped += audio.write(_wav(out, task.utt), wav, codec.sample_rate)
-                stamps.write(f"{task.utt} {task.stamp}\n")
+                stamps.write(f"{task.utt} {task.stamp}\n".encode())
                 stamps.flush()
     return clipped, scaled
 

@@ -110,7 +110,7 @@ class UnitWriter:
                     break
                 self.offsets[line.partition(b" ")[0].decode()] = end
                 end += len(line)
-        self.file = self.path.open("r+b")
+        self.file = files.open_to_write(self.path, "r+")
         self.file.truncate(end)
         self.file.seek(end)
 
