@@ -398,12 +398,12 @@ def test_segments_equal_the_whole(folder, name):
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS", "MPEG_LAYER_III"])
 def test_segments_of_a_long_lossy_file_equal_the_whole(folder, subtype):
     kind = "MP3" if subtype.startswith("MPEG") else "OGG"
-    (folder / "a").write_bytes(encoded(make.voice(75, rate=8000), kind, subtype, rate=8000))
+    (folder / "a").write_bytes(encoded(make.voice(50, rate=8000), kind, subtype, rate=8000))
     whole, _ = audio.read(folder / "a")
-    for start in (0.3, 7.7, 59.9, *np.random.default_rng(6).uniform(60, 74, 12).round(4)):
+    for start in (0.3, 7.7, 29.9, *np.random.default_rng(6).uniform(31, 49, 12).round(4)):
         first = round(start * 8000)
         segment, _ = audio.read(folder / "a", start=start, end=start + 0.5)
-        if kind == "OGG" or start < 60:
+        if kind == "OGG" or start < 30:
             assert np.array_equal(segment, whole[first : first + 4000])
         assert np.abs(segment - whole[first : first + 4000]).max() < 1e-6
 

@@ -78,7 +78,7 @@ def blocks(
     Channels are averaged, and another rate is resampled (soxr, HQ). Memory does not grow with the length of the file,
     and `block` does not change a bit of the samples. A file is read to its end, whatever its header declares, or
     refused: see `vqaudio.audio_files`. A segment equals the same span of the whole file, bit for bit; only in an MP3
-    file, from the first minute on, the decoder may round otherwise (1e-7).
+    file, after its first half minute, the decoder may round otherwise (1e-7).
 
     Args:
         path: the file.
