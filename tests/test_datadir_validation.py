@@ -315,3 +315,29 @@ def test_the_findings_are_written_as_records(data, tmp_path, capsys):
     assert main(["data", "validate", str(data), "--json", str(out)]) == 2  # its own file is replaced
     assert main(["data", "validate", str(data), "--json", str(data / "text")]) == 2
     assert "lies in the input" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("here", "there"), [("Zo\u00eb", "Zoe\u0308"), ("S1-B", "s1-b")])
+def test_a_key_that_is_missing_only_in_its_form_is_named_in_the_other(tmp_path, here, there):
+    audio.write(tmp_path / "a.wav", noise(4000), 8000)
+    names = (here, "zz")
+    datadir.write_utterances(tmp_path / "data", [Utterance(utt, tmp_path / "a.wav", "s") for utt in names])
+    edit(tmp_path / "data" / "utt2spk", here, there)
+    note = f", but {there!a}, which differs in case or Unicode form alone"
+    errors = datadir.validate(tmp_path / "data").errors
+    assert any(f"utt2spk ('{there}', but {here!a}, which differs" in line for line in errors)
+    assert any(f"has 1 utterance not in utt2spk ('{here}'{note}); make" in line for line in errors)
+    with pytest.raises(UserError, match="which differs in case or Unicode form alone; add it"):
+        datadir.read_utterances(tmp_path / "data")
+    assert any(f"'{here}': utt2spk lacks it{note}" in line for line in datadir.fix(tmp_path / "data"))
+
+
+@pytest.mark.parametrize(
+    ("listed", "there"), [("Zo\u00eb.wav", "Zoe\u0308.wav"), ("a.wav", "a.WAV"), ("A.wav", "a.wav"), ("a.wav", "A.WAV")]
+)
+def test_a_file_that_is_missing_only_in_its_form_is_named_in_the_other(tmp_path, listed, there):
+    soundfile.write(tmp_path / "x.wav", noise(4000), 8000)
+    (tmp_path / "x.wav").rename(tmp_path / there)
+    datadir.write_utterances(tmp_path / "data", [Utterance("u", tmp_path / listed, "s")])
+    words = f"no such file, but {there!a}, which differs in case or Unicode form alone; correct the path"
+    only(datadir.validate(tmp_path / "data").errors, words)

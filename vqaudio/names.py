@@ -2,7 +2,8 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 MAX_BYTES = 200
 """Longest file name without its suffix; file systems take 255 bytes, and temporary names add to it."""
@@ -39,6 +40,32 @@ def collisions(names: Iterable[str]) -> list[tuple[str, str]]:
         if known != name:
             pairs.append((known, name))
     return pairs
+
+
+def by_folded(names: Iterable[str]) -> dict[str, str]:
+    """Return names by what is left of them without case and Unicode form, for `variant_note`."""
+    return {_folded(name): name for name in names}
+
+
+def variant_note(name: str, others: Mapping[str, str]) -> str:
+    r"""Return a note, to follow the name, if the `others` (`by_folded`) have it in another form; else "".
+
+    >>> variant_note("Zo\u00eb", by_folded(["Zoe\u0308"]))
+    ", but 'Zoe\\u0308', which differs in case or Unicode form alone"
+    """
+    other = others.get(_folded(name), name)
+    return "" if other == name else f", but {other!a}, which differs in case or Unicode form alone"
+
+
+def path_note(path: Path) -> str:
+    """Return a note, to follow "no such file", if the file exists in another case or Unicode form; else ""."""
+    text = str(path)
+    forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]
+    near = [Path(form) for form in forms if form != text]
+    near += [path.with_name(name) for name in (path.name.lower(), path.name.upper()) if name != path.name]
+    near += [path.with_suffix(suffix) for suffix in (path.suffix.lower(), path.suffix.upper()) if suffix != path.suffix]
+    found = next((other for other in near if other.is_file()), None)
+    return f", but {found.name!a}, which differs in case or Unicode form alone" if found else ""
 
 
 def _folded(name: str) -> str:

@@ -15,6 +15,7 @@ import soundfile
 from vqaudio.audio_files import chunks, declared, fixed_headers, flac, mp3, ogg
 from vqaudio.audio_files.parts import Part, Piece, RefusedError, Source, View
 from vqaudio.errors import UserError
+from vqaudio.names import path_note
 
 LEAD_SECONDS = 30
 """How long before a segment the decoding of a lossy file begins, if not at the file's start.
@@ -122,7 +123,7 @@ def open_audio(path: Path) -> Iterator[AudioFile]:
             with AudioFile(path, source) as audio:
                 yield audio
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; correct the path or the current directory") from error
+        raise UserError(f"{path}: no such file{path_note(path)}; correct the path or the current directory") from error
     except PermissionError as error:
         raise UserError(f"{path}: permission denied; change the mode or the owner of the file or its folder") from error
     except UserError:
@@ -166,7 +167,7 @@ def _declared(source: Source, head: bytes, kind: chunks.Container | None, audio:
             pieces = declared.as_rf64(audio, size)
         if pieces is None:
             raise RefusedError(f"{size} bytes of audio are more than its header can declare; write it as RF64 or FLAC")
-    return [Part(pieces, fact=audio.fact, blocks=-(-size // audio.block))] if pieces or audio.fact else None
+    return [Part(pieces, fact=audio.fact, blocks=max(1, -(-size // audio.block)))] if pieces or audio.fact else None
 
 
 def _count(source: Source, pieces: tuple[Piece, ...], most: int) -> int:
@@ -179,8 +180,9 @@ def _count(source: Source, pieces: tuple[Piece, ...], most: int) -> int:
 
 
 def _length(part: Part, sound: _Sound) -> int:
-    """Return the samples per channel of a part; a 'fact' chunk may leave out less than a block of what is decoded."""
+    """Return the samples per channel of a part; the last block of a codec may be filled up."""
     if part.num_samples is not None:
         return part.num_samples
     frames = int(sound.frames)
-    return part.fact if 0 < frames - part.fact <= frames / max(1, part.blocks) and part.fact else frames
+    block = frames / part.blocks
+    return part.fact if block > 2 and 0 < frames - part.fact <= block else frames

@@ -27,6 +27,7 @@ from vqaudio.datadir.tables import (
 )
 from vqaudio.datadir.utterances import parse_segment
 from vqaudio.errors import UserError
+from vqaudio.names import by_folded, variant_note
 from vqaudio.outputs import claim_folder
 
 _MARK = b"\xef\xbb\xbf"
@@ -113,11 +114,12 @@ def _missing_keys(tables: Mapping[str, Table], kinds: Mapping[str, Kind], spans:
     )
     drops: dict[str, str] = {}
     for name, table in tables.items():
-        key = kinds[name].key
+        key, near = kinds[name].key, by_folded(table.values)
         for utt in everyone if name != "spk2utt" and name not in DURATIONS else ():
             owner = {"utterance": utt, "speaker": speakers.get(utt), "recording": spans.get(utt, (utt,))[0]}[key]
             if owner is not None and owner not in table.values:  # an utterance without a speaker is dropped for that
-                drops.setdefault(utt, f"{name} lacks it" if owner == utt else f"{name} lacks its {key} '{owner}'")
+                lacking = f"{name} lacks it" if owner == utt else f"{name} lacks its {key} '{owner}'"
+                drops.setdefault(utt, lacking + variant_note(owner, near))
     return drops
 
 

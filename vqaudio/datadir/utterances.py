@@ -16,6 +16,7 @@ from vqaudio.datadir.tables import (
     write_table,
 )
 from vqaudio.errors import UserError
+from vqaudio.names import by_folded, variant_note
 
 
 def read_utterances(data: str | Path) -> list[Utterance]:
@@ -36,7 +37,10 @@ def read_utterances(data: str | Path) -> list[Utterance]:
     source = data / ("segments" if (data / "segments").exists() else "wav.scp")
     for utt in sorted(spans.keys() ^ speakers.keys()):
         there, lacking = (source, data / "utt2spk") if utt in spans else (data / "utt2spk", source)
-        raise UserError(f"{lacking}: lacks '{utt}' of {there}; add it, or drop it there (vqaudio data fix {data})")
+        note = variant_note(utt, by_folded(speakers if utt in spans else spans))
+        raise UserError(
+            f"{lacking}: lacks '{utt}' of {there}{note}; add it, or drop it there (vqaudio data fix {data})"
+        )
     return [
         Utterance(utt, wavs[recording], speakers[utt], start, end) for utt, (recording, start, end) in spans.items()
     ]

@@ -18,7 +18,7 @@ from vqaudio.datadir.recordings import (
 )
 from vqaudio.datadir.tables import ODD_SPACE, Table, scan_ctm, scan_table, summary
 from vqaudio.datadir.utterances import invert, parse_segment
-from vqaudio.names import collisions
+from vqaudio.names import by_folded, collisions, variant_note
 
 RESERVED_WORDS = ("<s>", "</s>", "#0")
 
@@ -119,10 +119,16 @@ def compare_keys(path: Path, keys: Iterable[str], expected: Iterable[str], kind:
     """Return an error for the keys that one file has and the other lacks, one line for each direction."""
     keys, expected = set(keys), set(expected)
     errors = []
-    for words, names in (("lacks {} of", expected - keys), ("has {} not in", keys - expected)):
+    for words, names, others in (
+        ("lacks {} of", expected - keys, keys),
+        ("has {} not in", keys - expected, expected),
+    ):
         if names:
+            near = by_folded(others)
             count = f"{len(names)} {kind}{'s' if len(names) > 1 else ''}"
-            shown = ", ".join(f"'{name}'" for name in sorted(names)[:5]) + (", …" if len(names) > 5 else "")
+            shown = ", ".join(f"'{name}'{variant_note(name, near)}" for name in sorted(names)[:5]) + (
+                ", …" if len(names) > 5 else ""
+            )
             errors.append(f"{path}: {words.format(count)} {source} ({shown}); make them agree (vqaudio data fix)")
     return errors
 
