@@ -24,7 +24,7 @@ UNREADABLE_LIST = "failed.txt"
 """File in `exp_dir` with the utterances that cannot be read."""
 
 MAX_LEVELS = 100_000
-"""Utterances whose `Level` is kept in memory (about 0.7 kB each); those used longest ago are measured again."""
+"""Utterances whose `Level` is kept in memory (about 1 kB each); those used longest ago are measured again."""
 
 MIN_MFCC_STD = 1e-2
 """Least standard deviation that MFCC are divided by: those of digital silence do not vary."""
