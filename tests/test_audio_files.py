@@ -385,6 +385,11 @@ def test_a_fact_chunk_ends_the_last_block(read):
         assert len(PCM) <= len(read(content)) < len(PCM) + 1012
 
 
+def test_a_fact_chunk_says_nothing_about_samples_without_blocks(read):
+    fact = b"fact" + struct.pack("<II", 4, len(PCM) - 1)
+    assert same(read(wav_bytes(RAW, before=fact)))
+
+
 @pytest.mark.parametrize("name", ["wav", "wav-ms-adpcm", "wav-gsm", "wav-g721", "flac", "caf-alac", "aiff", "sphere"])
 def test_segments_equal_the_whole(folder, name):
     (folder / "a").write_bytes(SIZED[name])

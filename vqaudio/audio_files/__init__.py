@@ -185,4 +185,4 @@ def _length(part: Part, sound: _Sound) -> int:
         return part.num_samples
     frames = int(sound.frames)
     block = frames / part.blocks
-    return part.fact if block > 2 and 0 < frames - part.fact <= block else frames
+    return part.fact if part.fact and block > 2 and 0 < frames - part.fact <= block else frames
