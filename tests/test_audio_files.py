@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from tests import audio_makers as make
 from tests.audio_makers import RATE, encoded, wav_bytes
-from vqaudio import audio, audio_files
-from vqaudio.audio_files import ogg
-from vqaudio.audio_files.parts import Source, View
+from vqaudio import audio
+from vqaudio.audio import files as audio_files
+from vqaudio.audio.files import ogg
+from vqaudio.audio.files.parts import Source, View
 from vqaudio.errors import UserError
 
 GIB = 1 << 30
@@ -149,6 +150,14 @@ def test_a_header_of_gigabytes_over_a_second_of_audio_is_refused(refuse, size):
 def test_a_wav_that_was_written_to_a_pipe_is_read_whole(read, size, riff):
     assert same(read(wav_bytes(RAW, size, riff)))
     assert same(read(wav_bytes(RAW, size, riff, before=b"JUNK" + struct.pack("<I", 4096) + bytes(4096))))
+
+
+def test_a_tag_before_a_wav_does_not_change_how_it_is_read(read, refuse):
+    tag = b"ID3\4\0\0\0\0\0\x05 tag "
+    for file in (wav_bytes(RAW), wav_bytes(RAW, 0), wav_bytes(RAW, 0xFFFFFFFF), wav_bytes(RAW, 5000)):
+        assert same(read(tag + file))
+        assert same(read(tag + tag + file))
+    assert "truncated: " in refuse(tag + wav_bytes(RAW[:-5000], len(RAW)))
 
 
 @pytest.mark.parametrize("excess", [1, 2, 8, 16, 36, 44])

@@ -9,8 +9,8 @@ import torch
 from tiny_training import write_tones
 
 from vqaudio import audio
+from vqaudio.audio.features import mfcc
 from vqaudio.errors import JobError, UserError
-from vqaudio.features import mfcc
 from vqaudio.model_directory import UNKNOWN_SPEAKER
 from vqaudio.training.dataset import Batch, SegmentDataset, prefetch, speaker_list, take_turns
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchaudio
 
-from vqaudio.features import log_mel_power, mfcc
+from vqaudio.audio.features import log_mel_power, mfcc
 
 RATE, HOP = 16000, 160
 

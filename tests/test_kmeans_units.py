@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from tests import reference
 from vqaudio import audio, files
+from vqaudio.audio.features import mfcc
 from vqaudio.cli import main
 from vqaudio.datadir import Utterance, write_utterances
 from vqaudio.defaults import KMEANS_FRAMES
 from vqaudio.errors import UserError
-from vqaudio.features import mfcc
 from vqaudio.units import read_units
 from vqaudio.units.kmeans import LEVEL_DB, KMeansUnits, Reservoir, read_features
 

@@ -11,13 +11,13 @@ import pytest
 from listening import RATE, SYSTEMS, make_test, write_scps
 
 from vqaudio import audio, datadir, files
+from vqaudio.audio.loudness import loudness
 from vqaudio.cli import main
 from vqaudio.listening.anchors import anchor_filter, make_anchor
 from vqaudio.listening.clips import match_gains
 from vqaudio.listening.key import read_key
 from vqaudio.listening.sessions import balanced_order, make_session
 from vqaudio.listening.store import Store
-from vqaudio.loudness import loudness
 
 TYPES = ["mushra", "acr", "dcr", "ccr", "ab", "abx"]
 

@@ -9,7 +9,7 @@ import torchaudio
 from reference import k_weighted_loudness
 
 from vqaudio import audio
-from vqaudio.loudness import integrated_loudness, loudness
+from vqaudio.audio.loudness import integrated_loudness, loudness
 
 RATE = 16000
 SINE = np.sin(2 * np.pi * 997 * np.arange(48000) / 48000)

@@ -15,7 +15,7 @@ from os_faults import Fault
 from tiny_model import save_tiny_model
 from tiny_training import tiny_overrides, write_tones
 
-from vqaudio import compiled
+from vqaudio import machine
 from vqaudio.cli import build_parser, main
 
 Place = Callable[[str], Path]
@@ -239,7 +239,7 @@ def test_a_training_on_a_disk_that_fills_up_says_so_and_goes_on_when_there_is_ro
 
 def place_without_caches(tmp_path: Path) -> dict[str, str]:
     """Return an environment with a copy of the package that keeps no compiled code, and without a home."""
-    source = Path(compiled.__file__).parent
+    source = Path(machine.__file__).parent
     for path in source.rglob("*.py"):
         copy = tmp_path / "copy" / "vqaudio" / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -253,7 +253,7 @@ def place_without_caches(tmp_path: Path) -> dict[str, str]:
 def test_without_a_folder_for_compiled_code_a_temporary_one_is_used_and_said_once(tmp_path: Path) -> None:
     env = place_without_caches(tmp_path)
     script = (
-        "import sys, vqaudio.compiled, vqaudio.cli\nassert 'copy' in vqaudio.__file__\n"
+        "import sys, vqaudio.machine, vqaudio.cli\nassert 'copy' in vqaudio.__file__\n"
         "import numba, vqaudio.sampling.kernel, vqaudio.metrics.dtw\n"
         "assert numba.config.CACHE_DIR, 'numba keeps nothing'\nsys.exit(vqaudio.cli.main(['info', 'nowhere']))"
     )
@@ -273,12 +273,12 @@ def test_the_folder_for_compiled_code_is_used_again_unless_others_may_write_into
     import tempfile
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    folder = compiled._temporary_folder()
+    folder = machine._temporary_folder()
     assert folder is not None
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert compiled._temporary_folder() == folder
+    assert machine._temporary_folder() == folder
     folder.chmod(0o777)
-    other = compiled._temporary_folder()
+    other = machine._temporary_folder()
     assert other is not None
     assert other != folder
     assert other.stat().st_mode & 0o777 == 0o700
@@ -287,7 +287,7 @@ def test_the_folder_for_compiled_code_is_used_again_unless_others_may_write_into
 def test_a_home_that_can_be_written_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert compiled.choose_cache() is None
+    assert machine.choose_cache() is None
     assert "NUMBA_CACHE_DIR" not in os.environ
     assert not list(tmp_path.iterdir())
 
@@ -301,12 +301,12 @@ def test_a_service_without_a_home_has_no_cache_folder(home: str, monkeypatch: py
 
     if home == "unset":
         monkeypatch.setattr(Path, "home", no_home)
-        assert compiled.user_cache() is None
+        assert machine.user_cache() is None
     else:
         monkeypatch.setenv("HOME", os.devnull)
-        cache = compiled.user_cache()
+        cache = machine.user_cache()
         assert cache is not None
-        assert not compiled._takes_files(cache)
+        assert not machine._takes_files(cache)
 
 
 def test_extraction_does_not_compile_the_loop_of_sampling(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@
 
 from typing import TYPE_CHECKING
 
-from vqaudio import compiled as compiled  # decides where numba keeps compiled code, before numba is imported
+from vqaudio import machine as machine  # decides where numba keeps compiled code, before numba is imported
 from vqaudio.defaults import SEED, TEMPERATURE
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from vqaudio import audio
+from vqaudio.audio.faults import channel_fault
 from vqaudio.defaults import SEED, TEMPERATURE, WEIGHTS, Weights
 from vqaudio.errors import UserError
 from vqaudio.model_directory import UNKNOWN_SPEAKER, LoadedModel, load_model
-from vqaudio.recording_faults import channel_fault
 
 CHUNK_SECONDS = 2.0
 """Length of the chunks that go through the encoder, the same for every recording."""

@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from vqaudio import compiled, files
-from vqaudio.cores import available_cores
+from vqaudio import files, machine
 from vqaudio.errors import first_line
+from vqaudio.machine import available_cores
 
 Check = tuple[bool, str]
 
@@ -164,7 +164,7 @@ def _processors() -> Iterator[Check]:
 def _compiled_code() -> Check:
     """Check that compiled code can be kept, so that no command compiles it again."""
     where = os.environ.get("NUMBA_CACHE_DIR") or "next to the package, or in the user's cache folder"
-    return compiled.REPLACED is None, compiled.REPLACED or f"compiled code is kept: {where}"
+    return machine.REPLACED is None, machine.REPLACED or f"compiled code is kept: {where}"
 
 
 def _writable_folders() -> Iterator[Check]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from vqaudio.cores import available_cores
+from vqaudio.machine import available_cores
 
 CORES = available_cores()
 AFFINITY = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()

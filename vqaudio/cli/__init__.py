@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 
-from vqaudio import __version__, compiled, files
+from vqaudio import __version__, files, machine
 from vqaudio.cli.about import add_about
 from vqaudio.cli.data import add_corpus, add_data
 from vqaudio.cli.evaluate import add_evaluate
@@ -64,8 +64,8 @@ def _command(args: argparse.Namespace) -> int:
     """Call the function of a command; errors of the operating system become ours."""
     if args.run.__name__ != "run_doctor":
         files.require_supported_system()
-        if compiled.REPLACED is not None:
-            print(f"vqaudio: {compiled.REPLACED}", file=sys.stderr)
+        if machine.REPLACED is not None:
+            print(f"vqaudio: {machine.REPLACED}", file=sys.stderr)
     try:
         return args.run(args) or 0
     except OSError as error:

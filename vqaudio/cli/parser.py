@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from vqaudio.cores import available_cores
+from vqaudio.machine import available_cores
 
 
 class Parser(argparse.ArgumentParser):

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from vqaudio import audio, datadir
+from vqaudio.audio.faults import channel_fault, scale_fault
 from vqaudio.datadir import Phone, Utterance, copy_subset, read_wav_scp
 from vqaudio.datadir.layout import DATA_DIRECTORY
 from vqaudio.datadir.tables import format_seconds
@@ -22,7 +23,6 @@ from vqaudio.errors import UserError
 from vqaudio.files import atomic_write
 from vqaudio.names import file_name
 from vqaudio.outputs import claim_folder
-from vqaudio.recording_faults import channel_fault, scale_fault
 
 SOUND_RANGE_DB = 35.0
 MARGIN_SECONDS = 0.1

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from vqaudio import audio
-from vqaudio.cores import available_cores
+from vqaudio.audio.faults import channel_fault, scale_fault
 from vqaudio.datadir.findings import Problems
 from vqaudio.datadir.tables import PIPE, format_seconds, is_pipe, parse_seconds, summary
 from vqaudio.errors import UserError
-from vqaudio.recording_faults import channel_fault, scale_fault
+from vqaudio.machine import available_cores
 
 FRAME = 0.01
 """Seconds, one frame at 100 Hz: an utterance must last as long, and a phone may end as long after its utterance."""

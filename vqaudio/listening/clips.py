@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from vqaudio import audio
+from vqaudio.audio.loudness import loudness
 from vqaudio.errors import UserError
 from vqaudio.listening.key import REFERENCE, RESERVED
-from vqaudio.loudness import loudness
 
 MAX_DIFFERENCE_SECONDS = 0.1
 """A clip may be so much shorter or longer than its reference: decoders make whole frames."""

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from vqaudio.cores import available_cores
+from vqaudio.machine import available_cores
 from vqaudio.metrics import abx_kernel
 from vqaudio.metrics.abx_cells import Cells
 from vqaudio.metrics.symbols import number_symbols

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from vqaudio import audio, datadir
+from vqaudio.audio.loudness import integrated_loudness
 from vqaudio.datadir import Utterance
 from vqaudio.errors import UserError
-from vqaudio.loudness import integrated_loudness
 from vqaudio.metrics.pitch import pitch_errors, track
 from vqaudio.metrics.spectra import multi_resolution_stft
 

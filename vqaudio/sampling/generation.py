@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqaudio.cores import available_cores
 from vqaudio.defaults import TEMPERATURE, WEIGHTS, Weights
+from vqaudio.machine import available_cores
 from vqaudio.model.decoder import WaveNet
 from vqaudio.sampling.cuda import generate_batched
 from vqaudio.sampling.kernel import Net, State, advance

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from vqaudio import datadir
+from vqaudio.audio.features import mfcc
 from vqaudio.errors import JobError, UserError
-from vqaudio.features import mfcc
 from vqaudio.model_directory import UNKNOWN_SPEAKER
 from vqaudio.training.recordings import Recordings
 
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     """Segments of N frames.
 
     `padded` (B, left + N * hop_length + right), `speaker` (B,), `mask` (B, N): frames inside recordings;
-    `mfcc` (B, N, 39): `vqaudio.features.mfcc` with zero mean and unit variance over the utterance.
+    `mfcc` (B, N, 39): `vqaudio.audio.features.mfcc` with zero mean and unit variance over the utterance.
     """
 
     padded: Tensor

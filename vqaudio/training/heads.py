@@ -66,8 +66,8 @@ def mel_targets(wav: Tensor, *, sample_rate: int, hop_length: int, bins: int) ->
     """Return what `MelHead` predicts: log-mel magnitudes (B, bins, N) of `wav` (B, T), T = N * hop_length.
 
     Natural logarithms; Hann windows centred on hops, of a power of two that is at least `MIN_WINDOW_SECONDS` and four
-    hops; zeros outside the waveform; Slaney's mel scale. The windows follow the hop, unlike those of
-    `vqaudio.features.log_mel_power` (for MFCC) and `vqaudio.metrics.reconstruction.log_mel_magnitudes` (for scores).
+    hops; zeros outside the waveform; Slaney's mel scale. The windows follow the hop, unlike those of `log_mel_power` in
+    `vqaudio.audio.features` (for MFCC) and of `log_mel_magnitudes` in `vqaudio.metrics.reconstruction` (for scores).
     """
     fft_size = 2 ** math.ceil(max(MIN_WINDOW_SECONDS * sample_rate, 4 * hop_length) - 1).bit_length()
     margin = (fft_size - hop_length) // 2

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from vqaudio import audio, datadir, distributed, files
+from vqaudio.audio.features import mfcc
 from vqaudio.datadir import Utterance
 from vqaudio.datadir.tables import parse_seconds
 from vqaudio.errors import JobError, UserError
-from vqaudio.features import mfcc
 
 logger = logging.getLogger("vqaudio.training")
 

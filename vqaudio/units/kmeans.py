@@ -17,11 +17,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vqaudio import audio, files
+from vqaudio.audio.features import log_mel_power, mfcc
 from vqaudio.codec import one_thread
 from vqaudio.datadir import Utterance, read_utterances
 from vqaudio.defaults import FEATURES
 from vqaudio.errors import UserError
-from vqaudio.features import log_mel_power, mfcc
 from vqaudio.model.clustering import kmeans, nearest_label
 from vqaudio.outputs import check_file, claim_folder
 from vqaudio.progress import Progress

@@ -15,9 +15,9 @@ from typing import Any
 
 from script import run
 
-from vqaudio.cores import available_cores
 from vqaudio.defaults import KMEANS_FRAMES
 from vqaudio.files import write_json
+from vqaudio.machine import available_cores
 from vqaudio.metrics.evaluation import evaluate_units
 from vqaudio.metrics.phone_scores import code_statistics, read_frames
 from vqaudio.model_directory import KIND

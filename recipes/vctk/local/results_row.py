@@ -9,8 +9,8 @@ from typing import Any
 from script import run
 from unit_table import unit_table
 
-from vqaudio.cores import available_cores
 from vqaudio.files import atomic_write
+from vqaudio.machine import available_cores
 from vqaudio.model_directory import load_config
 
 HEADER = (

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vqaudio.cores import available_cores
+from vqaudio.machine import available_cores
 
 MIN_PARALLEL_SIZE = 1 << 16
 """Numbers per thread, at least; smaller arrays stay on the calling thread."""

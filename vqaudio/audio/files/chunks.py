@@ -4,8 +4,8 @@ import struct
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from vqaudio.audio_files.declared import Audio, Field, is_pipe_mark
-from vqaudio.audio_files.parts import RefusedError, Source
+from vqaudio.audio.files.declared import Audio, Field, is_pipe_mark
+from vqaudio.audio.files.parts import RefusedError, Source
 
 _MAX_CHUNKS = 10_000
 _AFTER_AUDIO = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"_PMX", b"JUNK", b"cue ", b"smpl", b"PEAK")

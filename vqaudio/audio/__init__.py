@@ -14,7 +14,7 @@ from vqaudio.files import atomic_write
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from vqaudio.audio_files import AudioFile
+    from vqaudio.audio.files import AudioFile
 
 MAX_OVERSHOOT_SECONDS = 0.5
 """By how much a segment may end after its audio, as Kaldi's extract-segments has it; the segment then ends there."""
@@ -50,7 +50,7 @@ def info(path: str | Path) -> AudioInfo:
     Raises:
         UserError: the file is missing, may not be read, is empty, not audio or truncated.
     """
-    from vqaudio.audio_files import open_audio
+    from vqaudio.audio.files import open_audio
 
     with open_audio(Path(path)) as file:
         return AudioInfo(file.sample_rate, file.num_samples, file.channels)
@@ -77,7 +77,7 @@ def blocks(
 
     Channels are averaged, and another rate is resampled (soxr, HQ). Memory does not grow with the length of the file,
     and `block` does not change a bit of the samples. A file is read to its end, whatever its header declares, or
-    refused: see `vqaudio.audio_files`. A segment equals the same span of the whole file, bit for bit; only in an MP3
+    refused: see `vqaudio.audio.files`. A segment equals the same span of the whole file, bit for bit; only in an MP3
     file, after its first half minute, the decoder may round otherwise (1e-7).
 
     Args:
@@ -92,7 +92,7 @@ def blocks(
         UserError: the file is missing, empty, not audio, truncated, contains NaN or infinity, or ends before the
             segment.
     """
-    from vqaudio.audio_files import open_audio
+    from vqaudio.audio.files import open_audio
 
     path = Path(path)
     with open_audio(path) as file:

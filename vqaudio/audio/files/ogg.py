@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vqaudio.audio_files.parts import Part, Piece, Source
+from vqaudio.audio.files.parts import Part, Piece, Source
 
 _FIRST, _LAST = 2, 4  # flags of a page that begins, and of one that ends a stream
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -24,7 +24,7 @@ def parts(source: Source, base: int) -> list[Part] | None:
     """Return how to read an Ogg file from byte `base` on, a part for each chained stream; None: as it is."""
     links: list[list[_Page]] = []
     for page in _pages(source, base):
-        if page.flags & _FIRST and not (links and links[-1][-1].flags & _FIRST):
+        if page.flags & _FIRST and not (links and links[-1][-1].flags & _FIRST):  # several begin a stream together
             links.append([])
         if links:
             links[-1] = [links[-1][0], page] if links[-1] else [page]

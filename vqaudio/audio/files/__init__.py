@@ -1,7 +1,8 @@
 """Audio files, decoded to their end: all of the samples that are there, or a refusal.
 
 libsndfile decodes. What it takes on trust is checked here: the length that a header declares, and that nothing follows
-the first stream. Where the header is wrong, libsndfile reads a view of the file with the right one.
+the first stream. Where the header is wrong, libsndfile reads a view of the file with the right one. Ogg, and MP3 without
+a Xing header, declare no length: a cut file of these is read up to its last complete page or frame.
 """
 
 import contextlib
@@ -12,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from vqaudio.audio_files import chunks, declared, fixed_headers, flac, mp3, ogg
-from vqaudio.audio_files.parts import Part, Piece, RefusedError, Source, View
+from vqaudio.audio.files import chunks, declared, fixed_headers, flac, mp3, ogg
+from vqaudio.audio.files.parts import Part, Piece, RefusedError, Source, View
 from vqaudio.errors import UserError
 from vqaudio.names import path_note
 

@@ -3,7 +3,7 @@
 import re
 import struct
 
-from vqaudio.audio_files.declared import Audio, Field, is_pipe_mark
+from vqaudio.audio.files.declared import Audio, Field, is_pipe_mark
 
 _SPHERE_FIELD = re.compile(rb"^(sample_count|channel_count|sample_n_bytes) -\w+ (\d+)", re.MULTILINE)
 _MAT4_WIDTHS = {0: 8, 1: 4, 2: 4, 3: 2}  # by the tens of the type: float64, float32, int32, int16

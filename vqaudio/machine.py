@@ -1,17 +1,45 @@
-"""Where compiled code (numba, and what librosa compiles) is kept; decided before anything imports numba.
+"""What the machine gives this process: processor cores, and a folder for compiled code (numba's, librosa's too).
 
-Numba keeps it next to the source, or else in the user's cache folder, and fails if neither can be written: in a
-container with another user's number, in a service without HOME. Then it goes to a folder for temporary files.
+The folder is chosen before anything imports numba. Numba keeps compiled code next to the source, or else in the user's
+cache folder, and fails if neither can be written: in a container with another user's number, in a service without HOME.
+Then the code goes to a folder for temporary files.
 """
 
 import importlib.util
+import math
 import os
 import stat
 import sys
 from pathlib import Path
 
+CGROUP = Path("/sys/fs/cgroup")
+
 MIN_FREE_BYTES = 10_000_000
 """A disk with less free space cannot take compiled code."""
+
+
+def available_cores() -> int:
+    """Return the cores that the scheduler allots to this process: at least 1.
+
+    That is fewer than the machine has in a Slurm job or under `taskset` (CPU affinity) and in a container with a CPU
+    limit (`cpu.max` of cgroup v2, `cpu.cfs_quota_us` of v1; a limit of 2.5 cores counts as 3).
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, _container_limit()))
+
+
+def _container_limit() -> int:
+    """Return the CPU limit of the control group, rounded up; the machine's cores where there is none."""
+    unlimited = os.cpu_count() or 1
+    try:
+        if (CGROUP / "cpu.max").exists():
+            quota, period = (CGROUP / "cpu.max").read_text().split()
+        else:
+            quota = (CGROUP / "cpu" / "cpu.cfs_quota_us").read_text()
+            period = (CGROUP / "cpu" / "cpu.cfs_period_us").read_text()
+        return math.ceil(int(quota) / int(period)) if int(quota) > 0 else unlimited
+    except (OSError, ValueError, ZeroDivisionError):  # no control group, or "max"
+        return unlimited
 
 
 def choose_cache() -> str | None:

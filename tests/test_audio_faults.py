@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from vqaudio.recording_faults import channel_fault, scale_fault
+from vqaudio.audio.faults import channel_fault, scale_fault
 
 
 def noise(samples: int, seed: int = 0) -> np.ndarray:

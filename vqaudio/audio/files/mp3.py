@@ -8,7 +8,7 @@ import functools
 import re
 from typing import NamedTuple
 
-from vqaudio.audio_files.parts import Part, RefusedError, Source
+from vqaudio.audio.files.parts import Part, RefusedError, Source
 
 _KBITS = {  # by layer
     1: (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),

@@ -35,7 +35,7 @@ def channel_fault(path: str | Path, start: float = 0.0, end: float | None = None
     Raises:
         UserError: as `audio.blocks`.
     """
-    from vqaudio.audio_files import open_audio
+    from vqaudio.audio.files import open_audio
 
     path = Path(path)
     with open_audio(path) as file:

@@ -3,9 +3,10 @@
 Source: RFC 9639, sections 8.2 (streaminfo) and 9.1 (frame header).
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 
-from vqaudio.audio_files.parts import Part, Piece, RefusedError, Source
+from vqaudio.audio.files.parts import Part, Piece, RefusedError, Source
 
 _TOTAL_MASK = (1 << 36) - 1  # in the eight bytes of streaminfo that end with the number of samples
 _BLOCK_SIZES = {1: 192} | {c: 576 << c - 2 for c in range(2, 6)} | {c: 256 << c - 8 for c in range(8, 16)}
@@ -13,6 +14,7 @@ _CRC8 = list(range(256))  # of one byte
 for _bit in range(8):
     _CRC8 = [crc << 1 ^ (0x107 if crc & 0x80 else 0) for crc in _CRC8]
 _TAIL_BYTES = (1 << 13, 1 << 16, 1 << 20)  # searched at the end of the file, one after the other
+_MAX_CANDIDATES = 64  # of what looks like the header of a frame
 
 
 def parts(source: Source, base: int, count: Callable[[tuple[Piece, ...], int], int]) -> list[Part] | None:
@@ -35,7 +37,7 @@ def parts(source: Source, base: int, count: Callable[[tuple[Piece, ...], int], i
     stream_head = b"fLaC\x80" + head[5:18] + unknown + bytes(16)
     candidates = (frame for tail in _TAIL_BYTES for frame in _frames(source, head, base, tail))
     total = 0
-    for start, first, samples in candidates:  # the decoder knows whether it is a frame
+    for start, first, samples in itertools.islice(candidates, _MAX_CANDIDATES):  # the decoder knows a frame
         if count((stream_head, range(start, end)), samples) == samples:
             total = first + samples
             break

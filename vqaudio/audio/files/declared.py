@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from vqaudio.audio_files.parts import Piece, RefusedError, Source
+from vqaudio.audio.files.parts import Piece, RefusedError, Source
 
 MAX_EXCESS_BYTES = 44
 """A header may declare so many bytes more than there are, if whole blocks are: some programs count a WAV header in."""

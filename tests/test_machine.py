@@ -1,10 +1,10 @@
-"""The number of cores: what the scheduler allots, not what the machine has."""
+"""What the machine gives this process: the cores that the scheduler allots, not all that there are."""
 
 import os
 
 import pytest
 
-from vqaudio import cores
+from vqaudio.machine import available_cores
 
 
 @pytest.fixture
@@ -12,14 +12,14 @@ def machine(tmp_path, monkeypatch):
     """A machine of 128 cores, all of them allotted, without control groups."""
     monkeypatch.setattr(os, "cpu_count", lambda: 128)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(128)), raising=False)
-    monkeypatch.setattr(cores, "CGROUP", tmp_path)
+    monkeypatch.setattr("vqaudio.machine.CGROUP", tmp_path)
     return tmp_path
 
 
 def test_the_cores_of_a_slurm_job_are_those_of_its_affinity(machine, monkeypatch):
-    assert cores.available_cores() == 128
+    assert available_cores() == 128
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 4, 5, 6, 7, 8, 9, 10})
-    assert cores.available_cores() == 8
+    assert available_cores() == 8
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_the_cores_of_a_slurm_job_are_those_of_its_affinity(machine, monkeypatch
 )
 def test_the_cpu_limit_of_a_container_counts(machine, limit, expected):
     (machine / "cpu.max").write_text(f"{limit}\n")
-    assert cores.available_cores() == expected
+    assert available_cores() == expected
 
 
 @pytest.mark.parametrize(("quota", "expected"), [("400000", 4), ("-1", 128)])
@@ -35,9 +35,9 @@ def test_the_cpu_limit_of_an_older_container_counts(machine, quota, expected):
     (machine / "cpu").mkdir()
     (machine / "cpu" / "cpu.cfs_quota_us").write_text(quota)
     (machine / "cpu" / "cpu.cfs_period_us").write_text("100000")
-    assert cores.available_cores() == expected
+    assert available_cores() == expected
 
 
 def test_a_system_without_affinity_counts_all_cores(machine, monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert cores.available_cores() == 128
+    assert available_cores() == 128
