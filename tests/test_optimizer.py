@@ -12,7 +12,7 @@ from vqaudio.model.quantizer import KMeansQuantizer
 from vqaudio.training.app import compose
 from vqaudio.training.loop import Training, train
 from vqaudio.training.objective import Objective
-from vqaudio.training.optimizer import forget_rows, make_optimizer
+from vqaudio.training.optimizer import forget_rows, make_optimizer, restore_optimizer
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,17 @@ def test_rows_that_are_forgotten_start_like_new_ones_and_the_others_do_not_notic
     assert moved[1] == 0
     assert (moved[[0, 2]] > 0.1).all()
     assert torch.allclose(optimizer.state[book]["exp_avg"][0, 0], 0.9 * kept + 0.1)
+
+
+def test_a_restored_optimizer_has_the_moments_of_the_state_and_the_options_of_the_configuration() -> None:
+    book = nn.Parameter(torch.zeros(2))
+    before = torch.optim.AdamW([book], lr=0.1, weight_decay=0.5)
+    book.grad = torch.ones_like(book)
+    before.step()
+    after = torch.optim.AdamW([book], lr=0.2, weight_decay=0.0)
+    restore_optimizer(after, before.state_dict())
+    assert torch.equal(after.state[book]["exp_avg"], before.state[book]["exp_avg"])
+    assert (after.param_groups[0]["lr"], after.param_groups[0]["weight_decay"]) == (0.2, 0.0)
 
 
 def test_a_first_step_may_forget_too() -> None:

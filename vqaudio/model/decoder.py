@@ -21,7 +21,9 @@ class Conditioner(nn.Module):
     def __init__(self, *, latent_dim: int, channels: int, layers: int, kernel: int, speakers: int) -> None:
         super().__init__()
         if kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd, not {kernel}; it reaches equally far on both sides")
+            raise ValueError(
+                f"kernel must be odd, not {kernel}; add or take 1, so that it reaches equally far both ways"
+            )
         self.side = kernel // 2
         self.context = layers * self.side  # frames on each side that a frame depends on
         self.project = nn.Conv1d(latent_dim, channels, 1)
@@ -64,7 +66,7 @@ class WaveNet(nn.Module):
     ) -> None:
         super().__init__()
         if gate % 2:
-            raise ValueError(f"gate must be even, not {gate}; it is split into two halves")
+            raise ValueError(f"gate must be even, not {gate}; add or take 1, because it is split into two halves")
         self.levels, self.kernel, self.residual, self.gate, self.skip = levels, kernel, residual, gate, skip
         self.silence = levels // 2  # the mu-law level of a zero sample, which comes before the first sample
         self.dilations = [2 ** (i % cycle) for i in range(layers)]

@@ -34,7 +34,7 @@ class Encoder(nn.Module):
         if not len(channels) == len(kernels) == len(strides):
             raise ValueError(
                 f"channels, kernels and strides must be equally long, not {len(channels)}, {len(kernels)} and "
-                f"{len(strides)}"
+                f"{len(strides)}; give one of each for every layer"
             )
         self.hop_length = math.prod(strides)
         receptive_field, step = 1, 1

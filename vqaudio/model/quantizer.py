@@ -42,7 +42,7 @@ def code_counts(codes: Tensor, codebook_size: int) -> Tensor:
 
 
 class _Quantizer(nn.Module):
-    """What both variants share: groups, the codebook's look-up, and where the codebook starts."""
+    """What both variants share: groups, which must divide `latent_dim`, the codebook's look-up, and its start."""
 
     initialised: Tensor
     codebook: Tensor
@@ -105,6 +105,9 @@ class KMeansQuantizer(_Quantizer):
     m <- decay m + (1 - decay) sum z, e = m / N with N Laplace-smoothed. `update="gradient"` adds ||sg(z) - e||² to
     the losses. A code whose average count falls under `restart_threshold` times the uniform share restarts on a
     latent of the batch, its averages with it.
+
+    Raises:
+        ValueError: `groups` does not divide `latent_dim`, or there is no such `update`.
     """
 
     cluster_size: Tensor
@@ -259,7 +262,7 @@ class GumbelQuantizer(_Quantizer):
         self.initialised.fill_(True)
 
     def forward(self, z: Tensor, temperature: float, mask: Tensor | None = None) -> QuantizerOutput:
-        """Quantize `z` (B, D, N) at a temperature; frames outside `mask` (B, N) count in nothing."""
+        """Quantize `z` (B, D, N) at a temperature; frames outside `mask` (B, N) touch neither losses nor statistics."""
         if not self.initialised:
             return self.pass_through(z)
         B, _, N = z.shape

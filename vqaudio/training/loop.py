@@ -22,7 +22,7 @@ from vqaudio.model import build_model
 from vqaudio.outputs import claim_folder
 from vqaudio.training.dataset import Batch, SegmentDataset, prefetch, speaker_list
 from vqaudio.training.objective import Objective
-from vqaudio.training.optimizer import forget_rows, make_optimizer
+from vqaudio.training.optimizer import forget_rows, make_optimizer, restore_optimizer
 from vqaudio.training.recordings import UNREADABLE_LIST, read_unreadable, write_unreadable
 from vqaudio.training.schedule import PHASES, learning_rate, phase_at, run_progress, temperature_at
 from vqaudio.training.signals import stop_signals
@@ -276,7 +276,7 @@ class Training:
         self.best, self.validated = state["best"], state["validated"]
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        restore_optimizer(self.optimizer, state["optimizer"])
         restore_random_state(state["random"], self.world, self.cfg.seed, self.step)
 
 

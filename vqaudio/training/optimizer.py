@@ -25,6 +25,14 @@ def make_optimizer(net: Objective, trainer: "DictConfig") -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=trainer.lr, betas=BETAS, weight_decay=trainer.weight_decay)
 
 
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Restore moments and steps from a `state_dict`; what the configuration decides stays as it is now."""
+    options = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, values in zip(optimizer.param_groups, options, strict=True):
+        group.update(values)
+
+
 def forget_rows(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rows: Tensor) -> None:
     """Clear the gradient and the moments of some rows of a parameter (…, d); `rows` (…) is true where to clear.
 
