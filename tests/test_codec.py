@@ -15,7 +15,8 @@ from tiny_model import save_tiny_model
 
 import vqaudio
 from vqaudio import audio
-from vqaudio.codec import Codec, ahead, one_thread, utterance_seed, windows
+from vqaudio.audio.streams import ahead, windows
+from vqaudio.codec import Codec, one_thread, utterance_seed
 from vqaudio.errors import UserError
 from vqaudio.sampling import generate, generate_reference
 
@@ -309,3 +310,13 @@ def test_a_gpu_gives_nearly_the_same_codes_and_decodes_them(tmp_path):
     codes, there = vqaudio.load(folder).encode(wav, 8000), vqaudio.load(folder, "cuda").encode(wav, 8000)
     assert (codes == there).mean() > 0.99
     assert vqaudio.load(folder, "cuda").decode(codes).shape == (16000,)
+
+
+def test_a_channel_of_a_file_has_the_codes_of_that_channel_alone(codec, tmp_path):
+    wav = 0.1 * np.random.default_rng(0).standard_normal((8000, 2))
+    soundfile.write(tmp_path / "both.wav", wav, 8000, subtype="FLOAT")
+    soundfile.write(tmp_path / "second.wav", wav[:, 1], 8000, subtype="FLOAT")
+    expected = codec.encode_file(tmp_path / "second.wav")
+    np.testing.assert_array_equal(codec.encode_file(tmp_path / "both.wav", channel=1), expected)
+    with pytest.raises(UserError, match=r"both\.wav: has 2 channels, and channel 3 is asked for; correct it"):
+        codec.encode_file(tmp_path / "both.wav", channel=2)

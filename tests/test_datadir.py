@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -208,3 +209,40 @@ def test_paths_are_relative_to_the_current_directory(tmp_path, monkeypatch):
     assert datadir.validate(data) == datadir.Problems([], [])
     monkeypatch.chdir(data)
     assert "no such file" in datadir.validate(data).errors[0]
+
+
+def test_each_channel_of_a_call_is_a_recording_of_its_own(tmp_path):
+    left, right = (0.1 * np.random.default_rng(seed).standard_normal(8000).astype(np.float32) for seed in (0, 1))
+    soundfile.write(tmp_path / "call.wav", np.stack([left, -left + 0.2 * right], axis=1), 8000, subtype="FLOAT")
+    data = tmp_path / "data"
+    calls = [Utterance(f"call-{name}", tmp_path / "call.wav", f"s{name}", channel=i) for i, name in enumerate("AB")]
+    datadir.write_utterances(data, calls)
+    assert (data / "reco2file_and_channel").read_text() == "call-A call A\ncall-B call B\n"
+    assert datadir.read_utterances(data) == calls
+    problems = datadir.validate(data)
+    assert problems.errors == []
+    assert not any("channels" in warning for warning in problems.warnings)
+    read = [audio.read(u.path, 8000, u.start, u.end, u.channel)[0] for u in calls]
+    np.testing.assert_array_equal(read[0], left)
+    np.testing.assert_allclose(read[1], -left + 0.2 * right, atol=1e-7)
+
+
+def test_parts_of_two_channels_of_one_file_stay_apart(tmp_path):
+    soundfile.write(tmp_path / "call.wav", 0.1 * np.random.default_rng(0).standard_normal((8000, 2)), 8000)
+    parts = [Utterance(f"{name}-1", tmp_path / "call.wav", name, 0.25, 0.75, "AB".index(name)) for name in "AB"]
+    datadir.write_utterances(tmp_path / "data", parts)
+    assert datadir.read_utterances(tmp_path / "data") == parts
+
+
+def test_the_channel_of_a_mono_file_is_the_file(tmp_path):
+    soundfile.write(tmp_path / "b.wav", 0.1 * np.random.default_rng(0).standard_normal(800), 8000)
+    np.testing.assert_array_equal(audio.read(tmp_path / "b.wav", channel=1)[0], audio.read(tmp_path / "b.wav")[0])
+
+
+@pytest.mark.parametrize("line", ["call-A call", "call-A call C", "call-A call A B"])
+def test_a_malformed_channel_is_refused(tmp_path, line):
+    soundfile.write(tmp_path / "call.wav", np.ones(800), 8000)
+    datadir.write_utterances(tmp_path, [Utterance("call-A", tmp_path / "call.wav", "s")])
+    (tmp_path / "reco2file_and_channel").write_text(f"{line}\n")
+    with pytest.raises(UserError, match=r"'call-A' has 'call[ ABC]*', not '<file> A', B or 1 for the channel; correct it"):
+        datadir.read_utterances(tmp_path)

@@ -5,7 +5,6 @@ import hashlib
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from vqaudio import audio
 from vqaudio.audio.faults import channel_fault
+from vqaudio.audio.streams import ahead, windows
 from vqaudio.defaults import SEED, TEMPERATURE, WEIGHTS, Weights
 from vqaudio.errors import UserError
 from vqaudio.model_directory import UNKNOWN_SPEAKER, LoadedModel, load_model
@@ -59,17 +59,21 @@ class Codec:
         x = audio.resample(x, sample_rate, self.sample_rate)
         return self._encode(lambda: (x[i : i + self.step] for i in range(0, len(x), self.step)))[0]
 
-    def encode_file(self, path: Path, start: float = 0.0, end: float | None = None) -> np.ndarray:
+    def encode_file(
+        self, path: Path, start: float = 0.0, end: float | None = None, channel: int | None = None
+    ) -> np.ndarray:
         """Return the codes (G, N) int64 of a file from `start` to `end` seconds; memory does not grow with its length.
+
+        `channel`, from 0, is the one to encode; None is the average of all.
 
         Raises:
             UserError: the file is missing, broken, not finite or shorter than a frame, or its channels cancel.
         """
 
         def blocks() -> Iterator[np.ndarray]:
-            return ahead(audio.blocks(path, self.sample_rate, self.step, start, end))
+            return ahead(audio.blocks(path, self.sample_rate, self.step, start, end, channel))
 
-        if fault := channel_fault(path, start, end):
+        if channel is None and (fault := channel_fault(path, start, end)):
             raise UserError(f"{path}: {fault}")
         codes, samples = self._encode(blocks)
         if samples < self.hop_length:
@@ -244,36 +248,6 @@ def utterance_seed(seed: int, utt: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {utt}".encode()).digest()[:8], "big") >> 1
 
 
-def windows(blocks: Iterable[np.ndarray], left: int, step: int, right: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Cut a stream into windows of `left + step + right` samples, `step` apart, with zeros outside the stream.
-
-    Yields:
-        Each window, with the number of its `step` samples that are inside the stream: fewer than `step` in the last.
-    """
-    size = left + step + right
-    buffer = np.zeros(left, dtype=np.float32)
-    for block in blocks:
-        buffer = np.concatenate([buffer, block])
-        while len(buffer) >= size:
-            yield buffer[:size], step
-            buffer = buffer[step:]
-    while (rest := len(buffer) - left) > 0:
-        window = np.zeros(size, dtype=np.float32)
-        window[: min(size, len(buffer))] = buffer[:size]
-        yield window, min(step, rest)
-        buffer = buffer[step:]
-
-
-def ahead(items: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield `items`, while a thread computes the next one."""
-    source = iter(items)
-    with ThreadPoolExecutor(1) as reader:
-        item = reader.submit(next, source, None)
-        while (ready := item.result()) is not None:
-            item = reader.submit(next, source, None)
-            yield ready
-
-
 _lock = threading.Lock()
 _inside = 0  # threads inside `one_thread`
 _outside = 1  # torch's number of threads before the first of those entered
@@ -300,4 +274,4 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(_outside)
 
 
-__all__ = ["Codec", "ahead", "load", "one_thread", "utterance_seed", "windows"]
+__all__ = ["Codec", "load", "one_thread", "utterance_seed"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vqaudio.audio.streams import regroup, resample_pieces
 from vqaudio.errors import JobError, UserError
 from vqaudio.files import atomic_write
 
@@ -57,7 +58,11 @@ def info(path: str | Path) -> AudioInfo:
 
 
 def read(
-    path: str | Path, sample_rate: int | None = None, start: float = 0.0, end: float | None = None
+    path: str | Path,
+    sample_rate: int | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+    channel: int | None = None,
 ) -> tuple[np.ndarray, int]:
     """Return an audio file, or its part from `start` to `end` (seconds), as float32 (T,), and its rate in Hz.
 
@@ -67,18 +72,23 @@ def read(
         UserError: as `blocks`.
     """
     rate = sample_rate or info(path).sample_rate
-    return np.concatenate(list(blocks(path, rate, _CHUNK_SAMPLES, start, end))), rate
+    return np.concatenate(list(blocks(path, rate, _CHUNK_SAMPLES, start, end, channel))), rate
 
 
 def blocks(
-    path: str | Path, sample_rate: int, block: int, start: float = 0.0, end: float | None = None
+    path: str | Path,
+    sample_rate: int,
+    block: int,
+    start: float = 0.0,
+    end: float | None = None,
+    channel: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield an audio file as arrays of `block` samples at `sample_rate` (the last one shorter), float32.
 
-    Channels are averaged, and another rate is resampled (soxr, HQ). Memory does not grow with the length of the file,
-    and `block` does not change a bit of the samples. A file is read to its end, whatever its header declares, or
-    refused: see `vqaudio.audio.files`. A segment equals the same span of the whole file, bit for bit; only in an MP3
-    file, after its first half minute, the decoder may round otherwise (1e-7).
+    Channels are averaged, or one of them is taken, and another rate is resampled (soxr, HQ). Memory does not grow with
+    the length of the file, and `block` does not change a bit of the samples. A file is read to its end, whatever its
+    header declares, or refused: see `vqaudio.audio.files`. A segment equals the same span of the whole file, bit for
+    bit; only in an MP3 file, after its first half minute, the decoder may round otherwise (1e-7).
 
     Args:
         path: the file.
@@ -87,21 +97,22 @@ def blocks(
         start: seconds; the first sample is `round(start * rate)`, `rate` being that of the file.
         end: seconds; the samples end before `round(end * rate)`. None means the end of the file, and so does a time
             up to `MAX_OVERSHOOT_SECONDS` after it.
+        channel: from 0, the one to take; None takes the average. A file of one channel has only that one to give.
 
     Raises:
-        UserError: the file is missing, empty, not audio, truncated, contains NaN or infinity, or ends before the
-            segment.
+        UserError: the file is missing, empty, not audio, truncated, lacks the channel, contains NaN or infinity, or
+            ends before the segment.
     """
     from vqaudio.audio.files import open_audio
 
     path = Path(path)
     with open_audio(path) as file:
         first, last = span(path, file, start, end)
-        samples = _decode(path, file, first, last)
+        samples = _decode(path, file, first, last, channel)
         if sample_rate != file.sample_rate:
-            samples = _resample_stream(samples, file.sample_rate, sample_rate)
+            samples = resample_pieces(samples, file.sample_rate, sample_rate)
         empty = True
-        for piece in _regroup(samples, block):
+        for piece in regroup(samples, block):
             empty = False
             yield piece
         if empty:
@@ -173,7 +184,7 @@ def level_change(wav: np.ndarray | Iterable[np.ndarray], level_db: float | None)
     if level_db is None:
         return LevelChange(0.0, 1.0)
     total, power, count = 0.0, 0.0, 0
-    for piece in _regroup([wav] if isinstance(wav, np.ndarray) else wav, _CHUNK_SAMPLES):
+    for piece in regroup([wav] if isinstance(wav, np.ndarray) else wav, _CHUNK_SAMPLES):
         samples = piece.astype(np.float64)
         total += float(samples.sum())
         power += float(np.square(samples).sum())
@@ -246,40 +257,17 @@ def span(path: Path, file: "AudioFile", start: float, end: float | None) -> tupl
     return first, last
 
 
-def _decode(path: Path, file: "AudioFile", first: int, last: int) -> Iterator[np.ndarray]:
-    """Yield the samples from `first` to before `last`, channels averaged."""
+def _decode(path: Path, file: "AudioFile", first: int, last: int, channel: int | None) -> Iterator[np.ndarray]:
+    """Yield the samples from `first` to before `last`: of one channel, or channels averaged."""
+    if channel is not None and file.channels == 1:
+        channel = 0
+    if channel is not None and channel >= file.channels:
+        raise UserError(f"{path}: has {file.channels} channels, and channel {channel + 1} is asked for; correct it")
     done = first
     for samples in file.decode(first, last):
         if not np.isfinite(samples).all():
             where = done + int(np.argmin(np.isfinite(samples).all(axis=1)))
             raise UserError(f"{path}: sample {where} is NaN or infinite; write the file again")
         done += len(samples)
-        yield samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-
-
-def _resample_stream(samples: Iterable[np.ndarray], from_rate: int, to_rate: int) -> Iterator[np.ndarray]:
-    """Yield resampled pieces; joined they are the same however the input is divided."""
-    import soxr
-
-    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
-    for piece in samples:
-        yield stream.resample_chunk(piece)
-    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
-
-
-def _regroup(pieces: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Yield the samples of `pieces` in arrays of `size`; the last is shorter, none is empty."""
-    kept: list[np.ndarray] = []
-    count = 0
-    for piece in pieces:
-        kept.append(piece)
-        count += len(piece)
-        if count < size:
-            continue
-        joined = np.concatenate(kept)
-        whole = count - count % size
-        for i in range(0, whole, size):
-            yield joined[i : i + size]
-        kept, count = [joined[whole:]], count - whole
-    if count:
-        yield np.concatenate(kept)
+        one = 0 if samples.shape[1] == 1 else channel
+        yield samples.mean(axis=1) if one is None else samples[:, one]

@@ -63,9 +63,11 @@ def format_utterance(utterance: Utterance, folder: Path, sample_rate: int) -> tu
     The reason says why no file was written; it is empty if one was.
     """
     try:
-        wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end)
+        wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end, utterance.channel)
         peak = float(np.abs(wav).max())
-        fault = scale_fault(peak) or channel_fault(utterance.path, utterance.start, utterance.end)
+        fault = scale_fault(peak)
+        if fault is None and utterance.channel is None:
+            fault = channel_fault(utterance.path, utterance.start, utterance.end)
     except UserError as error:
         return utterance.utt, 0.0, 0.0, " ".join(str(error).split())
     if fault:

@@ -36,7 +36,10 @@ Span = tuple[str, float, float | None]
 
 
 class Recording(NamedTuple):
-    """Facts about a file that was decoded completely; `rms` is that of the samples without their `mean`."""
+    """Facts about a recording that was decoded completely; `rms` is that of the samples without their `mean`.
+
+    `channels` are those that were averaged.
+    """
 
     sample_rate: int
     channels: int
@@ -52,13 +55,18 @@ class Recording(NamedTuple):
         return (self.duration if end is None else min(end, self.duration)) - start
 
 
-def examine(wavs: Mapping[str, str]) -> dict[str, Recording | str]:
-    """Decode every file of wav.scp, several at a time; return by key its facts, or a message why it is unusable."""
+def examine(wavs: Mapping[str, str], channels: Mapping[str, int]) -> dict[str, Recording | str]:
+    """Decode every recording, several at a time; return by key its facts, or a message why it is unusable.
+
+    Args:
+        wavs: the entries of wav.scp.
+        channels: the channel (from 0) of recordings that are one channel of a file; others are the average of all.
+    """
     with ThreadPoolExecutor(max_workers=available_cores()) as pool:  # decoders release the interpreter's lock
-        return dict(zip(wavs, pool.map(_examine, wavs.values()), strict=True))
+        return dict(zip(wavs, pool.map(_examine, wavs.values(), map(channels.get, wavs)), strict=True))
 
 
-def _examine(value: str) -> Recording | str:
+def _examine(value: str, channel: int | None) -> Recording | str:
     if is_pipe(value):
         return f"'{value}' is {PIPE}"
     if value.startswith("~"):
@@ -66,17 +74,18 @@ def _examine(value: str) -> Recording | str:
     try:
         info = audio.info(value)
         peak, count, total, power = 0.0, 0, 0.0, 0.0
-        for samples in audio.blocks(value, info.sample_rate, 1 << 16):
+        for samples in audio.blocks(value, info.sample_rate, 1 << 16, channel=channel):
             peak = max(peak, float(abs(samples).max()))
             count += len(samples)
             total += float(samples.sum(dtype=np.float64))
             power += float(np.square(samples, dtype=np.float64).sum())
-        fault = scale_fault(peak) or channel_fault(value)
+        fault = scale_fault(peak) or (channel_fault(value) if channel is None else None)
     except UserError as error:
         return str(error)
     mean = total / count
     rms = math.sqrt(max(0.0, power / count - mean**2))
-    return Recording(info.sample_rate, info.channels, count / info.sample_rate, peak, mean, rms, fault)
+    channels = info.channels if channel is None else 1
+    return Recording(info.sample_rate, channels, count / info.sample_rate, peak, mean, rms, fault)
 
 
 def span_problem(span: Span, recording: Recording, frame: float) -> str | None:

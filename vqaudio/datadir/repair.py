@@ -25,7 +25,7 @@ from vqaudio.datadir.tables import (
     write_ctm,
     write_table,
 )
-from vqaudio.datadir.utterances import parse_segment
+from vqaudio.datadir.utterances import channels_of, parse_segment
 from vqaudio.errors import UserError
 from vqaudio.names import by_folded, variant_note
 from vqaudio.outputs import claim_folder
@@ -54,7 +54,8 @@ def fix(data: str | Path, frame: float = FRAME) -> list[str]:
     wavs = tables["wav.scp"].values
     refuse(pipe_problems(data / "wav.scp", wavs))
     spans, drops = _read_spans(tables)
-    recordings = examine(wavs)
+    channels = tables.get("reco2file_and_channel")
+    recordings = examine(wavs, channels_of(channels.values if channels else {}))
     drops = _missing_keys(tables, kinds, spans) | drops | _broken_audio(spans, recordings, frame)
     keep = sorted(spans.keys() - drops.keys())
     if not keep:

@@ -22,13 +22,17 @@ PIPE = "a command that a shell would run; write its output to a file (sox, ffmpe
 
 @dataclass(frozen=True)
 class Utterance:
-    """One utterance: `path` from `start` to `end` in seconds (None: the end of the file), spoken by `speaker`."""
+    """One utterance: `path` from `start` to `end` in seconds (None: the end of the file), spoken by `speaker`.
+
+    `channel`, from 0, is the one of the file that it is on; None is the average of all.
+    """
 
     utt: str
     path: Path
     speaker: str
     start: float = 0.0
     end: float | None = None
+    channel: int | None = None
 
 
 class Phone(NamedTuple):

@@ -16,7 +16,7 @@ from vqaudio.datadir.tables import (
     write_table,
 )
 from vqaudio.errors import UserError
-from vqaudio.names import by_folded, variant_note
+from vqaudio.names import by_folded, file_name, variant_note
 
 
 def read_utterances(data: str | Path) -> list[Utterance]:
@@ -41,8 +41,10 @@ def read_utterances(data: str | Path) -> list[Utterance]:
         raise UserError(
             f"{lacking}: lacks '{utt}' of {there}{note}; add it, or drop it there (vqaudio data fix {data})"
         )
+    channels = read_channels(data)
     return [
-        Utterance(utt, wavs[recording], speakers[utt], start, end) for utt, (recording, start, end) in spans.items()
+        Utterance(utt, wavs[recording], speakers[utt], start, end, channels.get(recording))
+        for utt, (recording, start, end) in spans.items()
     ]
 
 
@@ -55,6 +57,31 @@ def read_wav_scp(path: Path) -> dict[str, Path]:
     table = read_table(path, what="the path of its audio")
     refuse(pipe_problems(path, table))
     return {key: Path(value) for key, value in table.items()}
+
+
+def read_channels(data: Path) -> dict[str, int]:
+    """Return the channel (from 0) of each recording of reco2file_and_channel; empty if there is no such file."""
+    path = data / "reco2file_and_channel"
+    if not path.exists():
+        return {}
+    table = read_table(path, what="'<file> A', B or 1 for the channel")
+    channels = channels_of(table)
+    for recording in sorted(table.keys() - channels.keys()):
+        raise UserError(
+            f"{path}: '{recording}' has '{table[recording]}', not '<file> A', B or 1 for the channel; correct it"
+        )
+    return channels
+
+
+def channels_of(table: Mapping[str, str]) -> dict[str, int]:
+    """Return the channels (from 0) of the sound lines of a reco2file_and_channel: A and 1 are the first, B the second.
+
+    >>> channels_of({"call-A": "call A", "call-B": "call B", "bad": "call"})
+    {'call-A': 0, 'call-B': 1}
+    """
+    letters = {key: value.split()[1:] for key, value in table.items()}
+    numbers = {"A": 0, "1": 0, "B": 1}
+    return {key: numbers[letter[0]] for key, letter in letters.items() if len(letter) == 1 and letter[0] in numbers}
 
 
 def read_spans(data: Path, wavs: Collection[str]) -> dict[str, tuple[str, float, float | None]]:
@@ -96,8 +123,9 @@ def write_utterances(
     """Write a data directory: wav.scp, utt2spk, spk2utt, and text and spk2gender if they are given.
 
     If an utterance is a part of a file, segments and utt2dur are written too, and each file is a recording named after
-    its first utterance. Of these seven files, those that do not apply are deleted, so that the folder never mixes two
-    corpora. Others, such as phones.ctm, stay.
+    its first utterance; if it is on one channel of a file, reco2file_and_channel says which, and each channel is a
+    recording. Of these eight files, those that do not apply are deleted, so that the folder never mixes two corpora.
+    Others, such as phones.ctm, stay.
 
     Raises:
         UserError: two utterances have the same name, or a name or path does not fit on a line.
@@ -119,17 +147,30 @@ def write_utterances(
 
 
 def _audio_tables(utterances: list[Utterance]) -> dict[str, Mapping[str, str] | None]:
-    """Return wav.scp, and segments and utt2dur if an utterance is a part of a file."""
+    """Return wav.scp, and segments, utt2dur and reco2file_and_channel if they apply."""
     if all(u.start == 0.0 and u.end is None for u in utterances):
-        return {"wav.scp": {u.utt: str(u.path) for u in utterances}, "segments": None, "utt2dur": None}
-    recordings: dict[Path, str] = {}
+        wavs = {u.utt: str(u.path) for u in utterances}
+        channels = _channel_table({u.utt: (u.path, u.channel) for u in utterances})
+        return {"wav.scp": wavs, "segments": None, "utt2dur": None, "reco2file_and_channel": channels}
+    recordings: dict[tuple[Path, int | None], str] = {}
     segments, durations = {}, {}
     for u in utterances:
-        recording = recordings.setdefault(u.path, u.utt)
+        recording = recordings.setdefault((u.path, u.channel), u.utt)
         end = audio.info(u.path).duration if u.end is None else u.end
         segments[u.utt] = f"{recording} {format_seconds(u.start)} {format_seconds(end)}"
         durations[u.utt] = format_seconds(round(end - u.start, 6))
-    return {"wav.scp": {r: str(p) for p, r in recordings.items()}, "segments": segments, "utt2dur": durations}
+    places = {recording: place for place, recording in recordings.items()}
+    wavs = {recording: str(path) for recording, (path, _) in places.items()}
+    channels = _channel_table(places)
+    return {"wav.scp": wavs, "segments": segments, "utt2dur": durations, "reco2file_and_channel": channels}
+
+
+def _channel_table(places: Mapping[str, tuple[Path, int | None]]) -> dict[str, str] | None:
+    """Return the lines of reco2file_and_channel for recordings on a channel of a file; None if there are none."""
+    lines = {
+        key: f"{file_name(path.stem)} {'AB'[channel]}" for key, (path, channel) in places.items() if channel is not None
+    }
+    return lines or None
 
 
 def invert(utt2spk: Mapping[str, str]) -> dict[str, str]:

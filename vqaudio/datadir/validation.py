@@ -17,7 +17,7 @@ from vqaudio.datadir.recordings import (
     true_durations,
 )
 from vqaudio.datadir.tables import ODD_SPACE, Table, scan_ctm, scan_table, summary
-from vqaudio.datadir.utterances import invert, parse_segment
+from vqaudio.datadir.utterances import channels_of, invert, parse_segment
 from vqaudio.names import by_folded, collisions, variant_note
 
 RESERVED_WORDS = ("<s>", "</s>", "#0")
@@ -59,7 +59,7 @@ def validate(data: str | Path, frame: float = FRAME) -> Problems:
     if "text" in values:
         found.error("text", _text_errors(tables["text"]))
         found.warn("text", _empty_texts(tables["text"]))
-    recordings = examine(values.get("wav.scp", {}))
+    recordings = examine(values.get("wav.scp", {}), channels_of(values.get("reco2file_and_channel", {})))
     check_recordings(data / "wav.scp", recordings, found)
     source = data / ("segments" if "segments" in values else "wav.scp")
     check_segments(source, spans, recordings, frame, found)

@@ -117,7 +117,7 @@ def score_utterance(
 ) -> dict[str, float] | str:
     """Return the edit distance divided by the number of frames for each change, or the reason why there is none."""
     try:
-        wav, _ = audio.read(utterance.path, RATE, utterance.start, utterance.end)
+        wav, _ = audio.read(utterance.path, RATE, utterance.start, utterance.end, utterance.channel)
         if len(wav) < RATE * codec.hop_length / codec.sample_rate or not wav.any():
             return f"{utterance.path}: shorter than a frame or silent"
         units = codec.encode(wav, RATE)

@@ -93,7 +93,7 @@ def estoi(scores: dict[str, Any], utt: str) -> float | None:
 def make_card(sample: Sample) -> Card:
     """Return the card of an utterance: text, spectrograms with phones and units, players, and the units as text."""
     clips = [_original(sample.original)]
-    clips += [_read_clip(version.name, version.wav, 0.0, None, version) for version in sample.versions]
+    clips += [_read_clip(version.name, Utterance(sample.utt, version.wav, ""), version) for version in sample.versions]
     units = [
         (version.name, ["-".join(map(str, column)) for column in version.sequence.units.T])
         for version in sample.versions
@@ -105,14 +105,14 @@ def make_card(sample: Sample) -> Card:
 def _original(source: Utterance | None) -> Clip:
     if source is None:
         return Clip("Original", None, "The data directory of the training configuration has no such utterance.", None)
-    return _read_clip("Original", source.path, source.start, source.end, None)
+    return _read_clip("Original", source, None)
 
 
-def _read_clip(name: str, path: Path, start: float, end: float | None, version: Version | None) -> Clip:
-    """Read a recording from `start` to `end` (seconds), at most `MAX_SECONDS` of it."""
+def _read_clip(name: str, source: Utterance, version: Version | None) -> Clip:
+    """Read the first `MAX_SECONDS` of an utterance."""
     try:
-        end = audio.info(path).duration if end is None else end
-        wav, _ = audio.read(path, RATE, start, min(end, start + MAX_SECONDS))
+        end = audio.info(source.path).duration if source.end is None else source.end
+        wav, _ = audio.read(source.path, RATE, source.start, min(end, source.start + MAX_SECONDS), source.channel)
     except UserError as error:
         return Clip(name, None, str(error), version)
     if not wav.any():

@@ -68,12 +68,12 @@ class Recordings:
         """Read samples `first` to `last` of an utterance."""
         utterance = self.utterances[row]
         start, end = (utterance.start + sample / self.sample_rate for sample in (first, last))
-        return audio.read(utterance.path, self.sample_rate, start=start, end=end)[0]
+        return audio.read(utterance.path, self.sample_rate, start, end, utterance.channel)[0]
 
     def measure(self, row: int) -> Level:
         """Read a whole utterance; return its level, which no segment of it decides."""
         utterance = self.utterances[row]
-        wav, _ = audio.read(utterance.path, self.sample_rate, start=utterance.start, end=utterance.end)
+        wav, _ = audio.read(utterance.path, self.sample_rate, utterance.start, utterance.end, utterance.channel)
         change = audio.level_change(wav, self.level_db)
         frames = mfcc(torch.from_numpy(change.apply(wav)), sample_rate=self.sample_rate, hop_length=self.hop_length)
         std, mean = torch.std_mean(frames, dim=0, correction=0)

@@ -71,7 +71,7 @@ def extract(
     claim_folder(out, KIND, inputs=wavs if data is None else [data], outer=[model_dir])
     write_all(
         utterances,
-        lambda utterance: codec.encode_file(utterance.path, utterance.start, utterance.end),
+        lambda utterance: codec.encode_file(utterance.path, utterance.start, utterance.end, utterance.channel),
         settings_of(codec, deduplicate),
         out=out,
         shard=shard,

@@ -114,9 +114,11 @@ class KMeansUnits:
             good = model.features in FEATURES and all(type(rate) is int and rate > 0 for rate in rates) and K > 0
             if not good or model.mean.shape != (D,) or model.std.shape != (D,):
                 raise ValueError("wrong settings or shapes")
+            if any(x.dtype != torch.float32 or not x.isfinite().all() for x in tensors.values()):
+                raise ValueError("values that are no finite float32")
         except FileNotFoundError:
             raise UserError(f"{path}: no such k-means model; make one with vqaudio kmeans fit") from None
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise UserError(f"{path}: not a k-means model ({error}); {FIT_AGAIN}") from None
         return model
 
@@ -281,6 +283,6 @@ def read_features(utterance: Utterance, kind: str, *, sample_rate: int, hop_leng
     """
     if kind == "npy":
         return read_npy(utterance.path)
-    wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end)
+    wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end, utterance.channel)
     samples = torch.from_numpy(audio.level_change(wav, LEVEL_DB).apply(wav))
     return (mfcc if kind == "mfcc" else log_mel_power)(samples, sample_rate=sample_rate, hop_length=hop_length)

@@ -1,8 +1,8 @@
 """Audio files, decoded to their end: all of the samples that are there, or a refusal.
 
 libsndfile decodes. What it takes on trust is checked here: the length that a header declares, and that nothing follows
-the first stream. Where the header is wrong, libsndfile reads a view of the file with the right one. Ogg, and MP3 without
-a Xing header, declare no length: a cut file of these is read up to its last complete page or frame.
+the first stream. Where the header is wrong, libsndfile reads a view of the file with the right one. Ogg declares no
+length, nor does MP3 without a Xing header: a cut file of these is read up to its last complete page or frame.
 """
 
 import contextlib
