@@ -601,3 +601,15 @@ def test_ids_that_cannot_name_files_are_refused_in_stage_0(
     done = recipe.run("--data-dir", "my corpus", "--stop-stage", "2", code=1)
     assert message in done.stderr
     assert "run.sh: stage 0" in done.stderr
+
+
+@pytest.mark.parametrize("path", ["a b", r"a\b", "a'b", r"a\'b", "end\\", r"q\\'z", "(a,b)=[c]{d}#~$", "ü"])
+def test_a_path_is_quoted_so_that_hydra_takes_it_literally(path: str) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    function = "/^hydra_quote()/,/^}/p"
+    script = f"""eval "$(sed -n '{function}' "$1")"; hydra_quote "$2" """
+    stages = ROOT / "recipes" / "vctk" / "local" / "stages.sh"
+    quoted = subprocess.run(["bash", "-c", script, "x", stages, path], capture_output=True, text=True, check=True)
+    value = OverridesParser.create().parse_override(f"key={quoted.stdout}").value()
+    assert (value if isinstance(value, str) else value.text) == path

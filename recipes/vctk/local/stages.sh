@@ -150,6 +150,6 @@ number_of_shards() { # UTT2SPK
 
 # Quote a path for a Hydra override.
 hydra_quote() {
-  local text=${1//\\/\\\\}
-  printf "'%s'" "${text//\'/\\\'}"
+  # In Hydra's quotes a backslash escapes only a quote, or backslashes before a quote or the end.
+  printf "'%s'" "$(printf '%s' "$1" | sed "s/\(\\\\*\)'/\1\1\\\\'/g; s/\(\\\\*\)\$/\1\1/")"
 }
