@@ -1,5 +1,6 @@
 """The model directory: config.yaml, model.safetensors and speakers.txt, written atomically, never unpickled."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,7 +57,7 @@ def load_config(model_dir: Path) -> "DictConfig":
         config = OmegaConf.load(path)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; give the directory that `vqaudio train` wrote (exp_dir)") from None
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a configuration ({first_line(error)}); train again or restore it") from None
     if not isinstance(config, DictConfig) or "model" not in config:
         raise UserError(f"{path}: not a configuration of vqaudio; restore the file that `vqaudio train` wrote")
@@ -98,10 +99,25 @@ def load_model(model_dir: Path, device: str = "cpu") -> LoadedModel:
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a complete safetensors file ({first_line(error)}); restore it") from None
     try:
+        _check_audio(config)
+        with torch.device("meta"):  # sizes that are not the file's are refused before they take memory
+            build_model(config, len(speakers)).load_state_dict(tensors, assign=True)
         model = build_model(config, len(speakers))
         model.load_state_dict(tensors)
-    except (RuntimeError, OmegaConfBaseException, TypeError, ValueError, KeyError) as error:
+    except (RuntimeError, OmegaConfBaseException, TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path}: does not fit {model_dir / 'config.yaml'} ({first_line(error)}); restore both"
         ) from None
     return LoadedModel(model.to(device).eval(), config, speakers, files.sha256(path))
+
+
+def _check_audio(config: "DictConfig") -> None:
+    """Raise `ValueError` if the settings of the audio cannot be used."""
+    data = config.data
+    rate, level_db, pre_emphasis = data.sample_rate, data.level_db, data.pre_emphasis
+    if type(rate) is not int or rate < 1:
+        raise ValueError(f"data.sample_rate is {rate!r}")
+    if level_db is not None and not (type(level_db) in (int, float) and math.isfinite(level_db)):
+        raise ValueError(f"data.level_db is {level_db!r}")
+    if type(pre_emphasis) not in (int, float) or not 0 <= pre_emphasis < 1:
+        raise ValueError(f"data.pre_emphasis is {pre_emphasis!r}")

@@ -84,15 +84,33 @@ def read_key(test: Path) -> Key:
         trials = {name: _trial(value) for name, value in data["trials"].items()}
         stimuli = {name: Stimulus(**value) for name, value in data["stimuli"].items()}
         key = Key(**{**data, "systems": tuple(data["systems"]), "trials": trials, "stimuli": stimuli})
+        _check_types(key)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); give a folder that `vqaudio listen build` made"
         ) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}); restore it from a copy, or the answers are lost") from None
     if key.type not in SCALES:
         raise UserError(f"{path}: unknown type of test '{key.type}'; use one of {', '.join(SCALES)}")
     return key
+
+
+def _check_types(key: Key) -> None:
+    """Raise `ValueError` for a value that is not of its type."""
+    texts: list[Any] = [key.type, *key.systems]
+    wholes: list[Any] = [key.seed, key.sample_rate]
+    for stimulus in key.stimuli.values():
+        texts += [stimulus.item, stimulus.system, stimulus.sha256]
+        wholes.append(stimulus.clipped)
+    for trial in key.trials.values():
+        texts += [trial.item, *trial.stimuli, *trial.hidden, trial.reference or ""]
+    for kind, values in ((str, texts), (int, wholes)):
+        for value in values:
+            if type(value) is not kind:
+                raise ValueError(f"{value!r:.80} is not {'text' if kind is str else 'a whole number'}")
+    if key.sample_rate < 1:
+        raise ValueError(f"sample_rate is {key.sample_rate}")
 
 
 def _trial(value: dict[str, Any]) -> Trial:

@@ -100,5 +100,5 @@ def _build(key: str, module: type[Part], options: Any, **others: int) -> Part:
     """Build a part of the model from the options under a key of the configuration."""
     try:
         return module(**options, **others)
-    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: there is not enough memory for the sizes
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:  # RuntimeError: not enough memory
         raise UserError(f"{key}: {error}") from error

@@ -7,6 +7,7 @@ from typing import Any
 
 from vqaudio.errors import UserError
 from vqaudio.model_directory import LoadedModel, load_model
+from vqaudio.report.tables import is_figure
 
 MAX_SPEAKERS_SHOWN = 12
 
@@ -56,8 +57,9 @@ def training_facts(metrics: list[dict[str, Any]]) -> dict[str, str]:
     if not metrics:
         return {}
     last = metrics[-1]
-    minutes = last.get("seconds", 0.0) / 60
-    return {"training": f"{last['step']} steps in {minutes:.1f} minutes"}
+    seconds: Any = last.get("seconds")
+    time = f" in {seconds / 60:.1f} minutes" if is_figure(seconds) else ""
+    return {"training": f"{last['step']} steps{time}"}
 
 
 def read_metrics(exp: Path) -> list[dict[str, Any]]:
@@ -75,7 +77,7 @@ def read_metrics(exp: Path) -> list[dict[str, Any]]:
         try:
             entry = json.loads(line)
             entry["step"] = int(entry["step"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):  # OverflowError: infinity
             if number == len(lines):
                 break
             raise UserError(f"{path}:{number}: not a JSON object with a step; remove the line") from None

@@ -59,7 +59,7 @@ class FinishedRun:
             return {}
         try:
             scores = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: not JSON ({error}); run `vqaudio evaluate` again") from None
         if not isinstance(scores, dict):
             raise UserError(f"{path}: not a JSON object; run `vqaudio evaluate` again")

@@ -1,6 +1,6 @@
 """Scores as tables with one column for each run or baseline, and the main figures of a run as tiles."""
 
-import math
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -182,8 +182,8 @@ def score_table(label: str, groups: dict[str, tuple[Score, ...]], columns: list[
 
 
 def is_figure(value: Any) -> bool:
-    """Return whether a value of scores.json is a figure that can be shown."""
-    return isinstance(value, int | float) and math.isfinite(value)
+    """Return whether a value of a JSON file is a figure that can be shown; a very long whole number cannot."""
+    return isinstance(value, int | float) and -sys.float_info.max <= value <= sys.float_info.max
 
 
 def _cell(score: Score, column: Column, columns: list[Column]) -> Cell:
