@@ -150,21 +150,21 @@ def _parts(path: Path, source: Source) -> list[Part] | None:
     kind = chunks.container(head)
     audio = chunks.find_audio(source, kind, base) if kind else fixed_headers.find_audio(head)
     if audio is not None:
-        return _declared(source, head, kind, audio) if audio.offset <= source.size else None
+        return _declared(source, base, kind, audio) if audio.offset <= source.size else None
     if mp3.is_mp3(head) or path.suffix.lower() == ".mp3":
         return mp3.parts(source, base, source.size)
     return None
 
 
-def _declared(source: Source, head: bytes, kind: chunks.Container | None, audio: declared.Audio) -> list[Part] | None:
-    """Return how to read a file whose header declares the bytes of audio; None: as it is."""
+def _declared(source: Source, base: int, kind: chunks.Container | None, audio: declared.Audio) -> list[Part] | None:
+    """Return how to read a file whose header, at byte `base`, declares the bytes of audio; None: as it is."""
     size = declared.extent(source, audio, lambda start: kind is not None and chunks.is_chain(source, kind, start))
     if audio.format and int.from_bytes(audio.format[:2], "little") in _MPEG_IN_WAV:
         return mp3.parts(source, audio.offset, audio.offset + size)
     pieces = None
     if audio.field and (size != audio.size or audio.field.pack(size) == audio.field.rest):
-        pieces = declared.corrected(audio.field, size, source.size)
-        if pieces is None and head.startswith(b"RIFF"):
+        pieces = declared.corrected(audio.field, size, range(base, source.size))
+        if pieces is None and source.read(base, 4) == b"RIFF":
             pieces = declared.as_rf64(audio, size)
         if pieces is None:
             raise RefusedError(f"{size} bytes of audio are more than its header can declare; write it as RF64 or FLAC")

@@ -109,10 +109,10 @@ def extent(source: Source, audio: Audio, is_chain: Callable[[int], bool]) -> int
     return present
 
 
-def corrected(field: Field, size: int, end: int) -> tuple[Piece, ...] | None:
-    """Return the pieces of a file of `end` bytes with `size` in the place of the declared size; None: impossible."""
-    packed = field.pack(size)
-    return (range(field.position), packed, range(field.position + len(packed), end)) if packed else None
+def corrected(field: Field, size: int, file: range) -> tuple[Piece, ...] | None:
+    """Return the pieces of a range of bytes, with `size` in the place of the declared size; None: impossible."""
+    packed, position = field.pack(size), field.position
+    return (range(file.start, position), packed, range(position + len(packed), file.stop)) if packed else None
 
 
 def as_rf64(audio: Audio, size: int) -> tuple[Piece, ...]:
