@@ -275,8 +275,8 @@ def _check_size(utterance: Utterance, rows: Tensor, size: int) -> None:
 def read_features(utterance: Utterance, kind: str, *, sample_rate: int, hop_length: int) -> Tensor:
     """Return the features (N, D), float32, of an utterance: `mfcc` or `log_mel_power` of its audio, or its .npy file.
 
-    Audio is first resampled to `sample_rate` (Hz) and scaled to −25 dBFS. A .npy file holds (N, D) real numbers; it is
-    never unpickled.
+    Audio is first resampled to `sample_rate` (Hz), freed of its mean and scaled to −25 dBFS. A .npy file holds (N, D)
+    real numbers; it is never unpickled.
 
     Raises:
         UserError: the file cannot be read, or its features are not finite.
