@@ -98,6 +98,8 @@ class Reader(NamedTuple):
     names: tuple[str, ...]
     read: Callable[[Path], Any]
     errors: tuple[type[Exception], ...] = (UserError, JobError)
+    examples: int = 40
+    """So many in the test."""
 
 
 def _flip(data: bytes, at: int, byte: int) -> bytes:
@@ -396,8 +398,8 @@ READERS = {
         lambda folder: read_npy(folder / "a.npy"),
     ),
     "run": Reader(_run, ("metrics.jsonl",), lambda folder: len(read_metrics(folder))),
-    "report": Reader(_run, ("scores.json", "metrics.jsonl"), _report),
-    "report-model": Reader(_run_with_model, ("metrics.jsonl", "config.yaml"), _report),
+    "report": Reader(_run, ("scores.json", "metrics.jsonl"), _report, examples=20),
+    "report-model": Reader(_run_with_model, ("metrics.jsonl", "config.yaml"), _report, examples=10),
 }
 
 

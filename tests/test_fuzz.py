@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 from fuzz_inputs import CASES, READERS, Bench, require_line
 from hypothesis import HealthCheck, given, settings
+from safetensors.torch import save_file
 
 from vqaudio.errors import UserError
 
@@ -18,7 +20,7 @@ def test_a_mutated_file_is_read_or_refused_in_one_line(name: str, tmp_path: Path
     bench = Bench(READERS[name], tmp_path / "bench")
 
     @settings(
-        max_examples=40,
+        max_examples=bench.reader.examples,
         derandomize=True,
         database=None,
         deadline=5000,
@@ -89,3 +91,18 @@ def test_a_value_that_is_no_figure_is_left_out_of_the_report(file: str, content:
     bench = Bench(READERS["report-model"], tmp_path)
     (bench.folder / file).write_bytes(content)
     assert bench.reader.read(bench.folder) > 1000
+
+
+@pytest.mark.parametrize(
+    ("about", "mean"),
+    [
+        (DEEP.decode(), torch.zeros(3)),
+        ('{"features": "mfcc", "sample_rate": 16000, "hop_length": 160}', torch.zeros(3, dtype=torch.int64)),
+        ('{"features": "mfcc", "sample_rate": 16000, "hop_length": 160}', torch.tensor([0.0, torch.nan, 0.0])),
+    ],
+)
+def test_a_k_means_model_of_other_contents_is_refused(about: str, mean: torch.Tensor, tmp_path: Path) -> None:
+    tensors = {"mean": mean, "std": torch.ones(3), "codebook": torch.ones(2, 3)}
+    save_file(tensors, tmp_path / "k.safetensors", {"vqaudio_kmeans": about})
+    with pytest.raises(UserError, match="not a k-means model"):
+        READERS["kmeans"].read(tmp_path)
