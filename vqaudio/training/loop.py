@@ -152,6 +152,10 @@ class Training:
                 self.save_state()
                 message = f"{self.exp_dir}: stopped by a signal at step {self.step}; the same command resumes"
                 raise StoppedError(message, number)
+        self.finish()
+
+    def finish(self) -> None:
+        """Validate and save a last time, and count the utterances that could not be read."""
         if self.validated < self.step:
             self.validate()
         self.save_state()
