@@ -22,7 +22,7 @@ MAX_MEMORY = 6 << 30
 """Bytes of address space; the libraries take about half."""
 MAX_SECONDS = 5
 """For one example."""
-BATCH = 200
+BATCH = 50
 """Examples of one seed."""
 
 
