@@ -107,7 +107,7 @@ set_aside() {
   if [ ! -e "$exp/state" ] && [ ! -e "$exp/model.safetensors" ]; then return; fi
   while [ -e "$exp/before-$number" ]; do number=$((number + 1)); done
   mkdir -p -- "$exp/before-$number"
-  for name in config.yaml model.safetensors speakers.txt state tensorboard train.log metrics.jsonl; do
+  for name in config.yaml model.safetensors speakers.txt state tensorboard train.log metrics.jsonl failed.txt; do
     if [ -e "$exp/$name" ]; then mv -- "$exp/$name" "$exp/before-$number/"; fi
   done
   say "options or data changed: the earlier training is in exp/$tag/before-$number"
