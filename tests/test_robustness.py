@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tests.datadirs import make
 from tests.tiny_model import save_tiny_model
 from vqaudio import load
 from vqaudio.cli import main
-from vqaudio.datadir import read_utterances
+from vqaudio.datadir import Utterance, read_utterances
 from vqaudio.errors import UserError
 from vqaudio.metrics.dtw import edit_distance
 from vqaudio.metrics.robustness import (
@@ -60,7 +61,7 @@ def test_edits_are_counted_on_merged_units_and_divided_by_frames():
         def encode(self, wav, rate):
             return next(self.codes)
 
-    data = type("Utterance", (), {"utt": "u", "path": None, "start": 0.0, "end": None})
+    data = Utterance("u", Path("u.wav"), "s")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vqaudio.audio.read", lambda *_: (np.ones(RATE, np.float32), RATE))
         assert score_utterance(Codec(), data, {"gain": lambda wav, _: wav}, 0) == {"gain": 2 / 6}
