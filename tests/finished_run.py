@@ -11,6 +11,7 @@ from tiny_model import save_tiny_model
 from vqaudio import audio, datadir
 from vqaudio.datadir import Utterance
 from vqaudio.model_directory import load_model
+from vqaudio.names import file_name
 from vqaudio.units import UnitsInfo
 from vqaudio.units.writer import write_units
 
@@ -65,8 +66,9 @@ def write_set(folder: Path, utts: list[str], seed: int) -> dict[str, str]:
     folder.mkdir(parents=True)
     paths = {}
     for number, utt in enumerate(utts):
-        audio.write(folder / f"{utt}.wav", speech(seed + number), RATE)
-        paths[utt] = str(folder / f"{utt}.wav")
+        path = folder / f"{file_name(utt)}.wav"
+        audio.write(path, speech(seed + number), RATE)
+        paths[utt] = str(path)
     return paths
 
 

@@ -182,7 +182,7 @@ def test_a_broken_torch_leaves_the_rest_of_the_report(monkeypatch):
 
 def test_a_place_without_a_folder_for_compiled_code_is_reported(monkeypatch):
     said = "compiled code is kept in /tmp/x, since neither a nor b can be written; set NUMBA_CACHE_DIR"
-    monkeypatch.setattr(doctor.compiled, "REPLACED", said)
+    monkeypatch.setattr(doctor.machine, "REPLACED", said)
     assert failures() == [said]
 
 

@@ -260,7 +260,8 @@ def test_every_type_makes_strict_json_and_a_page_that_needs_nothing_else(kind, t
     monkeypatch.setattr(figures, "read_results", lambda test: panel(kind))
     out = tmp_path / "new" / "folder"
     values = write_analysis(tmp_path, out)
-    assert sorted(path.name for path in out.iterdir()) == ["analysis.html", "analysis.json", "ratings.csv"]
+    names = sorted(path.name for path in out.iterdir())
+    assert names == [".vqaudio", "analysis.html", "analysis.json", "ratings.csv"]
     stored = json.loads((out / "analysis.json").read_text(), parse_constant=pytest.fail)
     assert stored == values
     text = (out / "analysis.html").read_text()
@@ -307,7 +308,7 @@ def test_no_rating_yet_and_too_few_listeners_are_one_line_and_the_csv_is_there(t
     with pytest.raises(UserError, match=r"1 of 2 listeners count \(1 excluded by post-screening\)") as error:
         write_analysis(tmp_path, tmp_path / "out")
     assert "\n" not in str(error.value)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ratings.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".vqaudio", "ratings.csv"]
     assert "more than 15 %" in (tmp_path / "out" / "ratings.csv").read_text()
 
 
