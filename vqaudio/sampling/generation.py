@@ -103,10 +103,9 @@ def generate(
         )
     net = pack(wavenet, weights)
     frames = [condition.detach().float().cpu() for condition in conditions]
+    slots, threads = _shares(len(frames), threads)
     results = [np.empty(c.shape[1] * hop_length, np.int64) for c in frames]
     waiting = iter(sorted((i for i, c in enumerate(frames) if c.shape[1]), key=lambda i: -frames[i].shape[1]))
-    threads = max(1, min(threads or available_cores(), len(frames)))
-    slots = min(MAX_BATCH, -(-len(frames) // threads))
     stop = Event()
 
     def run() -> None:
@@ -120,13 +119,24 @@ def generate(
             if stop.is_set():
                 return
 
+    _run_in_threads(run, threads, stop)
+    return [torch.from_numpy(levels) for levels in results]
+
+
+def _shares(utterances: int, threads: int | None) -> tuple[int, int]:
+    """Return how many utterances a thread advances in step, and the number of threads; None means all cores."""
+    threads = max(1, min(threads or available_cores(), utterances))
+    return min(MAX_BATCH, -(-utterances // threads)), threads
+
+
+def _run_in_threads(run: Callable[[], None], threads: int, stop: Event) -> None:
+    """Call `run` in several threads and wait; `stop` is set at the end, also when one fails or on an interruption."""
     with ThreadPoolExecutor(threads) as pool:
         try:
             for job in [pool.submit(run) for _ in range(threads)]:
                 job.result()
         finally:
             stop.set()
-    return [torch.from_numpy(levels) for levels in results]
 
 
 def _sample_in_step(

@@ -95,12 +95,17 @@ def decode(
             clipped, scaled = _write(codec, out, missing, temperature, weights, jobs, progress)
         with files.atomic_writer(out / "wav.scp") as file:
             file.writelines(f"{sequence.utt} {_wav(out, sequence.utt)}\n" for sequence in source)
+    _report_loud(out, clipped, scaled)
+    print(f"{len(source)} utterances in {out}")
+
+
+def _report_loud(out: Path, clipped: int, scaled: int) -> None:
+    """Print how many samples were clipped and how many utterances were scaled down, if any were."""
     if clipped:
         print(f"{out}: {clipped} samples were outside −1..1 and are clipped")
     if scaled:
         share = f"{100 * audio.MAX_CLIPPED_SHARE:g} %"
         print(f"{out}: {scaled} utterances had more than {share} of their samples outside −1..1 and are scaled down")
-    print(f"{len(source)} utterances in {out}")
 
 
 def _task(
