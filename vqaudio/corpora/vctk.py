@@ -10,7 +10,7 @@ from vqaudio.datadir import Utterance
 from vqaudio.errors import UserError
 
 AUDIO_FOLDER = re.compile(r"wav\d*(_silence_trimmed)?$")
-AUDIO_FILE = re.compile(r"(?P<utt>(?P<speaker>[^_]+)_[^_]+?)(_(?P<mic>mic\d))?\.(flac|wav)$")
+AUDIO_FILE = re.compile(r"(?P<utt>(?P<speaker>[^_]+)_[^_]+?)(_(?P<mic>mic\d))?\.(flac|wav|opus)$")
 
 
 @dataclass(frozen=True)
