@@ -1,4 +1,4 @@
-"""vqaudio: discrete units out of raw speech, and speech back out of units.
+"""vqaudio: discrete units from raw speech, and speech from units.
 
 >>> import vqaudio
 >>> model = vqaudio.load("exp/vctk_kmeans")  # doctest: +SKIP
