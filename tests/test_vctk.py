@@ -165,6 +165,16 @@ def test_twins_that_macos_makes_are_passed_over(tmp_path: Path) -> None:
     assert ([u.utt for u in corpus.utterances], corpus.drops) == (["p225_001"], [])
 
 
+def test_of_two_recordings_of_one_utterance_the_one_that_is_not_used_is_named(tmp_path: Path) -> None:
+    add_092(tmp_path, "p225_001")
+    add_wav(tmp_path / "wav48_silence_trimmed" / "p225" / "p225_001.wav")
+    corpus = vctk.read(tmp_path)
+    assert [utterance.path.name for utterance in corpus.utterances] == ["p225_001_mic1.flac"]
+    assert corpus.drops == [
+        ("p225_001", "p225_001.wav: p225_001_mic1.flac is used, a recording of the same utterance"),
+    ]
+
+
 def test_text_is_one_line_with_single_spaces(tmp_path: Path) -> None:
     add_092(tmp_path, "p225_001", text='\ufeffShe said  "yes"\tto\r\nthem. \n')
     assert vctk.read(tmp_path).text["p225_001"] == 'She said "yes" to them.'

@@ -70,7 +70,8 @@ def read(root: Path) -> Corpus:
     """Read a copy of VCTK under `root`, microphone 1; `drops` lists what is left out, with the reasons.
 
     Left out are recordings without text (all of p315), the stray `p376_295.raw`, recordings by microphone 2 alone,
-    links that lead nowhere, and files that are empty or whose header cannot be read. Hidden files are passed over.
+    links that lead nowhere, all but the last of several files of an utterance, and files that are empty or whose header
+    cannot be read. Hidden files are passed over.
 
     Raises:
         UserError: there is no usable recording.
@@ -162,6 +163,8 @@ def _recordings(layout: Layout, drops: list[tuple[str, str]]) -> dict[str, Path]
         if match is None:
             drops.append((path.stem, f"{path.name}: not named like a recording of VCTK"))
         elif match["mic"] in (None, "mic1"):
+            if (other := found.get(match["utt"])) is not None:
+                drops.append((other.stem, f"{other.name}: {path.name} is used, a recording of the same utterance"))
             found[match["utt"]] = path
         else:
             others.add(match["utt"])
