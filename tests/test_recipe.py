@@ -46,7 +46,6 @@ last=${*: -1}
 value() { while [ "$1" != "$2" ]; do set -- "$1" "${@:3}"; done; echo "$3"; }
 make() { for file in "$@"; do mkdir -p "$(dirname "$file")"; echo made >"$file"; done; }
 case $1 in
-  corpus) mkdir -p "$3"; echo corpus >"$3/file" ;;
   data_prep) make "$last/utt2spk" ;;
   make_splits) for name in train dev test_seen test_unseen; do make "$last/$name/utt2spk"; done ;;
   format_data)
@@ -68,8 +67,9 @@ class Recipe:
 
     def __init__(self, root: Path) -> None:
         self.root, self.folder = root, root / "recipes" / "vctk"
-        ignore = shutil.ignore_patterns("data", "exp", "downloads", "__pycache__")
+        ignore = shutil.ignore_patterns("data", "exp", "downloads", "corpus", "__pycache__")
         shutil.copytree(ROOT / "recipes" / "vctk", self.folder, ignore=ignore)
+        (self.folder / "corpus").symlink_to(ROOT / "recipes" / "vctk" / "corpus")
         (root / "tools").mkdir()
         shutil.copy(ROOT / "tools" / "parse_options.sh", root / "tools")
         shutil.copytree(ROOT / "conf", root / "conf", ignore=ignore)
@@ -114,7 +114,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 
 EVERYTHING = [
-    *("corpus", "data_prep", "make_splits", "format_data", "data", "train", "extract", "swap_speakers", "decode"),
+    *("data_prep", "make_splits", "format_data", "data", "train", "extract", "swap_speakers", "decode"),
     *("evaluate", "collect_scores", "report", "results_row", "listen"),
 ]
 
@@ -178,7 +178,7 @@ def test_all_stages_run_in_order_and_are_skipped_the_second_time(recipe: Recipe)
     assert recipe.verbs() == EVERYTHING
     done = recipe.run("--mini", "true")
     assert recipe.verbs() == []
-    assert done.stdout.count("finished before, skipped") == 11
+    assert done.stdout.count("finished before, skipped") == 10
 
 
 def test_everything_is_written_beside_the_script(recipe: Recipe, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_everything_is_written_beside_the_script(recipe: Recipe, tmp_path: Path)
     recipe.run("--mini", "true")
     new = {path.relative_to(recipe.root) for path in recipe.root.rglob("*")} - before
     places = {str(Path(*path.parts[:3])) for path in new} - {".venv/bin/calls"}
-    assert places == {f"recipes/vctk/{name}" for name in ("data", "exp", "downloads")}
+    assert places == {f"recipes/vctk/{name}" for name in ("data", "exp")}
     assert [path.name for path in tmp_path.iterdir()] == ["a root"]
 
 
@@ -238,11 +238,11 @@ def test_the_sum_of_the_package_follows_every_file_that_is_installed(tmp_path: P
 
 def test_changed_files_of_the_corpus_run_everything(recipe: Recipe) -> None:
     recipe.run("--vctk-root", str(recipe.corpus))
-    assert recipe.verbs() == EVERYTHING[1:]
+    assert recipe.verbs() == EVERYTHING
     (recipe.corpus / "file").write_text("two")
     (recipe.bin / "python").write_text((recipe.bin / "python").read_text().replace("echo made", "echo anew"))
     recipe.run("--vctk-root", str(recipe.corpus))
-    assert recipe.verbs() == EVERYTHING[1:]
+    assert recipe.verbs() == EVERYTHING
 
 
 def test_data_that_come_out_the_same_do_not_train_again(recipe: Recipe) -> None:
@@ -269,7 +269,7 @@ def test_a_retrained_model_gets_new_units(recipe: Recipe) -> None:
 
 def test_stage_and_stop_stage_bound_the_work(recipe: Recipe) -> None:
     recipe.run("--mini", "true", "--stop-stage", "1")
-    assert recipe.verbs() == ["corpus", "data_prep", "make_splits"]
+    assert recipe.verbs() == ["data_prep", "make_splits"]
     recipe.run("--mini", "true", "--stage", "2", "--stop-stage", "2")
     assert recipe.verbs() == ["format_data", "data"]
 
@@ -282,7 +282,7 @@ def test_a_stage_without_the_one_before_says_which_is_missing(recipe: Recipe) ->
 
 
 @pytest.mark.parametrize(
-    ("verb", "stage"), [("corpus", -1), ("make_splits", 1), ("data", 2), ("train", 3), ("decode", 5)]
+    ("verb", "stage"), [("data_prep", 0), ("make_splits", 1), ("data", 2), ("train", 3), ("decode", 5)]
 )
 def test_a_failing_stage_names_its_log_and_prints_its_last_20_lines(recipe: Recipe, verb: str, stage: int) -> None:
     (recipe.bin / "fail").write_text(verb)
@@ -339,7 +339,7 @@ def test_the_installer_is_called_when_there_is_no_environment(recipe: Recipe) ->
     installer.write_text('#!/bin/sh\ncd "$(dirname "$0")/.." && mv "made by the installer" .venv\n')
     installer.chmod(0o755)
     assert "running tools/install.sh" in recipe.run("--mini", "true", "--stop-stage", "0").stderr
-    assert recipe.verbs() == ["corpus", "data_prep"]
+    assert recipe.verbs() == ["data_prep"]
 
 
 def test_a_missing_command_after_installation_is_a_clear_failure(recipe: Recipe) -> None:
@@ -489,6 +489,14 @@ def test_a_download_happens_once_whatever_becomes_of_the_package(recipe: Recipe)
     assert recipe.verbs()[0] == "data_prep"
 
 
+def test_a_corpus_that_is_not_there_is_one_line_that_says_how_to_get_it(recipe: Recipe) -> None:
+    (recipe.folder / "corpus").unlink()
+    missing = f"run.sh: {recipe.folder / 'corpus'}: no such folder; restore it with git\n"
+    assert recipe.run("--mini", "true", code=1).stderr == missing
+    done = recipe.run("--download", "true", "--stage", "0", code=1)
+    assert done.stderr.endswith("VCTK-Corpus-0.92: no such folder; run with --stage -1 to download it\n")
+
+
 def use_real_commands(recipe: Recipe) -> None:
     shutil.rmtree(recipe.root / ".venv")
     (recipe.root / ".venv").symlink_to(ROOT / ".venv")
@@ -515,6 +523,26 @@ def test_the_real_data_stages_make_valid_sets_in_a_path_with_spaces(recipe: Reci
     assert (data / "all" / "drops.tsv").read_text().startswith("p1_007\t")
     utterance = datadir.read_utterances(data / "train")[0]
     assert soundfile.info(utterance.path).samplerate == 16000
+
+
+def test_the_embedded_corpus_is_split_with_its_phones_and_its_folder_is_only_read(recipe: Recipe) -> None:
+    if not (ROOT / ".venv" / "bin" / "vqaudio").exists():
+        pytest.skip("the project is not installed in .venv")
+    use_real_commands(recipe)
+    corpus = recipe.folder / "corpus"
+    corpus.unlink()
+    shutil.copytree(ROOT / "recipes" / "vctk" / "corpus", corpus)
+    before = {path: path.stat().st_mtime_ns for path in [corpus, *corpus.rglob("*")]}
+    for path in before:
+        path.chmod(path.stat().st_mode & ~0o222)
+    recipe.run("--mini", "true", "--stop-stage", "1")
+    assert {path: path.stat().st_mtime_ns for path in [corpus, *corpus.rglob("*")]} == before
+    raw = recipe.folder / "data" / "mini" / "raw"
+    sizes = {path.name: len(datadir.read_utterances(path)) for path in raw.iterdir() if path.is_dir()}
+    assert sizes == {"train": 408, "dev": 24, "test_seen": 48, "test_unseen": 16}
+    assert {name: len(datadir.read_ctm(raw / name / "phones.ctm")) for name in sizes} == sizes
+    for path in before:
+        path.chmod(path.stat().st_mode | 0o200)
 
 
 def test_a_kaldi_directory_without_usable_audio_fails_loudly_in_stage_0(recipe: Recipe) -> None:

@@ -20,7 +20,7 @@ train_args=
 help_message="Usage: recipes/vctk/run.sh (--mini true | --vctk-root DIR | --data-dir DIR | --download true) [options]
 
 The corpus, one of
-  --mini true             the embedded corpus: 8 synthetic speakers
+  --mini true             the embedded corpus: 8 synthetic voices, 25 minutes (corpus/)
   --vctk-root DIR         VCTK 0.80 or 0.92 (microphone 1), at any sampling rate
   --data-dir DIR          any Kaldi data directory with audio files
   --download true         VCTK 0.92 from the University of Edinburgh (11.7 GB, CC BY 4.0)
@@ -36,7 +36,7 @@ Options
   --stage N               first stage (default: $stage)
   --stop-stage N          last stage (default: $stop_stage)
 Stages
-  -1 download or synthesise   0 data directory   1 splits   2 format   3 train   4 extract units
+  -1 download                 0 data directory   1 splits   2 format   3 train   4 extract units
    5 synthesise from units    6 score            7 report   8 results   9 listening test
 Finished stages are skipped, and an interrupted stage resumes where it stopped. All output goes to the folder of
 run.sh: downloads/, data/<corpus>/ and exp/<tag>/. cmd.sh sets where jobs run (this machine, or Slurm)."
@@ -62,19 +62,13 @@ if [ "$stage" -le 2 ]; then claim "$data" "recipe data"; fi
 if [ "$stop_stage" -ge 3 ]; then claim "$exp" model; fi
 say "corpus $corpus, run $tag; logs in $data/log and $exp/log"
 
-if [ "$mini" = true ] && stage -1 corpus "synthesise the embedded corpus" "$source_dir" \
-  "$package_sum"; then
-  job "$data/log/corpus.log" vqaudio corpus espeak "$source_dir"
-  finish
-fi
-
 if [ "$download" = true ] && stage -1 download "download VCTK 0.92 (11.7 GB)" "$source_dir" \
   "$(checksum "$here/local/download.sh")"; then
   job "$data/log/download.log" "$here/local/download.sh" "$source_dir"
   finish
 fi
 
-if [ ! -d "$source_dir" ]; then die "$source_dir: no such folder; run with --stage -1 to make the corpus"; fi
+if [ ! -d "$source_dir" ]; then die "$source_dir: no such folder; $source_cure"; fi
 
 alignment_sum=$(if [ -n "$alignment" ]; then checksum "$alignment"; fi)
 if stage 0 data "data directory of the whole corpus" "$data/all/utt2spk" "$source_option" "$alignment_sum" \

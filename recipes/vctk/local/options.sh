@@ -27,10 +27,11 @@ done
 
 sources=0
 if [ "$mini" = true ]; then
-  sources=$((sources + 1)) source_option=--vctk-root source_dir=$here/downloads/mini
+  sources=$((sources + 1)) source_option=--vctk-root source_dir=$here/corpus source_cure="restore it with git"
 fi
 if [ "$download" = true ]; then
   sources=$((sources + 1)) source_option=--vctk-root source_dir=$here/downloads/VCTK-Corpus-0.92
+  source_cure="run with --stage -1 to download it"
 fi
 if [ -n "$vctk_root" ]; then
   sources=$((sources + 1)) source_option=--vctk-root source_dir=$(absolute "$vctk_root")
@@ -44,7 +45,7 @@ if [ -n "$vctk_root$data_dir" ]; then
   [ -d "$source_dir" ] || usage_error "$source_dir: no such folder"
   source_dir=$(CDPATH='' cd -- "$source_dir" && pwd)
 fi
-corpus=$(basename -- "$source_dir")
+if [ "$mini" = true ]; then corpus=mini; else corpus=$(basename -- "$source_dir"); fi
 [ "$corpus" != / ] || usage_error "/ cannot be a corpus, since the name of the folder is the name of the corpus"
 
 if [ -n "$alignment" ]; then
