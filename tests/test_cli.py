@@ -10,7 +10,6 @@ from vqaudio import __version__
 from vqaudio.cli import build_parser, main
 
 COMMANDS = [
-    "corpus espeak",
     "data validate",
     "data fix",
     "data split",

@@ -109,13 +109,7 @@ def report(make: Place) -> list[object]:
     return ["report", finished_run(make("in"), "run"), "--out", make("out")]
 
 
-def espeak(make: Place) -> list[object]:
-    pytest.importorskip("espeakng_loader")
-    return ["corpus", "espeak", make("out"), "--speakers", 1, "--utterances", 1]
-
-
 WRITING = {
-    "corpus espeak": espeak,
     "data fix": fix,
     "data split": split,
     "train": train,

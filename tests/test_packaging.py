@@ -113,10 +113,10 @@ def distributions_of_imports(folder: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("vqaudio", ["mini", "eval", "listen"]),
-        ("recipes", ["mini", "eval", "listen"]),
-        ("tools/bench", ["mini", "eval", "listen", "bench"]),
-        ("tests", ["mini", "eval", "listen", "dev"]),
+        ("vqaudio", ["eval", "listen"]),
+        ("recipes", ["eval", "listen"]),
+        ("tools/bench", ["eval", "listen", "bench"]),
+        ("tests", ["eval", "listen", "dev"]),
     ],
 )
 def test_every_import_is_declared(folder, extras):

@@ -5,14 +5,14 @@ set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 python=${PYTHON:-python3}
-extras=mini,eval,listen
+extras=eval,listen
 dev=false browser=false
 axe="axe-playwright-python==0.1.8"    # ships axe-core 4.12.1
 torch_index=https://download.pytorch.org/whl/cpu
 
 usage="Usage: tools/install.sh [--dev] [--browser]
 
-Installs vqaudio (editable) with the extras mini, eval and listen into .venv at the project's root, at the versions of
+Installs vqaudio (editable) with the extras eval and listen into .venv at the project's root, at the versions of
 constraints.txt. --dev adds what tools/test.sh needs, --browser what the tests of the listening page need (Chromium, its
 driver, axe-core). PYTHON=… chooses the interpreter (3.10 or newer).
 pip uses your configuration. On Linux without an NVIDIA driver it also searches
@@ -26,8 +26,8 @@ die() {
 
 for argument in "$@"; do
   case "$argument" in
-    --dev) extras=mini,eval,listen,dev dev=true ;;
-    --browser) extras=mini,eval,listen,dev browser=true ;;
+    --dev) extras=eval,listen,dev dev=true ;;
+    --browser) extras=eval,listen,dev browser=true ;;
     -h | --help)
       printf '%s\n' "$usage"
       exit 0
@@ -145,7 +145,7 @@ check_python
 wanted=$(fingerprint)
 installed=$(cat "$venv/installed" 2>/dev/null || true)
 case "$installed" in *dev*" $wanted" | "$extras $wanted") up_to_date=true ;; *) up_to_date=false ;; esac
-case "$installed" in *dev*) extras=mini,eval,listen,dev ;; esac    # an environment with dev keeps it
+case "$installed" in *dev*) extras=eval,listen,dev ;; esac    # an environment with dev keeps it
 
 if [ "$up_to_date" = false ]; then
   make_venv

@@ -18,7 +18,6 @@ Check = tuple[bool, str]
 
 MINIMUM_PYTHON = (3, 10)
 EXTRAS = {
-    "mini": "`vqaudio corpus espeak` and recipes/vctk/run.sh --mini true",
     "eval": "STOI and ESTOI in `vqaudio evaluate audio`, TextGrid files in `vqaudio evaluate units`",
     "listen": "`vqaudio listen serve`",
     "bench": "tools/bench",

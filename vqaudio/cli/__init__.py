@@ -6,7 +6,7 @@ import sys
 
 from vqaudio import __version__, files, machine
 from vqaudio.cli.about import add_about
-from vqaudio.cli.data import add_corpus, add_data
+from vqaudio.cli.data import add_data
 from vqaudio.cli.evaluate import add_evaluate
 from vqaudio.cli.kmeans import add_kmeans
 from vqaudio.cli.listen import add_listen
@@ -86,7 +86,6 @@ def build_parser() -> Parser:
     parser.set_defaults(debug=False)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for add in (
-        add_corpus,
         add_data,
         add_train,
         add_extract,

@@ -1,4 +1,4 @@
-"""`vqaudio corpus` and `vqaudio data`: make a corpus; validate, fix and split data directories."""
+"""`vqaudio data`: validate, fix and split data directories."""
 
 import argparse
 import sys
@@ -6,22 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from vqaudio.cli.parser import command, command_group, count
-
-
-def add_corpus(subparsers: Any) -> None:
-    """Add `corpus`."""
-    group = command_group(subparsers, "corpus", "make a corpus", "vqaudio corpus espeak downloads/mini")
-    espeak = command(
-        group,
-        "espeak",
-        run_corpus_espeak,
-        "synthesise a small corpus in VCTK's layout, with phone times (extra: mini)",
-        "vqaudio corpus espeak downloads/mini --speakers 8 --utterances 24",
-    )
-    espeak.add_argument("out", type=Path, metavar="OUT", help="folder to write")
-    espeak.add_argument("--speakers", type=count, default=8, help="number of voices (default: %(default)s)")
-    espeak.add_argument("--utterances", type=count, default=24, help="sentences per speaker (default: %(default)s)")
-    espeak.add_argument("--seed", type=int, default=0, help="of the sentences (default: %(default)s)")
 
 
 def add_data(subparsers: Any) -> None:
@@ -56,13 +40,6 @@ def add_data(subparsers: Any) -> None:
     split.add_argument("dir", type=Path, metavar="DIR", help="data directory")
     split.add_argument("out", type=Path, metavar="OUT", help="folder for the parts 1, 2, …")
     split.add_argument("--jobs", type=count, required=True, help="number of parts")
-
-
-def run_corpus_espeak(args: argparse.Namespace) -> None:
-    """Synthesise the embedded corpus."""
-    from vqaudio.corpora.espeak import make_corpus
-
-    make_corpus(args.out, speakers=args.speakers, utterances=args.utterances, seed=args.seed)
 
 
 def run_data_validate(args: argparse.Namespace) -> int:

@@ -1,1 +1,1 @@
-"""Corpora: the embedded synthetic one and VCTK."""
+"""Corpora in the layout of VCTK: reading, splits, formatting."""

@@ -23,7 +23,7 @@ _PIPE_MARKS = {  # declared by programs that write to a pipe, where they cannot 
         0x80000000,  # arecord
         0x7FFFFFFF,
         0x7FFFFF00,  # older arecord
-        0x7FFFF000,  # sox, espeak
+        0x7FFFF000,  # sox
         0x7F000000,  # sox (AIFF)
     ),
     8: (0xFFFFFFFFFFFFFFFF, 0x7FFFFFFFFFFFFFFF),
