@@ -370,3 +370,28 @@ def pitch_errors(pairs: list[tuple[float, float]]) -> tuple[float, float]:
     squares = [math.log(a / b) ** 2 for a, b in pairs if not (math.isnan(a) or math.isnan(b))]
     wrong = [math.isnan(a) != math.isnan(b) for a, b in pairs]
     return math.sqrt(sum(squares) / len(squares)) if squares else math.nan, sum(wrong) / len(wrong)
+
+
+def word_alignment(reference: list[str], heard: list[str]) -> tuple[int, int, int]:
+    """Substitutions, deletions and insertions of the best alignment, of all: fewest errors, then most words right."""
+
+    def alignments(x: list[str], y: list[str]):
+        if not x or not y:
+            yield 0, len(x), len(y), 0
+            return
+        for s, d, i, right in alignments(x[1:], y[1:]):
+            yield s + (x[0] != y[0]), d, i, right + (x[0] == y[0])
+        for s, d, i, right in alignments(x[1:], y):
+            yield s, d + 1, i, right
+        for s, d, i, right in alignments(x, y[1:]):
+            yield s, d, i + 1, right
+
+    return min(alignments(reference, heard), key=lambda counts: (sum(counts[:3]), -counts[3]))[:3]
+
+
+def ratio_of_draw(numerators, denominators, speakers, times):
+    """Sum of numerators by sum of denominators, each utterance as often as its speaker was drawn."""
+    weights = [times[speaker] for speaker in speakers]
+    return sum(w * n for w, n in zip(weights, numerators, strict=True)) / sum(
+        w * d for w, d in zip(weights, denominators, strict=True)
+    )

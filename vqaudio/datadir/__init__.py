@@ -9,7 +9,7 @@ from vqaudio.datadir.repair import fix
 from vqaudio.datadir.splitting import split
 from vqaudio.datadir.subset import copy_subset, read_optional
 from vqaudio.datadir.tables import Phone, Utterance, read_ctm, read_table, write_ctm, write_table
-from vqaudio.datadir.utterances import read_utterances, read_wav_scp, write_utterances
+from vqaudio.datadir.utterances import read_audio_list, read_utterances, read_wav_scp, write_utterances
 from vqaudio.datadir.validation import validate
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Utterance",
     "copy_subset",
     "fix",
+    "read_audio_list",
     "read_ctm",
     "read_optional",
     "read_table",

@@ -48,6 +48,17 @@ def read_utterances(data: str | Path) -> list[Utterance]:
     ]
 
 
+def read_audio_list(path: Path) -> dict[str, Utterance]:
+    """Return the utterances of a data directory, or those of a wav.scp alone, each by a speaker of its own.
+
+    Raises:
+        UserError: as in `read_utterances` and `read_wav_scp`.
+    """
+    if path.is_dir():
+        return {utterance.utt: utterance for utterance in read_utterances(path)}
+    return {utt: Utterance(utt, file, speaker=utt) for utt, file in read_wav_scp(path).items()}
+
+
 def read_wav_scp(path: Path) -> dict[str, Path]:
     """Return the path of the audio of each recording of a wav.scp.
 

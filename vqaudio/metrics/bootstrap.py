@@ -32,14 +32,14 @@ def draw_speakers(speakers: int, *, seed: int = 0, draws: int = DRAWS) -> np.nda
     return np.random.default_rng(seed).multinomial(speakers, np.full(speakers, 1 / speakers), draws).astype(float)
 
 
-def interval(values: np.ndarray, figure: float) -> Interval:
-    """Return the bounds of the middle 95 % of values (R,), shifted so that their mean is the figure, within [0, 1].
+def interval(values: np.ndarray, figure: float, limits: tuple[float, float] = (0.0, 1.0)) -> Interval:
+    """Return the bounds of the middle 95 % of values (R,), shifted so that their mean is the figure, within `limits`.
 
     NaN does not count; there must be other values.
     """
     values = values[~np.isnan(values)]
     bounds = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) - values.mean() + figure
-    return [float(bound) for bound in np.clip(bounds, 0.0, 1.0)]
+    return [float(bound) for bound in np.clip(bounds, *limits)]
 
 
 def phone_intervals(frames: LabelledFrames, speakers: list[str], *, seed: int = 0) -> dict[str, Interval]:
@@ -83,6 +83,30 @@ def abx_interval(errors: np.ndarray, comparisons: int, *, seed: int = 0) -> Inte
     if speakers < MIN_SPEAKERS or comparisons < MIN_COMPARISONS:
         return None
     return interval(averages(errors, draw_speakers(len(errors), seed=seed)), average(errors))
+
+
+def ratio_interval(
+    numerators: np.ndarray, denominators: np.ndarray, speakers: list[str], limits: tuple[float, float]
+) -> Interval | None:
+    """Return the interval of a sum over utterances divided by another, such as errors by words.
+
+    Args:
+        numerators: (U,), one for each utterance; what has a denominator of 0 does not count.
+        denominators: (U,), not negative.
+        speakers: the speaker of each utterance.
+        limits: least and greatest value of the ratio.
+
+    Returns:
+        The bounds; None if fewer than `MIN_SPEAKERS` have a denominator.
+    """
+    counted = denominators > 0
+    names, speaker = np.unique(np.array(speakers)[counted], return_inverse=True)
+    if len(names) < MIN_SPEAKERS:
+        return None
+    weights = np.concatenate([np.ones((1, len(names))), draw_speakers(len(names))])  # first, all once
+    sums = [weights @ np.bincount(speaker, part[counted], len(names)) for part in (numerators, denominators)]
+    ratios = sums[0] / sums[1]
+    return interval(ratios[1:], ratios[0], limits)
 
 
 def _table_figures(counts: np.ndarray, units: np.ndarray, phones: np.ndarray) -> np.ndarray:
