@@ -197,3 +197,14 @@ def test_a_working_folder_that_is_gone_is_reported(monkeypatch):
 
     monkeypatch.setattr(doctor.Path, "cwd", gone)
     assert failures() == ["the working folder is gone (No such file or directory); change to a folder of your own"]
+
+
+def test_the_whisper_model_of_the_environment_is_reported_and_one_that_is_none_fails(monkeypatch, tmp_path):
+    monkeypatch.delenv("VQAUDIO_WHISPER", raising=False)
+    assert failures() == []
+    monkeypatch.setenv("VQAUDIO_WHISPER", str(tmp_path))
+    (line,) = failures()
+    assert line.startswith(f"{tmp_path}: no Whisper model")
+    for name in ("model.bin", "config.json", "tokenizer.json"):
+        (tmp_path / name).touch()
+    assert (True, f"VQAUDIO_WHISPER: {tmp_path}") in doctor.diagnose()

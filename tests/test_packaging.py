@@ -113,7 +113,7 @@ def distributions_of_imports(folder: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("vqaudio", ["eval", "listen"]),
+        ("vqaudio", ["eval", "judges", "listen"]),
         ("recipes", ["eval", "listen"]),
         ("tools/bench", ["eval", "listen", "bench"]),
         ("tests", ["eval", "listen", "dev"]),

