@@ -2,6 +2,7 @@
 
 import math
 
+import librosa
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests import reference
 from vqaudio.metrics import pitch
+from vqaudio.metrics.pyin import pyin
 
 RATE = 16000
 
@@ -32,6 +34,20 @@ def test_the_pitch_of_a_glide_is_followed_and_silence_is_unvoiced():
 def test_noise_is_mostly_unvoiced():
     noise = np.random.default_rng(0).standard_normal(RATE // 2).astype(np.float32)
     assert np.isnan(pitch.track(0.1 * noise, RATE)).mean() > 0.8
+
+
+def test_the_pitch_is_that_of_librosa():
+    generator = np.random.default_rng(1)
+    glide = voice(np.where(np.arange(RATE) % 4000 < 500, 0.0, np.geomspace(70, 400, RATE)))
+    for wav in (glide, glide + 0.05 * generator.standard_normal(RATE), np.zeros(3000)):
+        frames = np.lib.stride_tricks.sliding_window_view(wav.astype(np.float32), 1024)[::160]
+        range_ = {"fmin": 60.0, "fmax": 500.0, "sr": RATE, "resolution": 0.2}
+        expected, voiced, _ = librosa.pyin(
+            wav.astype(np.float32), frame_length=1024, hop_length=160, center=False, fill_na=None, **range_
+        )
+        found = pyin(frames, RATE, hop=160, min_hz=60.0, max_hz=500.0, bins_per_semitone=5)
+        np.testing.assert_array_equal(found[1], voiced)
+        np.testing.assert_allclose(found[0], expected)
 
 
 @given(st.lists(st.tuples(*[st.sampled_from([math.nan, 60.0, 100.0, 220.5])] * 2), min_size=1, max_size=9))

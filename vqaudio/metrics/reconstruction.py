@@ -60,6 +60,8 @@ def evaluate_audio(reference: Path, system: Path, *, jobs: int) -> dict[str, Any
     Raises:
         UserError: pystoi is missing, a list cannot be read, or no utterance is in both.
     """
+    from threadpoolctl import threadpool_limits
+
     stoi = _pystoi()
     references, systems = _read_list(reference), _read_list(system)
     common = sorted(references.keys() & systems.keys())
@@ -68,7 +70,8 @@ def evaluate_audio(reference: Path, system: Path, *, jobs: int) -> dict[str, Any
             f"{system}: none of its {len(systems)} utterances is among the {len(references)} of {reference}; "
             "give both the same utterance ids"
         )
-    with warnings.catch_warnings(), ThreadPoolExecutor(jobs) as pool:
+    # Products this small are slower in several threads.
+    with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(jobs) as pool:
         warnings.filterwarnings("ignore", message="Not enough STFT frames")  # becomes NaN and a count
         scores = pool.map(lambda utt: score_pair(references[utt], systems[utt], stoi), common)
         per_utterance = dict(zip(common, scores, strict=True))
