@@ -108,6 +108,7 @@ def test_a_folder_of_the_user_is_no_baseline_and_stays(run, collect):
 
 def test_all_figures_of_a_run_are_in_one_strict_json_file(run, collect, monkeypatch):
     (run / "exp" / "scores" / "units_dev.json").write_text('{"pnmi": NaN, "log_f0_rmse": Infinity}')
+    (run / "exp" / "scores" / "audio_test_seen_swap.json").write_text('{"mos": 2.5}')
     (run / "exp" / MARK).write_text("")
     (run / "exp" / ".stamps").mkdir()
     (run / "exp" / ".stamps" / "stage3").write_text("a b train 12\n")
@@ -119,6 +120,7 @@ def test_all_figures_of_a_run_are_in_one_strict_json_file(run, collect, monkeypa
     assert scores["units"]["dev"] == {"pnmi": None, "log_f0_rmse": None}
     assert scores["units"]["test_unseen"]["usage"] == 3 / 32
     assert scores["audio"] == {name: {"estoi": 0.5} for name in ("test_seen", "test_unseen")}
+    assert scores["swap"] == {"test_seen": {"mos": 2.5}}
     assert scores["baseline"].keys() == scores["baseline_log_mel"].keys() == {"dev", "test_seen"}
     assert scores["seconds"] == {"train": 12, "score": 7}
 

@@ -49,7 +49,7 @@ case $1 in
   data_prep) make "$last/utt2spk" ;;
   make_splits) for name in train dev test_seen test_unseen; do make "$last/$name/utt2spk"; done ;;
   format_data)
-    for name in train dev test_seen test_unseen; do make "$last/$name/"{utt2spk,wav.scp,phones.ctm}; done ;;
+    for name in train dev test_seen test_unseen; do make "$last/$name/"{utt2spk,wav.scp,phones.ctm,text}; done ;;
   train) exp=${last#exp_dir=\'} exp=${exp%\'}; make "$exp/model.safetensors"; mkdir -p "$exp/state" ;;
   extract) make "$(value --out "$@")/units.json" ;;
   swap_speakers) if [ -e "$folder/one speaker" ]; then rm -f "$last"; else make "$last"; fi ;;
@@ -89,7 +89,7 @@ class Recipe:
         done = subprocess.run(
             [str(self.folder / "run.sh"), *options],
             cwd=self.root,
-            env=os.environ | (env or {}),
+            env=os.environ | {"VQAUDIO_WHISPER": ""} | (env or {}),
             capture_output=True,
             text=True,
             timeout=60,
@@ -366,6 +366,39 @@ def test_unseen_speakers_are_decoded_without_a_voice_and_seen_ones_with(recipe: 
     assert "--utt2spk" not in voices["test_unseen"]
     assert voices["test_seen"][-1].endswith("data/mini/test_seen/utt2spk")
     assert voices["test_seen_swap"][-1].endswith("swap_utt2spk")
+
+
+def judged(recipe: Recipe) -> dict[str, list[str]]:
+    """What the last run scored by judges: the name of each wav folder, and the command."""
+    calls = [call for call in recipe.calls() if call[:2] == ["evaluate", "audio"] and "--judges" in call]
+    return {Path(call[call.index("--system") + 1]).parent.name: call for call in calls}
+
+
+def test_judges_score_speech_and_its_swap_where_a_whisper_model_is_named(recipe: Recipe) -> None:
+    assert "no judges: VQAUDIO_WHISPER" in recipe.run("--mini", "true").stdout
+    assert judged(recipe) == {}
+    done = recipe.run("--mini", "true", env={"VQAUDIO_WHISPER": "/models/a whisper"})
+    assert "judges listen, with Whisper of /models/a whisper" in done.stdout
+    assert recipe.verbs()[:2] == ["check_judges", "evaluate"]  # only what depends on the scores runs again
+    calls = judged(recipe)
+    assert set(calls) == {"test_seen", "test_seen_swap", "test_unseen"}
+    for name, call in calls.items():
+        assert call[call.index("--text") + 1].endswith(f"data/mini/{name.removesuffix('_swap')}/text")
+        assert call[call.index("--whisper") + 1] == "/models/a whisper"
+        assert ("--voices" in call) == (name == "test_seen_swap")
+
+
+def test_judges_that_cannot_work_are_left_out_with_the_reason_and_so_are_sets_without_text(recipe: Recipe) -> None:
+    (recipe.bin / "fail").write_text("check_judges")
+    env = {"VQAUDIO_WHISPER": "/models/whisper"}
+    done = recipe.run("--mini", "true", env=env)
+    assert "no judges: message 1" in done.stdout
+    assert judged(recipe) == {}
+    (recipe.bin / "fail").unlink()
+    (recipe.folder / "data" / "mini" / "test_unseen" / "text").unlink()
+    done = recipe.run("--mini", "true", "--stage", "6", env=env)
+    assert set(judged(recipe)) == {"test_seen", "test_seen_swap"}
+    assert "test_unseen/text" in done.stdout
 
 
 def systems_of(recipe: Recipe) -> dict[str, str]:

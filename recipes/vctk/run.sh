@@ -132,7 +132,10 @@ if stage 5 reconstruct "synthesise speech from the units" "$exp/wav/test_unseen/
   finish
 fi
 
-if stage 6 score "score" "$exp/scores.json" "$package_sum" "$(checksum "$here/local/collect_scores.py")"; then
+find_judges
+if stage 6 score "score" "$exp/scores.json" "$package_sum" "$(checksum "$here/local/collect_scores.py")" \
+  "$judges"; then
+  if [ -n "$judges" ]; then say "judges listen, with Whisper of $judges"; else say "no judges: $no_judges"; fi
   rm -rf -- "$exp/scores"
   mkdir -p -- "$exp/scores"
   for name in dev test_seen test_unseen; do
@@ -142,8 +145,15 @@ if stage 6 score "score" "$exp/scores.json" "$package_sum" "$(checksum "$here/lo
       --mapping-alignment "$data/train/phones.ctm" --json "$exp/scores/units_$name.json"
   done
   for name in test_seen test_unseen; do
+    judge_options "$data/$name/text"
     job "$exp/log/score_audio_$name.log" vqaudio evaluate audio --reference "$data/$name/wav.scp" \
-      --system "$exp/wav/$name/wav.scp" --jobs "$nj" --json "$exp/scores/audio_$name.json"
+      --system "$exp/wav/$name/wav.scp" --jobs "$nj" --json "$exp/scores/audio_$name.json" \
+      ${judging[@]+"${judging[@]}"}
+    if [ "${#judging[@]}" -gt 0 ] && [ -f "$exp/wav/${name}_swap/wav.scp" ]; then
+      job "$exp/log/score_audio_${name}_swap.log" vqaudio evaluate audio --reference "$data/$name/wav.scp" \
+        --system "$exp/wav/${name}_swap/wav.scp" --jobs "$nj" --json "$exp/scores/audio_${name}_swap.json" \
+        "${judging[@]}" --voices "$exp/swap_utt2spk"
+    fi
   done
   job "$exp/log/collect_scores.log" python "$here/local/collect_scores.py" "$exp" "$data" \
     "$((SECONDS - stage_began))"

@@ -11,6 +11,7 @@ from vqaudio.outputs import check_file, is_our_page
 from vqaudio.report.charts import LINE_COLOURS, Chart, usage_chart
 from vqaudio.report.curves import overlaid_curves
 from vqaudio.report.facts import model_facts, training_facts
+from vqaudio.report.judgements import JUDGE_SCORES, judged_columns, verdicts
 from vqaudio.report.phones import HeatMap, heat_map
 from vqaudio.report.render import TEMPLATES, render
 from vqaudio.report.run import FinishedRun
@@ -55,6 +56,8 @@ def build_comparison(exps: list[Path], out: Path) -> Path:
         runs=list(zip(runs, LINE_COLOURS, strict=False)),
         unit_scores=_unit_scores(runs),
         audio_scores=_audio_scores(runs),
+        judge_scores=_judge_scores(runs),
+        verdicts={name: verdicts(run.scores) for name, run in runs.items()},
         curves=overlaid_curves({name: run.metrics for name, run in runs.items()}),
         samples=_samples(runs),
         max_seconds=f"{MAX_SECONDS:g}",
@@ -91,6 +94,17 @@ def _audio_scores(runs: Runs) -> list[OfSet]:
         if columns:
             table = score_table(f"audio scores of {name}", AUDIO_SCORES, columns)
             found.append(_of_set(name, table, "reconstructions"))
+    return found
+
+
+def _judge_scores(runs: Runs) -> list[OfSet]:
+    scores = [(name, run.scores) for name, run in runs.items()]
+    found = []
+    for name in _sets(run.scores.get("audio", {}) for run in runs.values()):
+        columns = [column._replace(set="") for column in judged_columns(scores, name)]
+        if columns:
+            table = score_table(f"scores of the judges of {name}", JUDGE_SCORES, columns)
+            found.append(_of_set(name, table, "what models hear"))
     return found
 
 

@@ -8,6 +8,7 @@ from vqaudio.outputs import check_file, is_our_page
 from vqaudio.report.charts import Chart, usage_chart
 from vqaudio.report.curves import learning_curves
 from vqaudio.report.facts import model_facts, training_facts
+from vqaudio.report.judgements import JUDGE_SCORES, judged_columns, verdicts
 from vqaudio.report.phones import HeatMap, heat_map
 from vqaudio.report.render import TEMPLATES, render
 from vqaudio.report.run import FinishedRun
@@ -41,6 +42,7 @@ def build_report(exp: Path, out: Path | None = None) -> Path:
         TEMPLATES / "report.html",
         title=exp.resolve().name,
         figures=tiles(run.scores),
+        verdicts=verdicts(run.scores),
         samples=[(name, SET_MEANING.get(name), _cards(run, name)) for name in ordered(run.wavs)],
         max_seconds=f"{MAX_SECONDS:g}",
         **_scores(run),
@@ -60,14 +62,20 @@ def _cards(run: FinishedRun, name: str) -> list[Any]:
 
 
 def _scores(run: FinishedRun) -> dict[str, Any]:
-    """Return the tables of the scores of units and of audio, None if there are none."""
+    """Return the tables of the scores of units, of audio and of the judges; None if there are none."""
     runs = [("this run", run.scores)]
     units = [column for name in ordered(run.scores.get("units", {})) for column in unit_columns(runs, name)]
     audio = [column for name in ordered(run.scores.get("audio", {})) for column in audio_columns(runs, name)]
+    judged = [
+        column
+        for name in ordered(run.scores.get("audio", {}))
+        for column in judged_columns([("reconstructions", run.scores)], name)
+    ]
     return {
         "unit_scores": score_table("unit scores", UNIT_SCORES, units) if units else None,
         "intervals": any("intervals" in column.scores for column in units),
         "audio_scores": score_table("audio scores", AUDIO_SCORES, audio) if audio else None,
+        "judge_scores": score_table("scores of the judges", JUDGE_SCORES, judged) if judged else None,
     }
 
 

@@ -35,6 +35,7 @@ def main() -> None:
     scores = {
         "units": unit_scores(exp),
         "audio": {name: read(exp / "scores" / f"audio_{name}.json") for name in SETS[1:]},
+        "swap": {name: read(path) for name in SETS if (path := exp / "scores" / f"audio_{name}_swap.json").is_file()},
         "baseline": baseline_scores(exp, data, "mfcc"),
         "baseline_log_mel": baseline_scores(exp, data, "log-mel"),
         "seconds": stage_seconds(data) | stage_seconds(exp) | {"score": int(sys.argv[3])},

@@ -12,6 +12,8 @@ from unit_table import unit_table
 from vqaudio.files import atomic_write
 from vqaudio.machine import available_cores
 from vqaudio.model_directory import load_config
+from vqaudio.report.judgements import JUDGE_SCORES, judged_columns, verdicts
+from vqaudio.report.tables import score_table
 
 HEADER = (
     "| run | commit, seed | cores, training | units on test_seen: usage, perplexity "
@@ -37,8 +39,8 @@ def main() -> None:
 
 
 def tables(scores: dict[str, Any]) -> str:
-    """Return a table for each test set that has phones, of the units and both baselines."""
-    text = ""
+    """Return what the figures say in words, and tables of each test set: of units if it has phones, and of speech."""
+    text = "".join(f"\n{sentence}\n" for sentence in verdicts(scores))
     for test in TESTS:
         if test in scores["baseline"]:
             rows = {
@@ -47,7 +49,23 @@ def tables(scores: dict[str, Any]) -> str:
                 "k-means on log-mel": scores["baseline_log_mel"][test],
             }
             text += f"\n{test}\n\n{unit_table(rows)}"
+        text += judge_table(scores, test)
     return text + "\n"
+
+
+def judge_table(scores: dict[str, Any], test: str) -> str:
+    """Return the table of what the judges said of a test set; nothing if they were not asked."""
+    columns = judged_columns([("reconstructions", scores)], test)
+    if not columns:
+        return ""
+    names = [f"{column.name}, {column.note}" if column.note else column.name for column in columns]
+    lines = [[test, *names], ["---"] * (1 + len(names))]
+    for _, figures in score_table("", JUDGE_SCORES, columns).groups:
+        for score, cells in figures:
+            lines.append(
+                [score.name, *(f"{cell.text} [{cell.bounds}]" if cell.bounds else cell.text for cell in cells)]
+            )
+    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def row(exp: Path, scores: dict[str, Any], command: str) -> str:

@@ -113,6 +113,20 @@ set_aside() {
   say "options or data changed: the earlier training is in exp/$tag/before-$number"
 }
 
+# Set `judges` to the directory of the Whisper model if speech can be judged here, else to nothing, with `no_judges` why.
+find_judges() {
+  judges='' no_judges='VQAUDIO_WHISPER, which would name a Whisper model, is not set'
+  if [ -z "${VQAUDIO_WHISPER:-}" ] || [ "$stage" -gt 6 ] || [ "$stop_stage" -lt 6 ]; then return; fi
+  if no_judges=$(python "$here/local/check_judges.py" 2>&1); then judges=$VQAUDIO_WHISPER; fi
+}
+
+# Set `judging` to the options that let judges score a set with this text, to none without a text or without judges.
+judge_options() { # TEXT
+  judging=()
+  if [ -z "$judges" ]; then return; fi
+  if [ -f "$1" ]; then judging=(--judges --text "$1" --whisper "$judges"); else say "no judges without $1"; fi
+}
+
 # Print "name <tab> wav.scp" for each system of the listening test: this run, its speaker swap if there is one, and the
 # run whose tag differs only in the quantizer (with its stamp, which changes when that run does).
 listening_systems() {
