@@ -81,12 +81,12 @@ def naive_gumbel_gradient(quantizer, z, upstream, temperature):
 
 
 def naive_wavenet(net, previous, condition):
-    """The WaveNet's equations with conv1d, padding and a condition repeated for every sample; (B, T, Q)."""
+    """The WaveNet's equations with conv1d, padding and a condition repeated for every step; (B, S, M, Q)."""
     import torch.nn.functional as F
 
-    samples = previous.shape[1] // condition.shape[2]
-    conditions = net.condition(condition.transpose(1, 2)).repeat_interleave(samples, dim=1)
-    x, skips = net.embedding(previous), 0
+    steps = previous.shape[1] // condition.shape[2]
+    conditions = net.condition(condition.transpose(1, 2)).repeat_interleave(steps, dim=1)
+    x, skips = sum(net.embedding(m * net.levels + previous[..., m]) for m in range(net.bands)), 0
     for i, dilation in enumerate(net.dilations):
         weight = net.dilated[i].weight.view(net.gate, net.kernel, net.residual).permute(0, 2, 1)
         padded = F.pad(x.transpose(1, 2), ((net.kernel - 1) * dilation, 0))
@@ -94,7 +94,8 @@ def naive_wavenet(net, previous, condition):
         a, b = (y + conditions[..., i * net.gate : (i + 1) * net.gate]).chunk(2, dim=2)
         update = net.out[i](a.tanh() * b.sigmoid())
         x, skips = x + update[..., : net.residual], skips + update[..., net.residual :]
-    return net.logits(F.relu(net.head(F.relu(skips * len(net.dilations) ** -0.5))))
+    logits = net.logits(F.relu(net.head(F.relu(skips * len(net.dilations) ** -0.5))))
+    return logits.unflatten(-1, (net.bands, net.levels))
 
 
 def naive_gumbel_draw(z, weight, bias, codebook, temperature, share):
@@ -272,8 +273,9 @@ def naive_encoder(encoder, padded):
     for conv in encoder.strided:
         x = F.gelu(conv(x), approximate="tanh")
     for layer in encoder.context:
-        y = F.gelu(layer.conv(layer.norm(x.transpose(1, 2)).transpose(1, 2)), approximate="tanh")
-        x = x[:, :, layer.crop : layer.crop + y.shape[2]] + y
+        conv, crop = layer.depthwise, layer.depthwise.padding[0]
+        y = F.conv1d(layer.norm(x.transpose(1, 2)).transpose(1, 2), conv.weight, conv.bias, groups=conv.groups)
+        x = x[:, :, crop : crop + y.shape[2]] + F.gelu(layer.pointwise(y), approximate="tanh")
     z = encoder.project(x).transpose(1, 2)
     return F.layer_norm(z.float(), z.shape[-1:]).transpose(1, 2)
 
@@ -289,37 +291,54 @@ def naive_conditioner(conditioner, z_q, speaker):
     return x
 
 
+def naive_bands(wav: np.ndarray, bands: int, pre_emphasis: float) -> np.ndarray:
+    """The bands (S, M) of a wav (T,), a sample and a tap at a time."""
+    from vqaudio.model.bands import filters
+
+    x = [wav[t] - pre_emphasis * (wav[t - 1] if t else 0.0) for t in range(len(wav))]
+    analysis, _ = filters(bands)
+    half = analysis.shape[1] // 2
+    out = np.zeros((len(x) // bands, bands))
+    for (s, m), _ in np.ndenumerate(out):
+        for n in range(-half, half + 1):  # the filter's output is that of the past and, since it is centred, the future
+            if 0 <= s * bands - n < len(x):
+                out[s, m] += analysis[m, half + n] * x[s * bands - n]
+    return out
+
+
 def naive_losses(objective, batch, latents, first, width):
-    """MFCC, mel and NLL of a batch, frame by frame; the WaveNet sees the `width` frames from `first` on."""
+    """Label, mel and NLL of a batch, frame by frame; the WaveNet sees the `width` frames from `first` on."""
     import torch
     import torch.nn.functional as F
 
-    from vqaudio.audio import mu_law_encode, pre_emphasis
+    from vqaudio.audio import mu_law_encode
     from vqaudio.training.heads import mel_targets
 
     encoder, data, trainer = objective.model.encoder, objective.cfg.data, objective.cfg.trainer
     hop, (B, N) = encoder.hop_length, batch.mask.shape
     wav = torch.stack([row[encoder.left : encoder.left + N * hop] for row in batch.padded])
     mels = mel_targets(wav, sample_rate=data.sample_rate, hop_length=hop, bins=trainer.mel_bins)
-    codes = mu_law_encode(pre_emphasis(wav, data.pre_emphasis), 256)
-    offsets, rate = trainer.mfcc_offsets, data.sample_rate / hop
-    mfcc, mel, nll = [], [], []
+    M = objective.model.decoder.bands
+    steps, gains = hop // M, objective.model.bands.gains.numpy()
+    bands = np.stack([naive_bands(row.numpy(), M, data.pre_emphasis) for row in wav])
+    codes = mu_law_encode(torch.tensor(bands * gains, dtype=torch.float32), 256)
+    head = objective.label_head
+    label, mel, nll = [], [], []
     for b in range(B):
         for n in range(N):
             if batch.mask[b, n]:
-                near = [min(N - 1, max(0, n + round(seconds * rate))) for seconds in offsets]
-                target = torch.cat([batch.mfcc[b, i, : trainer.mfcc_coefficients] for i in near])
-                predicted = objective.mfcc_head.linear(latents.quantized.z_q[b, :, n])
-                mfcc.append((predicted - target).square().mean())
+                distances = [(batch.features[b, n] - centroid).square().sum() for centroid in head.centroids]
+                nearest = min(range(len(distances)), key=distances.__getitem__)
+                label.append(F.cross_entropy(head.linear(latents.z[b, :, n]), torch.tensor(nearest)))
                 mel.append((objective.mel_head(latents.condition)[b, :, n] - mels[b, :, n]).abs().mean())
-        heard = [128]  # silence, then what came before each sample of the window
-        heard += codes[b, first * hop : (first + width) * hop - 1].tolist()
+        heard = [[128] * M]  # silence, then what came before each step of the window
+        heard += codes[b, first * steps : (first + width) * steps - 1].tolist()
         condition = latents.condition[b : b + 1, :, first : first + width]
         logits = naive_wavenet(objective.model.decoder, torch.tensor([heard]), condition)[0]
-        for i in range(width * hop):
-            if batch.mask[b, first + i // hop]:
-                nll.append(F.cross_entropy(logits[i], codes[b, first * hop + i]))
-    return [torch.stack(values).mean() for values in (mfcc, mel, nll)]
+        for i in range(width * steps):
+            if batch.mask[b, first + i // steps]:
+                nll += [F.cross_entropy(logits[i, m], codes[b, first * steps + i, m]) for m in range(M)]
+    return [torch.stack(values).mean() for values in (label, mel, nll)]
 
 
 def boundary_hits(found: list[float], true: list[float], tolerance: float) -> int:

@@ -199,17 +199,36 @@ def test_decoding_together_equals_decoding_alone(codec):
 def test_a_model_with_another_number_of_levels_decodes(tmp_path, levels):
     codec = vqaudio.load(save_tiny_model(tmp_path, levels=levels))
     codes = np.array([[1, 2, 3]])
-    [expected] = generate_reference(codec.model.decoder, [codec._condition(codes, None)], hop_length=80, seeds=[0])
+    [expected] = generate_reference(codec.model.decoder, [codec._condition(codes, None)], steps_per_frame=80, seeds=[0])
     assert expected.max() < levels
-    wav = audio.de_emphasis(audio.mu_law_decode(expected, levels).numpy(), 0.85)
+    wav = audio.de_emphasis(audio.mu_law_decode(expected[:, 0], levels).numpy(), 0.85)
     np.testing.assert_array_equal(codec.decode(codes), wav)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4])
+def test_decoded_and_streamed_speech_merge_the_bands(tmp_path, bands):
+    codec = vqaudio.load(save_tiny_model(tmp_path, bands=bands))
+    codes = codec.encode(noise(8000 * 3), 8000)  # longer than a piece of condition
+    wav, pieces = codec.decode(codes, "p226", seed=3), list(codec.stream(codes, "p226", seed=3))
+    assert wav.shape == (codes.shape[1] * 80,)
+    assert len(pieces) > 5
+    assert all(map(len, pieces))
+    np.testing.assert_array_equal(np.concatenate(pieces), wav)
+    short = codec.decode(codes[:, :2], "p226", seed=3)
+    condition = codec._condition(codes[:, :2], "p226")
+    [levels] = generate_reference(codec.model.decoder, [condition], steps_per_frame=80 // bands, seeds=[3])
+    assert levels.shape == (160 // bands, bands)
+    np.testing.assert_array_equal(short, codec.model.bands.decode(levels))
+    np.testing.assert_array_equal(
+        np.concatenate(list(codec.stream(codes[:, :1], "p226"))), codec.decode(codes[:, :1], "p226")
+    )
 
 
 def test_decoding_undoes_the_pre_emphasis(codec):
     codes = np.array([[1, 2, 3]])
     condition = codec._condition(codes, None)
-    [levels] = generate(codec.model.decoder, [condition], hop_length=80, seeds=[0])
-    emphasised = audio.mu_law_decode(levels, 256).numpy()
+    [levels] = generate(codec.model.decoder, [condition], steps_per_frame=80, seeds=[0])
+    emphasised = audio.mu_law_decode(levels[:, 0], 256).numpy()
     wav = codec.decode(codes, seed=0)
     np.testing.assert_allclose(wav[1:] - 0.85 * wav[:-1], emphasised[1:], atol=1e-5)
 

@@ -42,6 +42,8 @@ def dataset(data: Path, **changes: object) -> SegmentDataset:
         "right": RIGHT,
         "speaker_dropout": 0.0,
         "seed": 0,
+        "coefficients": 26,
+        "offsets": [-2, 0, 1],
     }
     return SegmentDataset(data, **{**options, **changes})
 
@@ -97,15 +99,16 @@ def test_recordings_are_scaled_to_the_level_as_a_whole(data: Path) -> None:
     assert np.allclose(padded, levelled[3600:4400], atol=1e-6)
 
 
-def test_mfcc_are_those_of_the_utterance_normalised_over_it(data: Path) -> None:
+def test_features_are_mfcc_of_the_utterance_normalised_over_it(data: Path) -> None:
     wav, _ = audio.read(data / "a_1.wav")
     whole = mfcc(torch.from_numpy(wav), sample_rate=RATE, hop_length=HOP)
-    whole = (whole - whole.mean(0)) / whole.std(0, correction=0)
-    source = dataset(data)
-    assert torch.allclose(middle(source, "a_1", 100).mfcc[0, 4:90], whole[4:90], atol=1e-3)  # Δ differ at the ends
+    whole = ((whole - whole.mean(0)) / whole.std(0, correction=0))[:, :26]
+    source, around = dataset(data), torch.tensor([-2, 0, 1])
+    expected = whole[torch.arange(6, 88).unsqueeze(1) + around].flatten(1)
+    assert torch.allclose(middle(source, "a_1", 100).features[0, 6:88], expected, atol=1e-3)  # Δ differ at the ends
     faster = source._segment(0, 70, 0.0, 1.0, 1.25)  # frame n of it is frame 1.25 (n + ½) − ½ of the utterance
-    rows = [round(1.25 * (n + 0.5) - 0.5) for n in range(70)]
-    assert torch.allclose(faster.mfcc[4:64], whole[rows][4:64], atol=1e-3)
+    rows = torch.tensor([round(1.25 * (n + 0.5) - 0.5) for n in range(6, 62)])
+    assert torch.allclose(faster.features[6:62], whole[rows.unsqueeze(1) + around].flatten(1), atol=1e-3)
 
 
 def test_a_segment_played_faster_has_a_higher_pitch(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ STEPS, STOP = 20, 13
 RANK = """
 import os, signal, sys, torch
 from vqaudio.errors import JobError
-from vqaudio.training import loop
+from vqaudio.training import loop, start
 from vqaudio.training.app import compose
 from vqaudio.training.objective import Objective
 
@@ -46,7 +46,7 @@ def keeping(self, stop):
     to_the_end(self, stop)
     net = self.net.state_dict()
 
-loop.INITIALISATION_FRAMES = 1000
+start.START_FRAMES = 1000
 Objective.forward, loop.Training.housekeeping, loop.Training.loop = recording, stopping, keeping
 
 def run(name, stop=0):

@@ -1,28 +1,30 @@
-"""What training predicts from codewords."""
+"""What training predicts from latents and conditions."""
 
 import torch
 
-from vqaudio.training.heads import MelHead, MfccHead, mel_targets
+from vqaudio.training.heads import LabelHead, MelHead, mel_targets
 
 
-def test_the_window_of_a_frame_holds_its_neighbours_and_repeats_the_ends() -> None:
-    features = torch.arange(2 * 6 * 3.0).view(2, 6, 3)
-    window = MfccHead(4, 2, [-2, 0, 1]).window(features)
-    assert window.shape == (2, 6, 3, 2)
-    for n in range(6):
-        for place, offset in enumerate([-2, 0, 1]):
-            assert torch.equal(window[:, n, place], features[:, min(5, max(0, n + offset)), :2])
-
-
-def test_each_codeword_predicts_its_window_alone() -> None:
+def test_labels_are_the_clusters_of_the_features() -> None:
     torch.manual_seed(0)
-    head = MfccHead(4, 13, [-1, 0, 1])
-    z_q = torch.randn(2, 4, 7)
-    predicted = head(z_q)
-    assert predicted.shape == (2, 7, 3, 13)
-    changed = z_q.clone()
+    centres, truth = 10 * torch.randn(4, 6), torch.randint(0, 4, (3, 50))
+    features = centres[truth] + 0.01 * torch.randn(3, 50, 6)
+    head = LabelHead(5, 4, 6)
+    head.start(features.flatten(0, 1), torch.Generator().manual_seed(0))
+    labels = head.labels(features)
+    assert head.started
+    assert len({(t, n) for t, n in zip(truth.flatten().tolist(), labels.flatten().tolist(), strict=True)}) == 4
+
+
+def test_each_latent_predicts_the_label_of_its_frame_alone() -> None:
+    torch.manual_seed(0)
+    head = LabelHead(4, 6, 5)
+    z = torch.randn(2, 4, 7)
+    predicted = head(z)
+    assert predicted.shape == (2, 7, 6)
+    changed = z.clone()
     changed[:, :, 3] += 1
-    moved = (head(changed) != predicted).flatten(2).any(2).any(0)
+    moved = (head(changed) != predicted).any(2).any(0)
     assert moved.tolist() == [False, False, False, True, False, False, False]
 
 

@@ -21,19 +21,26 @@ def gradient(function, logits: Tensor, codes: Tensor, upstream: Tensor) -> tuple
 
 
 def plain(logits: Tensor, codes: Tensor) -> Tensor:
-    return F.cross_entropy(logits.double().flatten(0, 1), codes.flatten(), reduction="none").view_as(codes).float()
+    return F.cross_entropy(logits.double().flatten(0, -2), codes.flatten(), reduction="none").view_as(codes).float()
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.sampled_from(TYPES), size, size, st.integers(1, 70), st.booleans(), st.sampled_from([0.1, 3.0, 60.0]))
+@given(
+    st.sampled_from(TYPES),
+    st.tuples(size, size, st.lists(st.integers(1, 4), max_size=1)),
+    st.integers(1, 70),
+    st.booleans(),
+    st.sampled_from([0.1, 3.0, 60.0]),
+)
 def test_errors_and_gradients_equal_cross_entropy(
-    dtype: torch.dtype, B: int, T: int, Q: int, time_first: bool, scale: float
+    dtype: torch.dtype, sizes: tuple[int, int, list[int]], Q: int, time_first: bool, scale: float
 ) -> None:
+    B, T, bands = sizes
     torch.manual_seed(B + 7 * T + 11 * Q)
-    shape = (T, B, Q) if time_first else (B, T, Q)
+    shape = (T, B, *bands, Q) if time_first else (B, T, *bands, Q)
     logits = (scale * torch.randn(shape)).to(dtype)
     logits = logits.transpose(0, 1) if time_first else logits
-    codes, upstream = torch.randint(0, Q, (B, T)), torch.randn(B, T)
+    codes, upstream = torch.randint(0, Q, (B, T, *bands)), torch.randn(B, T, *bands)
     errors, grad = gradient(negative_log_likelihood, logits, codes, upstream)
     exact, exact_grad = gradient(plain, logits.float(), codes, upstream)
     assert errors.dtype == torch.float32

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import ROOT
 
+from vqaudio.errors import UserError
 from vqaudio.model.autoencoder import build_model, time_jitter
 from vqaudio.training.app import compose
 
@@ -29,11 +30,17 @@ def test_presets_have_the_frame_rate_they_promise(name: str, frame_rate: int) ->
 
 
 def test_a_misspelt_key_fails_in_one_line() -> None:
-    from vqaudio.errors import UserError
-
     with pytest.raises(UserError, match=r"trainer\.max_step") as caught:
         compose([*REQUIRED, "trainer.max_step=3"])
     assert "\n" not in str(caught.value)
+
+
+def test_a_hop_that_the_bands_do_not_divide_fails_in_one_line() -> None:
+    cfg = compose([*REQUIRED, "model=tiny", "model.encoder.strides=[5,5,3,1]"])
+    with pytest.raises(
+        UserError, match=r"model\.decoder\.bands: 4 do not divide a hop of 75 samples, .*; change either"
+    ):
+        build_model(cfg, speakers=2)
 
 
 def test_jitter_moves_frames_to_neighbours_at_the_stated_total_rate() -> None:

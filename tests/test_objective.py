@@ -18,9 +18,10 @@ from vqaudio.training.objective import Objective
 N = 12
 
 
-@pytest.fixture(scope="module")
-def config() -> DictConfig:
-    return compose([*tiny_overrides(Path("data"), Path("exp")), "trainer.joint_phase.decoder_frames=5"])
+@pytest.fixture(scope="module", params=[1, 2, 4])
+def config(request: pytest.FixtureRequest) -> DictConfig:
+    changes = [f"model.decoder.bands={request.param}", "trainer.joint_phase.decoder_frames=5"]
+    return compose([*tiny_overrides(Path("data"), Path("exp")), *changes])
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def objective(config: DictConfig) -> Objective:
     model = build_model(cfg, speakers=3)
     with torch.no_grad():
         model.decoder.condition.weight.mul_(20)  # an untrained WaveNet hardly listens to its condition
+        model.bands.gains.copy_(torch.linspace(1, 3, len(model.bands.gains)))
     model.quantizer.initialise(torch.randn(200, 8), torch.Generator().manual_seed(0))
     return Objective(model, cfg)
 
@@ -39,8 +41,9 @@ def batch(objective: Objective) -> Batch:
     encoder, generator = objective.model.encoder, torch.Generator().manual_seed(1)
     padded = 0.1 * torch.randn(3, encoder.left + N * encoder.hop_length + encoder.right, generator=generator)
     mask = torch.arange(N) < torch.tensor([[N], [N - 1], [6]])
-    mfcc = torch.randn(3, N, 39, generator=generator)
-    return Batch(padded, torch.tensor([0, 1, 2]), mask, mfcc)
+    features = torch.randn(3, N, 130, generator=generator)
+    objective.label_head.start(features.flatten(0, 1), torch.Generator().manual_seed(0))
+    return Batch(padded, torch.tensor([0, 1, 2]), mask, features)
 
 
 def in_mode(objective: Objective, training: bool) -> Objective:
@@ -61,7 +64,7 @@ def test_losses_are_those_of_the_definition(objective: Objective, batch: Batch, 
         assert first > 0  # a window that begins with the segment would hide an offset
     latents = objective.model(batch.padded, batch.speaker, temperature=1.0, jitter=0.0, mask=batch.mask)
     expected = naive_losses(objective, batch, latents, first, width)
-    for name, value in zip(("mfcc", "mel", "nll"), expected, strict=True):
+    for name, value in zip(("label", "mel", "nll"), expected, strict=True):
         assert losses[name].item() == pytest.approx(value.item(), rel=1e-4), name
 
 
@@ -71,10 +74,11 @@ def test_the_wavenet_gets_the_condition_of_the_very_frames_it_predicts(
 ) -> None:
     in_mode(objective, training)
     hop, numbers = objective.model.encoder.hop_length, torch.arange(N, dtype=torch.float32)
+    M, steps = objective.model.decoder.bands, objective.model.steps_per_frame
     wav = (numbers / N).repeat_interleave(hop).expand(3, -1)  # of frame n all samples, and the condition, say n
     latents = objective.model(batch.padded, batch.speaker, temperature=1.0, jitter=0.0, mask=batch.mask)
     latents = latents._replace(condition=numbers.expand(3, 16, N))
-    objective.cfg.data.pre_emphasis = 0.0
+    objective.model.bands.pre_emphasis = 0.0
     seen = []
 
     def decoder(previous: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
@@ -85,10 +89,13 @@ def test_the_wavenet_gets_the_condition_of_the_very_frames_it_predicts(
     for seed in range(4):
         torch.manual_seed(seed)
         objective.nll(wav, latents, torch.ones(3, N, dtype=torch.bool))
+    reach = -(-objective.model.bands.side // M)  # steps on each side that a step of the lowest band hears
     for previous, condition in seen:
-        heard = mu_law_decode(previous, 256)[:, 1:] * N  # the sample before each one, so the first of a frame is late
-        frames = condition[:, 0].repeat_interleave(hop, dim=1)[:, 1:]
-        inside = torch.arange(1, frames.shape[1] + 1) % hop > 0
+        heard = mu_law_decode(previous[..., 0], 256) * N  # the step before each one, so the first of a frame is late
+        frames = condition[:, 0].repeat_interleave(steps, dim=1)
+        before = torch.arange(frames.shape[1]) % steps - 1
+        inside = (before >= reach) & (before < steps - reach)
+        assert inside.sum() > N
         assert (heard - frames)[:, inside].abs().max() < 0.3
     assert len({condition[0, 0, 0].item() for _, condition in seen}) == (4 if training else 1)
 
@@ -103,19 +110,19 @@ def test_validation_takes_whole_segments_and_no_random_number(objective: Objecti
 
 def test_frames_beyond_a_recording_change_no_loss(objective: Objective, batch: Batch) -> None:
     in_mode(objective, False)
-    mfcc = batch.mfcc.clone()
-    mfcc[2, 10:] = 100.0  # offsets reach 4 frames, and the last frame inside is 5
-    losses, other = objective(batch, 1.0, True)[0], objective(batch._replace(mfcc=mfcc), 1.0, True)[0]
+    features = batch.features.clone()
+    features[2, 6:] = 100.0  # the last frame inside is 5
+    losses, other = objective(batch, 1.0, True)[0], objective(batch._replace(features=features), 1.0, True)[0]
     assert all(torch.equal(losses[name], other[name]) for name in losses)
 
 
 def test_weights_scale_their_losses_and_the_codebook_phase_has_no_nll(objective: Objective, batch: Batch) -> None:
     in_mode(objective, False)
     plain = objective(batch, 1.0, False)[0]
-    objective.cfg.trainer.mfcc_weight, objective.cfg.trainer.mel_weight = 3.0, 0.5
+    objective.cfg.trainer.label_weight, objective.cfg.trainer.mel_weight = 3.0, 0.5
     weighted = objective(batch, 1.0, False)[0]
     assert "nll" not in plain
-    assert weighted["mfcc"].item() == pytest.approx(3 * plain["mfcc"].item())
+    assert weighted["label"].item() == pytest.approx(3 * plain["label"].item())
     assert weighted["mel"].item() == pytest.approx(0.5 * plain["mel"].item())
 
 

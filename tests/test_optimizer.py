@@ -91,7 +91,7 @@ def test_a_code_that_restarts_stays_on_its_latent_when_the_optimizer_steps(tmp_p
             found.append((dead.sum().item(), torch.equal(self.model.quantizer.codebook[dead], placed[dead])))
         housekeeping(self, *args)
 
-    monkeypatch.setattr("vqaudio.training.loop.INITIALISATION_FRAMES", 1000)
+    monkeypatch.setattr("vqaudio.training.start.START_FRAMES", 1000)
     monkeypatch.setattr(KMeansQuantizer, "_restart_dead", restart)
     monkeypatch.setattr(Training, "housekeeping", after_the_step)
     data = write_tones(tmp_path / "data")

@@ -19,10 +19,11 @@ from vqaudio.sampling import generate, generate_reference, generation, stream, t
 
 
 def make_net(seed: int) -> WaveNet:
-    """A network of random sizes, most of which fill no vector."""
+    """A network of one, two or four bands and random sizes, most of which fill no vector."""
     torch.manual_seed(seed)
     draw = random.Random(seed)
     net = WaveNet(
+        bands=(4, 1, 2)[seed % 3],
         levels=draw.randint(20, 520),
         layers=draw.randint(1, 6),
         cycle=draw.randint(1, 5),
@@ -47,10 +48,10 @@ def random_conditions(net: WaveNet, lengths: list[int]) -> list[Tensor]:
 def test_logits_equal_those_of_the_teacher_forced_network(seed: int) -> None:
     net = make_net(seed)
     (condition,) = random_conditions(net, [9])
-    codes = torch.randint(0, net.levels, (9 * 20,), generator=torch.Generator().manual_seed(3))
+    codes = torch.randint(0, net.levels, (9 * 20, net.bands), generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
         expected = net(net.shift(codes[None]), condition[None])[0]
-    logits = teacher_forced_logits(net, condition, codes, hop_length=20)
+    logits = teacher_forced_logits(net, condition, codes, steps_per_frame=20)
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
 
@@ -59,7 +60,7 @@ def test_logits_equal_those_of_the_teacher_forced_network(seed: int) -> None:
 def test_codes_equal_those_of_the_plain_twin(seed: int, temperature: float) -> None:
     net = make_net(seed)
     conditions = random_conditions(net, [seed % 5, 0, 3, 1])
-    options = {"hop_length": 5 + seed, "seeds": [7, 8, -9, 1 << 70], "temperature": temperature}
+    options = {"steps_per_frame": 5 + seed, "seeds": [7, 8, -9, 1 << 70], "temperature": temperature}
     codes = generate(net, conditions, threads=1 + seed % 3, **options)
     for ours, theirs in zip(codes, generate_reference(net, conditions, **options), strict=True):
         assert torch.equal(ours, theirs)
@@ -71,17 +72,18 @@ def test_a_seed_gives_the_same_audio_in_any_company(weights: Weights) -> None:
     lengths = [3, 9, 1, 12, 5, 2, 2, 8, 30, 4, 6, 9, 9, 9, 9, 9, 9]  # batches of eight, and of all smaller sizes
     conditions, seeds = random_conditions(net, lengths), list(range(len(lengths)))
     alone = [
-        generate(net, [c], hop_length=8, seeds=[s], weights=weights)[0] for c, s in zip(conditions, seeds, strict=True)
+        generate(net, [c], steps_per_frame=8, seeds=[s], weights=weights)[0]
+        for c, s in zip(conditions, seeds, strict=True)
     ]
     for threads in (1, 3):
-        options = {"hop_length": 8, "seeds": seeds[::-1], "threads": threads, "weights": weights}
+        options = {"steps_per_frame": 8, "seeds": seeds[::-1], "threads": threads, "weights": weights}
         together = generate(net, conditions[::-1], **options)[::-1]
         assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 def test_adjacent_seeds_give_different_audio() -> None:
     net = make_net(3)
-    a, b = generate(net, random_conditions(net, [9]) * 2, hop_length=8, seeds=[0, 1])
+    a, b = generate(net, random_conditions(net, [9]) * 2, steps_per_frame=8, seeds=[0, 1])
     assert (a != b).float().mean() > 0.9
 
 
@@ -89,14 +91,14 @@ def test_adjacent_seeds_give_different_audio() -> None:
 def test_16_bit_weights_are_those_of_the_network_with_rounded_matrices(seed: int) -> None:
     net = make_net(seed)
     (condition,) = random_conditions(net, [9])
-    codes = torch.randint(0, net.levels, (9 * 20,), generator=torch.Generator().manual_seed(3))
+    codes = torch.randint(0, net.levels, (9 * 20, net.bands), generator=torch.Generator().manual_seed(3))
     for module in net.modules():
         if isinstance(module, nn.Linear):
             module.weight.data = module.weight.data.bfloat16().float()
     with torch.inference_mode():
         expected = net(net.shift(codes[None]), condition[None])[0]
     net.head.weight.data *= 1 + 1e-4  # what rounding takes away again
-    logits = teacher_forced_logits(net, condition, codes, hop_length=20, weights="bfloat16")
+    logits = teacher_forced_logits(net, condition, codes, steps_per_frame=20, weights="bfloat16")
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
 
@@ -119,7 +121,7 @@ def test_the_cache_sees_changes_of_every_file_and_no_private_option_is_needed(tm
         "for kind in cpu_target.options.__mro__:\n"
         "    if '_nrt' in vars(kind) and sys.argv[1:]: del kind._nrt\n"
         "from test_sampling import *; from vqaudio.sampling.kernel import advance\n"
-        "net = make_net(5); options = dict(hop_length=8, seeds=[1], temperature=1.0)\n"
+        "net = make_net(5); options = dict(steps_per_frame=8, seeds=[1], temperature=1.0)\n"
         "ours, exact = (f(net, random_conditions(net, [9]), **options)[0] for f in (generate, generate_reference))\n"
         "assert torch.equal(ours, exact)\n"
         "print(sum(advance.stats.cache_hits.values()), sum(advance.stats.cache_misses.values()))\n"
@@ -147,37 +149,37 @@ def test_an_error_in_the_progress_report_ends_the_sampling() -> None:
         raise OSError(f"no room for {samples} samples")
 
     with pytest.raises(OSError, match="no room"):
-        generate(net, random_conditions(net, [400] * 4), hop_length=100, seeds=[0] * 4, threads=2, progress=fail)
+        generate(net, random_conditions(net, [400] * 4), steps_per_frame=100, seeds=[0] * 4, threads=2, progress=fail)
 
 
 def test_a_missing_seed_a_negative_temperature_and_unknown_weights_are_refused() -> None:
     net = make_net(5)
     conditions = random_conditions(net, [2, 2])
     with pytest.raises(ValueError, match="1 seeds for 2 conditions"):
-        generate(net, conditions, hop_length=10, seeds=[0])
+        generate(net, conditions, steps_per_frame=10, seeds=[0])
     with pytest.raises(ValueError, match="temperature is -1"):
-        generate(net, conditions, hop_length=10, seeds=[0, 1], temperature=-1.0)
+        generate(net, conditions, steps_per_frame=10, seeds=[0, 1], temperature=-1.0)
     with pytest.raises(ValueError, match="weights is 'float16'; give float32 or bfloat16"):
-        generate(net, conditions, hop_length=10, seeds=[0, 1], weights="float16")
+        generate(net, conditions, steps_per_frame=10, seeds=[0, 1], weights="float16")
 
 
 @pytest.mark.parametrize("weights", ["float32", "bfloat16"])
 def test_a_stream_yields_the_same_levels_in_chunks(weights: Weights, monkeypatch) -> None:
-    net = make_net(4)
+    net = make_net(5)
     (condition,) = random_conditions(net, [11])
-    (whole,) = generate(net, [condition], hop_length=10, seeds=[4], weights=weights)
-    monkeypatch.setattr(generation, "SLICE", 30)
+    (whole,) = generate(net, [condition], steps_per_frame=10, seeds=[4], weights=weights)
+    monkeypatch.setattr(generation, "SLICE", 60)
     pieces = condition.split([7, 4], dim=1)
-    chunks = list(stream(net, pieces, hop_length=10, seed=4, temperature=1.0, weights=weights))
-    assert [len(chunk) for chunk in chunks] == [30, 30, 10, 30, 10]
+    chunks = list(stream(net, pieces, steps_per_frame=10, seed=4, temperature=1.0, weights=weights))
+    assert [chunk.shape for chunk in chunks] == [(steps, 2) for steps in (30, 30, 10, 30, 10)]
     assert torch.equal(torch.cat(chunks), whole)
 
 
 def test_progress_counts_every_sample() -> None:
     net = make_net(5)
     done: list[int] = []
-    generate(net, random_conditions(net, [50, 20]), hop_length=100, seeds=[0, 1], threads=2, progress=done.append)
-    assert sum(done) == 7000
+    generate(net, random_conditions(net, [50, 20]), steps_per_frame=100, seeds=[0, 1], threads=2, progress=done.append)
+    assert sum(done) == 7000 * net.bands
     assert len(done) > 2
 
 
@@ -185,5 +187,5 @@ def test_sampling_works_inside_inference_mode() -> None:
     net = make_net(1)
     conditions = random_conditions(net, [3])
     with torch.inference_mode():
-        (inside,) = generate(net, conditions, hop_length=8, seeds=[1])
-    assert torch.equal(inside, generate(net, conditions, hop_length=8, seeds=[1])[0])
+        (inside,) = generate(net, conditions, steps_per_frame=8, seeds=[1])
+    assert torch.equal(inside, generate(net, conditions, steps_per_frame=8, seeds=[1])[0])

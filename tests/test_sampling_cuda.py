@@ -14,21 +14,21 @@ from vqaudio.sampling.reference import uniforms
 def test_batched_codes_equal_those_of_the_kernel(seed: int, temperature: float) -> None:
     net = make_net(seed)
     conditions = random_conditions(net, [4, 0, 7])
-    options = {"hop_length": 15, "seeds": [7, 8, -9], "temperature": temperature}
+    options = {"steps_per_frame": 15, "seeds": [7, 8, -9], "temperature": temperature}
     ours = generate_batched(net, conditions, **options)
-    assert [len(codes) for codes in ours] == [60, 0, 105]
+    assert [codes.shape for codes in ours] == [(steps, net.bands) for steps in (60, 0, 105)]
     assert all(torch.equal(a, b) for a, b in zip(ours, generate(net, conditions, **options), strict=True))
 
 
 def test_more_utterances_than_a_batch_come_back_in_order() -> None:
     net = make_net(5)
     lengths = [1 + i % 3 for i in range(MAX_BATCH + 3)]
-    options = {"hop_length": 4, "seeds": list(range(len(lengths))), "temperature": 1.0}
+    options = {"steps_per_frame": 4, "seeds": list(range(len(lengths))), "temperature": 1.0}
     conditions = random_conditions(net, lengths)
     done: list[int] = []
     ours = generate_batched(net, conditions, **options, progress=done.append)
     assert all(torch.equal(a, b) for a, b in zip(ours, generate(net, conditions, **options), strict=True))
-    assert sum(done) == 4 * sum(lengths)
+    assert sum(done) == 4 * net.bands * sum(lengths)
 
 
 @pytest.mark.parametrize("seed", [0, 1, -5, 2**63 + 11, 123456789])
@@ -43,7 +43,7 @@ def test_random_numbers_are_those_of_the_kernel(seed: int) -> None:
 def test_a_gpu_replays_the_same_levels() -> None:
     net = make_net(3)
     conditions = random_conditions(net, [6, 3])
-    options = {"hop_length": 16, "seeds": [1, 2], "temperature": 1.0}
+    options = {"steps_per_frame": 16, "seeds": [1, 2], "temperature": 1.0}
     expected = generate(net, conditions, **options)
     ours = generate_batched(net.cuda(), conditions, **options)
     same = torch.cat([a == b for a, b in zip(ours, expected, strict=True)]).float().mean()

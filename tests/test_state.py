@@ -40,7 +40,7 @@ OTHER_MODEL = [
     "data.level_db=null",
     "data.pre_emphasis=0",
 ]
-OTHER_HEADS = ["trainer.mel_bins=21", "trainer.mfcc_coefficients=13", "trainer.mfcc_offsets=[-0.02,0,0.02,0.04,0.06]"]
+OTHER_HEADS = ["trainer.mel_bins=21", "trainer.label_coefficients=13", "trainer.label_offsets=[-0.02,0,0.02,0.04,0.06]"]
 FREE = [
     "seed=1",
     "data.train=elsewhere",

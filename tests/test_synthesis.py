@@ -84,6 +84,18 @@ def test_every_utterance_is_a_file_of_its_units(model_dir, codec, units, tmp_pat
         np.testing.assert_allclose(wav, expected / max(1, np.abs(expected).max()), atol=1e-4)
 
 
+@pytest.mark.parametrize("bands", [2, 4])
+def test_units_of_a_model_of_several_bands_become_speech(bands, tmp_path):
+    model_dir = save_tiny_model(tmp_path / "model", bands=bands)
+    codec = vqaudio.load(model_dir)
+    write_units(tmp_path / "units", settings_of(codec, False), CODES.items(), [])
+    run(model_dir, tmp_path / "units", tmp_path / "out", jobs=2)
+    for utt, codes in CODES.items():
+        wav, _ = soundfile.read(tmp_path / "out" / f"{utt}.wav", dtype="float32")
+        expected = codec.decode(codes, None, utterance_seed(0, utt))
+        np.testing.assert_allclose(wav, expected / max(1, np.abs(expected).max()), atol=1e-4)
+
+
 def test_files_do_not_depend_on_the_number_of_jobs(model_dir, units, tmp_path):
     run(model_dir, units, tmp_path / "one")
     run(model_dir, units, tmp_path / "three", jobs=3)

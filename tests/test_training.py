@@ -31,8 +31,8 @@ FEW_FRAMES = 1000
 SCRIPT = f"""
 import sys
 from vqaudio.cli import main
-from vqaudio.training import loop
-loop.INITIALISATION_FRAMES = {FEW_FRAMES}
+from vqaudio.training import start
+start.START_FRAMES = {FEW_FRAMES}
 sys.exit(main(sys.argv[1:]))
 """
 COMMAND = [sys.executable, "-c", SCRIPT, "train", "trainer.validate_every=50"]
@@ -40,7 +40,7 @@ COMMAND = [sys.executable, "-c", SCRIPT, "train", "trainer.validate_every=50"]
 
 @pytest.fixture(autouse=True)
 def a_quick_start_of_the_codebook(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vqaudio.training.loop.INITIALISATION_FRAMES", FEW_FRAMES)
+    monkeypatch.setattr("vqaudio.training.start.START_FRAMES", FEW_FRAMES)
 
 
 @pytest.fixture(scope="module")

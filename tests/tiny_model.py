@@ -12,7 +12,13 @@ SPEAKERS = [UNKNOWN_SPEAKER, "p225", "p226"]
 
 
 def save_tiny_model(
-    folder: Path, *, seed: int = 0, groups: int = 1, levels: int = 256, level_db: float | None = -26.0
+    folder: Path,
+    *,
+    seed: int = 0,
+    groups: int = 1,
+    bands: int = 1,
+    levels: int = 256,
+    level_db: float | None = -26.0,
 ) -> Path:
     """Write a model of hop 80 at 8 kHz with 16 codewords, most of which a random signal visits."""
     config = OmegaConf.create(
@@ -28,6 +34,7 @@ def save_tiny_model(
                 },
                 "conditioner": {"channels": 8, "layers": 1, "kernel": 3},
                 "decoder": {
+                    "bands": bands,
                     "levels": levels,
                     "layers": 3,
                     "cycle": 3,
@@ -59,6 +66,7 @@ def save_tiny_model(
     with torch.no_grad():
         z = model.encoder(0.1 * torch.randn(1, 80 * 500, generator=generator))
         model.quantizer.initialise(z[0].T, generator)
+        model.bands.gains.copy_(torch.linspace(1, 2, bands))
     save_config(folder, config, SPEAKERS)
     save_model(folder, model.state_dict())
     return folder

@@ -143,14 +143,14 @@ class Codec:
         levels = generate(
             self.model.decoder,
             conditions,
-            hop_length=self.hop_length,
+            steps_per_frame=self.model.steps_per_frame,
             seeds=list(seeds),
             temperature=temperature,
             weights=weights,
             threads=threads,
             progress=progress,
         )
-        return [self._wav(level) for level in levels]
+        return [self.model.bands.decode(level) for level in levels]
 
     def stream(
         self,
@@ -173,13 +173,12 @@ class Codec:
         levels = stream(
             self.model.decoder,
             self._condition_pieces(codes, speaker),
-            hop_length=self.hop_length,
+            steps_per_frame=self.model.steps_per_frame,
             seed=seed,
             temperature=temperature,
             weights=weights,
         )
-        pieces = (audio.mu_law_decode(piece, self.model.decoder.levels).numpy() for piece in levels)
-        return audio.de_emphasis_pieces(pieces, self.config.data.pre_emphasis)
+        return self.model.bands.decode_pieces(levels)
 
     def _condition(self, codes: np.ndarray | Tensor, speaker: str | None) -> Tensor:
         """Return the WaveNet's condition (C, N) for `codes` (G, N)."""
@@ -213,10 +212,6 @@ class Codec:
             raise UserError(f"temperature is {temperature}; give 0 (always the likeliest sample) or more, usually 1")
         if weights not in get_args(Weights):
             raise UserError(f"weights is {weights!r}; give {' or '.join(get_args(Weights))}")
-
-    def _wav(self, levels: Tensor) -> np.ndarray:
-        wav = audio.mu_law_decode(levels, self.model.decoder.levels).numpy()
-        return np.asarray(audio.de_emphasis(wav, self.config.data.pre_emphasis), dtype=np.float32)
 
     def speaker_index(self, speaker: str | None) -> int:
         """Return the index of a speaker's embedding; None is `<unknown>`.

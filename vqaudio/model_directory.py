@@ -2,9 +2,10 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from vqaudio import files
 from vqaudio.errors import UserError, first_line
@@ -100,7 +101,7 @@ def load_model(model_dir: Path, device: str = "cpu") -> LoadedModel:
         raise UserError(f"{path}: not a complete safetensors file ({first_line(error)}); restore it") from None
     try:
         _check_audio(config)
-        with torch.device("meta"):  # sizes that are not the file's are refused before they take memory
+        with torch.device("meta"), _NoDraws():  # sizes that are not the file's are refused before they take memory
             build_model(config, len(speakers)).load_state_dict(tensors, assign=True)
         model = build_model(config, len(speakers))
         model.load_state_dict(tensors)
@@ -109,6 +110,16 @@ def load_model(model_dir: Path, device: str = "cpu") -> LoadedModel:
             f"{path}: does not fit {model_dir / 'config.yaml'} ({first_line(error)}); restore both"
         ) from None
     return LoadedModel(model.to(device).eval(), config, speakers, files.sha256(path))
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves out normal initial values: for tensors without memory torch would import its compiler, in a second."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.nn.init.normal_:
+            return kwargs["tensor"]
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **kwargs)
 
 
 def _check_audio(config: "DictConfig") -> None:

@@ -17,8 +17,9 @@ def encode(encoder: Encoder, padded: Tensor) -> Tensor:
     for conv in encoder.strided:
         x = F.gelu(conv(x), approximate="tanh")
     for layer in encoder.context:
-        y = F.gelu(layer.conv(layer.norm(x.transpose(1, 2)).transpose(1, 2)), approximate="tanh")
-        x = x[:, :, layer.crop : layer.crop + y.shape[2]] + y
+        conv, crop = layer.depthwise, layer.depthwise.padding[0]
+        y = F.conv1d(layer.norm(x.transpose(1, 2)).transpose(1, 2), conv.weight, conv.bias, groups=conv.groups)
+        x = x[:, :, crop : crop + y.shape[2]] + F.gelu(layer.pointwise(y), approximate="tanh")
     z = encoder.project(x).transpose(1, 2)
     return F.layer_norm(z.float(), z.shape[-1:]).transpose(1, 2)
 

@@ -16,9 +16,12 @@ from vqaudio.model.decoder import WaveNet
 from vqaudio.sampling import generate, generate_reference
 
 RATE, HOP = 16000, 160  # Hz, samples per frame
+BASE = {"layers": 20, "cycle": 10, "residual": 64, "gate": 128, "skip": 128}
+TINY = {"layers": 16, "cycle": 8, "residual": 48, "gate": 96, "skip": 96}
 NETS = {
-    "reference: 20 layers, 64/128/128": {"layers": 20, "cycle": 10, "residual": 64, "gate": 128, "skip": 128},
-    "tiny preset: 16 layers, 48/96/96": {"layers": 16, "cycle": 8, "residual": 48, "gate": 96, "skip": 96},
+    "base preset: 20 layers, 64/128/128, 4 bands": {**BASE, "bands": 4},
+    "tiny preset: 16 layers, 48/96/96, 4 bands": {**TINY, "bands": 4},
+    "the same with 1 band": {**TINY, "bands": 1},
 }
 BYTES = {"float32": 4, "bfloat16": 2}
 BATCHES = (1, 3, 8)
@@ -40,7 +43,7 @@ def read(weights: np.ndarray, times: int) -> float:
 
 
 def multiply_adds(net: WaveNet) -> int:
-    """Return the multiply-adds of a sample, which are the weights that it reads: all but those of the condition."""
+    """Return the multiply-adds of a step, which are the weights that it reads: all but those of the condition."""
     matrices = [*net.dilated, *net.out, net.head, net.logits]
     return sum(matrix.weight.numel() for matrix in matrices)
 
@@ -65,19 +68,22 @@ def on_two_cores(call: Callable[[], object]) -> Callable[[], object]:
 def rows(label: str, sizes: dict[str, int], frames: int, rounds: int) -> list[list[object]]:
     torch.manual_seed(0)
     net = WaveNet(levels=256, kernel=2, condition=128, **sizes)
-    weights, samples = multiply_adds(net), frames * HOP
+    weights, samples, steps_per_frame = multiply_adds(net), frames * HOP, HOP // net.bands
 
     def sampling(count: int, kind: str, threads: int = 1) -> Callable[[], object]:
-        conditions, options = [torch.randn(128, frames)] * count, {"hop_length": HOP, "seeds": [0] * count}
+        conditions, options = (
+            [torch.randn(128, frames)] * count,
+            {"steps_per_frame": steps_per_frame, "seeds": [0] * count},
+        )
         return lambda: generate(net, conditions, **options, weights=kind, threads=threads)
 
     calls = {(count, kind): sampling(count, kind) for kind in BYTES for count in BATCHES}
-    reads = max(1, samples // 8)
+    reads = max(1, samples // net.bands // 8)
     for kind, size in BYTES.items():
         array = np.ones(weights * size // 4, np.float32)
         calls["read", kind] = lambda array=array: read(array, reads)
     calls["product"] = measure.matrix_product()
-    calls["twin"] = lambda: generate_reference(net, [torch.randn(128, 1)], hop_length=HOP, seeds=[0])
+    calls["twin"] = lambda: generate_reference(net, [torch.randn(128, 1)], steps_per_frame=steps_per_frame, seeds=[0])
     if len(measure.AFFINITY) > 1:
         calls["two"] = on_two_cores(sampling(16, "float32", threads=2))
     times = measure.interleaved(calls, rounds)
@@ -85,11 +91,11 @@ def rows(label: str, sizes: dict[str, int], frames: int, rounds: int) -> list[li
     def rate(key: object, count: int) -> measure.Times:
         return measure.Times([s / count for s in times[key].seconds], [s / count for s in times[key].wall])
 
-    product = rate("product", 1024**3 // weights)
+    product = rate("product", net.bands * 1024**3 // weights)
     found = []
     for kind, count in ((kind, count) for kind in BYTES for count in BATCHES):
         ours = rate((count, kind), count * samples)
-        limits = {1: (rate(("read", kind), reads), "reading"), 8: (product, "multiplying")}
+        limits = {1: (rate(("read", kind), net.bands * reads), "reading"), 8: (product, "multiplying")}
         speed = "{:.1f} ({:.1f} to {:.1f})".format(*(s / 1000 for s in per_second(ours)))
         found.append([label, kind, count, speed, f"{per_second(ours)[0] / RATE:.1f}"])
         if count in limits:
@@ -99,7 +105,7 @@ def rows(label: str, sizes: dict[str, int], frames: int, rounds: int) -> list[li
             found[-1] += ["", ""]
     alone, twin = rate((1, "float32"), samples), rate("twin", HOP)
     found.append([label, "PyTorch twin", 1, f"{1 / twin.median / 1000:.2f}", f"{1 / twin.median / RATE:.2f}"])
-    reading = twin.over(rate(("read", "float32"), reads))
+    reading = twin.over(rate(("read", "float32"), net.bands * reads))
     found[-1] += ["", f"{twin.over(alone):.0f} × slower than ours, {reading:.0f} × than reading the weights"]
     if "two" in times:
         # CPU time shows the speed of two free cores; wall time would show how busy the machine is.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vqaudio.errors import UserError
+from vqaudio.model.bands import BandCoder
 from vqaudio.model.decoder import Conditioner, WaveNet
 from vqaudio.model.encoder import Encoder
 from vqaudio.model.quantizer import GumbelQuantizer, KMeansQuantizer, QuantizerOutput
@@ -24,13 +25,16 @@ class VQAutoencoder(nn.Module):
         encoder: Encoder,
         quantizer: KMeansQuantizer | GumbelQuantizer,
         conditioner: Conditioner,
+        bands: BandCoder,
         decoder: WaveNet,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.quantizer = quantizer
         self.conditioner = conditioner
+        self.bands = bands
         self.decoder = decoder
+        self.steps_per_frame = encoder.hop_length // bands.bands  # of the WaveNet
 
     def encode(self, wav: Tensor) -> Tensor:
         """Encode `wav` (B, T) into codes (B, G, N)."""
@@ -88,10 +92,18 @@ def build_model(cfg: "DictConfig", speakers: int) -> VQAutoencoder:
     """
     model, latent_dim = cfg.model, cfg.model.latent_dim
     quantizer = {"kmeans": KMeansQuantizer, "gumbel": GumbelQuantizer}[cfg.quantizer.name]
+    coder = {"bands": model.decoder.bands, "levels": model.decoder.levels, "pre_emphasis": cfg.data.pre_emphasis}
+    encoder = _build("model.encoder", Encoder, model.encoder, latent_dim=latent_dim)
+    if encoder.hop_length % model.decoder.bands:
+        raise UserError(
+            f"model.decoder.bands: {model.decoder.bands} do not divide a hop of {encoder.hop_length} samples, "
+            "the product of model.encoder.strides; change either"
+        )
     return VQAutoencoder(
-        _build("model.encoder", Encoder, model.encoder, latent_dim=latent_dim),
+        encoder,
         _build("quantizer.options", quantizer, cfg.quantizer.options, latent_dim=latent_dim),
         _build("model.conditioner", Conditioner, model.conditioner, latent_dim=latent_dim, speakers=speakers),
+        _build("model.decoder", BandCoder, coder),
         _build("model.decoder", WaveNet, model.decoder, condition=model.conditioner.channels),
     )
 

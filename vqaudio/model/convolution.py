@@ -34,6 +34,14 @@ def convolve_gelu(rows: Tensor, conv: nn.Conv1d) -> Tensor:
     return _ConvolveGelu.apply(rows.reshape(len(rows) // stride, -1), taps, bias)
 
 
+def convolve_each(rows: Tensor, conv: nn.Conv1d) -> Tensor:
+    """Return the depthwise `conv` (L, C) of a sequence of `rows` (L, C), padded as `conv` says; float32."""
+    image = rows.float().unsqueeze(0).unsqueeze(0).permute(0, 3, 1, 2)  # the layout that libraries are fastest in
+    with torch.autocast(rows.device.type, enabled=False):  # 16 bits would be slower: nothing here is a matrix product
+        y = F.conv2d(image, conv.weight.unsqueeze(2), conv.bias, padding=(0, *conv.padding), groups=conv.groups)
+    return y.permute(0, 2, 3, 1)[0, 0]
+
+
 class _ConvolveGelu(torch.autograd.Function):
     """gelu (L, C') of the convolution of `rows` (L, C) with `taps` (taps, C', C) and `bias` (C',).
 

@@ -1,4 +1,4 @@
-"""The decoder: a conditioner at frame rate and a WaveNet over mu-law samples.
+"""The decoder: a conditioner at frame rate and a WaveNet over mu-law codes of frequency bands.
 
 WaveNet is that of van den Oord et al., "WaveNet: A Generative Model for Raw Audio" (2016), sections 2.1 to 2.5, in
 (T, B, C) layout, where dilated convolutions are plain matrix products.
@@ -46,15 +46,21 @@ class Conditioner(nn.Module):
 class WaveNet(nn.Module):
     """Causal dilated gated convolutions with residual and skip paths and a categorical output over mu-law levels.
 
+    A step reads and predicts the level of each of M bands (see `vqaudio.model.bands`): their embeddings are summed, and
+    their outputs do not depend on one another.
+
     Layer `i` has dilation `2 ** (i % cycle)`. With `x` the residual stream and `c` the condition of the frame:
 
         a, b = split(sum_j W_j x[t - (kernel - 1 - j) * dilation] + V c + v);  h = tanh(a) * sigmoid(b)
         residual, skip = split(U h + u);  x <- x + residual
     """
 
+    first_rows: Tensor
+
     def __init__(
         self,
         *,
+        bands: int,
         levels: int,
         layers: int,
         cycle: int,
@@ -67,38 +73,42 @@ class WaveNet(nn.Module):
         super().__init__()
         if gate % 2:
             raise ValueError(f"gate must be even, not {gate}; add or take 1, because it is split into two halves")
-        self.levels, self.kernel, self.residual, self.gate, self.skip = levels, kernel, residual, gate, skip
-        self.silence = levels // 2  # the mu-law level of a zero sample, which comes before the first sample
+        self.bands, self.levels, self.kernel = bands, levels, kernel
+        self.residual, self.gate, self.skip = residual, gate, skip
+        self.silence = levels // 2  # the mu-law level of a zero sample, which comes before the first one
         self.dilations = [2 ** (i % cycle) for i in range(layers)]
         self.receptive_field = 1 + (kernel - 1) * sum(self.dilations)
-        self.embedding = nn.Embedding(levels, residual)
+        self.embedding = nn.Embedding(bands * levels, residual)  # row m * levels + q is level q of band m
         # One projection for all layers, computed once per frame and never per sample; its bias is the layers' bias.
         self.condition = nn.Linear(condition, layers * gate)
         self.dilated = nn.ModuleList(nn.Linear(kernel * residual, gate, bias=False) for _ in range(layers))
         self.out = nn.ModuleList(nn.Linear(gate // 2, residual + skip) for _ in range(layers))
         self.head = nn.Linear(skip, skip)
-        self.logits = nn.Linear(skip, levels)
-        smooth_rows(self.embedding.weight, std=1.0)
-        smooth_rows(self.logits.weight, std=skip**-0.5)
+        self.logits = nn.Linear(skip, bands * levels)
+        self.register_buffer("first_rows", levels * torch.arange(bands), persistent=False)
+        for band in range(bands):
+            rows = slice(band * levels, (band + 1) * levels)
+            smooth_rows(self.embedding.weight[rows], std=bands**-0.5)
+            smooth_rows(self.logits.weight[rows], std=skip**-0.5)
 
     def forward(self, previous: Tensor, condition: Tensor) -> Tensor:
-        """Return logits (B, T, Q) of each sample given those before it (teacher forcing).
+        """Return logits (B, S, M, Q) of each step given those before it (teacher forcing).
 
-        `previous` (B, T) holds the mu-law level before each predicted sample: `shift(codes)`. Each frame of
-        `condition` (B, C, N) applies to T / N samples. Activations before the first sample are zeros.
+        `previous` (B, S, M) holds the mu-law levels before each predicted step: `shift(codes)`. Each frame of
+        `condition` (B, C, N) applies to S / N steps. Activations before the first step are zeros.
 
         Raises:
-            ValueError: T is not a multiple of N.
+            ValueError: S is not a multiple of N.
         """
-        B, T = previous.shape
+        B, S, _ = previous.shape
         N = condition.shape[2]
-        if T % N:
-            raise ValueError(f"{T} samples do not divide into {N} frames of condition")
-        # Time comes first: a delay of d samples is then an offset of d * B rows, and nothing is copied.
+        if S % N:
+            raise ValueError(f"{S} steps do not divide into {N} frames of condition")
+        # Time comes first: a delay of d steps is then an offset of d * B rows, and nothing is copied.
         conditions = self.condition(condition.permute(2, 0, 1))  # (N, B, layers * gate)
         layers = len(self.dilations)
         skips = _Layers.apply(
-            F.embedding(previous.t().reshape(-1), self.embedding.weight.to(conditions.dtype)),
+            self.embed(previous.transpose(0, 1).flatten(0, 1)).to(conditions.dtype),
             conditions.view(N, B, layers, self.gate).permute(2, 0, 1, 3).contiguous(),
             [dilation * B for dilation in self.dilations],
             torch.is_grad_enabled(),
@@ -108,11 +118,15 @@ class WaveNet(nn.Module):
         )
         # The small matrix takes the scale of the mean over layers: relu(s x) = s relu(x).
         hidden = F.linear(F.relu_(skips), self.head.weight * layers**-0.5, self.head.bias)
-        return self.logits(F.relu_(hidden)).view(T, B, self.levels).transpose(0, 1)
+        return self.logits(F.relu_(hidden)).view(S, B, self.bands, self.levels).transpose(0, 1)
+
+    def embed(self, levels: Tensor) -> Tensor:
+        """Return the sum (rows, R) of the embeddings of the levels (rows, M) of all bands."""
+        return F.embedding_bag(levels + self.first_rows, self.embedding.weight, mode="sum")
 
     def shift(self, codes: Tensor) -> Tensor:
-        """Return the sample before each of `codes` (B, T): silence before the first one."""
-        return F.pad(codes[:, :-1], (1, 0), value=self.silence)
+        """Return the levels before each step of `codes` (B, S, M): silence before the first one."""
+        return F.pad(codes[:, :-1], (0, 0, 1, 0), value=self.silence)
 
 
 class _Layers(torch.autograd.Function):
@@ -129,7 +143,7 @@ class _Layers(torch.autograd.Function):
 
         Args:
             ctx: keeps what `backward` needs.
-            x: (T * B, R), the embedded levels.
+            x: (T * B, R), the embedded levels of T steps.
             conditions: (layers, N, B, gate).
             delays: the dilations in rows.
             training: whether to keep what `backward` needs.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqaudio.model.convolution import convolve_gelu
+from vqaudio.model.convolution import convolve_each, convolve_gelu
 
 INPUT_SCALE = 20.0
 """Factor that brings speech at -26 dBFS RMS to unit variance, which the initial weights expect."""
@@ -42,6 +42,7 @@ class Encoder(nn.Module):
             receptive_field += (kernel - 1) * step
             step *= stride
         receptive_field += context_layers * (context_kernel - 1) * step
+        self.lead = context_layers * (context_kernel // 2)  # frames of context before the first frame
         if receptive_field < self.hop_length:
             raise ValueError(
                 f"the receptive field ({receptive_field} samples) must cover a hop ({self.hop_length} samples); "
@@ -76,7 +77,7 @@ class Encoder(nn.Module):
         """
         (B, T), hop = padded.shape, self.hop_length
         N = (T - self.left - self.right) // hop
-        # All segments are one sequence of rows. The rows at the end of a segment, which mix two of them, are dropped.
+        # All segments are one sequence of rows. The rows at the ends of a segment, which mix two of them, are dropped.
         rows = F.pad(padded, (0, -T % hop)).view(-1, 1) * INPUT_SCALE
         for conv in self.strided:
             assert isinstance(conv, nn.Conv1d)
@@ -84,23 +85,24 @@ class Encoder(nn.Module):
         for layer in self.context:
             rows = layer(rows)
         z = F.linear(rows, self.project.weight.squeeze(2), self.project.bias)
-        z = z.unflatten(0, (B, -1))[:, :N]
+        z = z.unflatten(0, (B, -1))[:, self.lead : self.lead + N]
         return F.layer_norm(z.float(), z.shape[-1:]).transpose(1, 2)
 
 
 class ContextLayer(nn.Module):
-    """A residual convolution over normalised channels at frame rate, centred on the frame `crop` rows later."""
+    """A residual depthwise-separable convolution over normalised channels at frame rate, centred on its frame."""
 
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
-        self.crop = (kernel - 1) // 2
+        if kernel % 2 == 0:
+            raise ValueError(f"context_kernel must be odd, not {kernel}; add or take 1, so that it has a centre")
         self.norm = nn.LayerNorm(channels)
-        self.conv = nn.Conv1d(channels, channels, kernel)
+        self.depthwise = nn.Conv1d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        self.pointwise = nn.Conv1d(channels, channels, 1)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return (rows, C) of (rows, C): each depends on the same row and the `kernel - 1` rows after it."""
-        y = convolve_gelu(self.norm(rows), self.conv)
-        return rows.roll(-self.crop, 0) + y
+        """Return (rows, C) of (rows, C)."""
+        return rows + convolve_gelu(convolve_each(self.norm(rows), self.depthwise), self.pointwise)
 
 
 __all__ = ["Encoder"]

@@ -9,7 +9,7 @@ Metrics = list[dict[str, Any]]
 """What `vqaudio.report.facts.read_metrics` returns."""
 
 CURVES = (  # title, whether the axis begins at 0, then name and key of each line
-    ("Loss of normalised MFCC", True, (("training", "train/mfcc"), ("validation", "valid/mfcc"))),
+    ("Loss of labels", True, (("training", "train/label"), ("validation", "valid/label"))),
     ("Log-mel distance (nats)", False, (("training", "train/mel"), ("validation", "valid/mel"))),
     ("NLL (nats per sample)", False, (("training", "train/nll"), ("validation", "valid/nll"))),
     ("Codebook perplexity", True, (("training", "codebook/perplexity"), ("validation", "valid/perplexity"))),

@@ -1,4 +1,4 @@
-"""Sampling from a WaveNet: a compiled loop over samples on a CPU, a CUDA graph on a GPU.
+"""Sampling from a WaveNet: a compiled loop over steps on a CPU, a CUDA graph on a GPU.
 
 Every utterance draws its own counter-based random numbers, and its arithmetic does not depend on the utterances that
 are sampled with it: on a CPU the same seed gives the same audio for any batch, order and number of threads.

@@ -15,7 +15,7 @@ from vqaudio.model.decoder import WaveNet
 MAX_BATCH = 64
 """Utterances sampled in step, at most."""
 MAX_UNROLL = 16
-"""Samples in one graph, at most."""
+"""Steps in one graph, at most."""
 
 
 @torch.no_grad()
@@ -23,7 +23,7 @@ def generate_batched(
     wavenet: WaveNet,
     conditions: Sequence[Tensor],
     *,
-    hop_length: int,
+    steps_per_frame: int,
     seeds: Sequence[int],
     temperature: float,
     progress: Callable[[int], None] | None = None,
@@ -40,23 +40,28 @@ def generate_batched(
         if conditions[rows[0]].shape[1] == 0:
             break
         sampler = BatchSampler(
-            wavenet, [conditions[i] for i in rows], [seeds[i] for i in rows], hop_length, temperature
+            wavenet, [conditions[i] for i in rows], [seeds[i] for i in rows], steps_per_frame, temperature
         )
         levels = sampler.run(progress).cpu()
         for column, i in enumerate(rows):
-            results[i] = levels[: conditions[i].shape[1] * hop_length, column].clone()
+            results[i] = levels[: conditions[i].shape[1] * steps_per_frame, column].clone()
     return results
 
 
 class BatchSampler:
-    """The state of a batch, in tensors that stay in place: past activations, last levels and the time."""
+    """The state of a batch, in tensors that stay in place: past activations, last levels and the number of the step."""
 
     def __init__(
-        self, wavenet: WaveNet, conditions: Sequence[Tensor], seeds: Sequence[int], hop_length: int, temperature: float
+        self,
+        wavenet: WaveNet,
+        conditions: Sequence[Tensor],
+        seeds: Sequence[int],
+        steps_per_frame: int,
+        temperature: float,
     ) -> None:
-        self.net, self.hop_length, self.temperature = wavenet, hop_length, temperature
+        self.net, self.steps_per_frame, self.temperature = wavenet, steps_per_frame, temperature
         device = wavenet.embedding.weight.device
-        self.samples = [condition.shape[1] * hop_length for condition in conditions]
+        self.ends = [condition.shape[1] * steps_per_frame for condition in conditions]
         frames = max(condition.shape[1] for condition in conditions)
         padded = [F.pad(c.detach().float().to(device), (0, frames - c.shape[1])) for c in conditions]
         self.table = wavenet.condition(torch.stack(padded).permute(2, 0, 1))  # (N, B, layers * gate)
@@ -66,18 +71,19 @@ class BatchSampler:
         self.delays = torch.tensor([(past - j) * d for d in wavenet.dilations for j in range(past)], device=device)
         self.lengths = torch.tensor([past * d for d in wavenet.dilations for _ in range(past)], device=device)
         self.start = mix(torch.tensor([wrapped(seed) for seed in seeds], device=device))
-        self.level = torch.full((B,), wavenet.silence, device=device)
+        self.last = torch.full((B, wavenet.bands), wavenet.silence, device=device)
+        self.bands = torch.arange(wavenet.bands, device=device)
         self.time = torch.zeros(1, dtype=torch.int64, device=device)
-        self.levels = torch.zeros(frames * hop_length, B, dtype=torch.int64, device=device)
+        self.levels = torch.zeros(frames * steps_per_frame, B, wavenet.bands, dtype=torch.int64, device=device)
 
     def run(self, progress: Callable[[int], None] | None) -> Tensor:
-        """Return all levels (T, B), padding included; `progress` counts the samples of utterances only."""
-        unroll = max(n for n in range(1, MAX_UNROLL + 1) if self.hop_length % n == 0)
-        advance = self.capture(unroll) if self.level.is_cuda else lambda: self.steps(unroll)
+        """Return all levels (S, B, M), padding included; `progress` counts the samples of utterances only."""
+        unroll = max(n for n in range(1, MAX_UNROLL + 1) if self.steps_per_frame % n == 0)
+        advance = self.capture(unroll) if self.last.is_cuda else lambda: self.steps(unroll)
         for start in range(0, len(self.levels), unroll):
             advance()
             if progress is not None:
-                progress(unroll * sum(samples > start for samples in self.samples))
+                progress(unroll * self.net.bands * sum(end > start for end in self.ends))
         return self.levels
 
     def capture(self, unroll: int) -> Callable[[], None]:
@@ -94,25 +100,25 @@ class BatchSampler:
         return graph.replay
 
     def reset(self) -> None:
-        """Restore the state before the first sample."""
+        """Restore the state before the first step."""
         for ring in self.rings:
             ring.zero_()
-        self.level.fill_(self.net.silence)
+        self.last.fill_(self.net.silence)
         self.time.zero_()
 
     def steps(self, count: int) -> None:
-        """Draw `count` samples of each utterance."""
+        """Draw `count` steps of each utterance."""
         for _ in range(count):
-            self.level.copy_(self.draw(self.logits()))
-            self.levels.index_copy_(0, self.time, self.level.unsqueeze(0))
+            self.last.copy_(self.draw(self.logits()))
+            self.levels.index_copy_(0, self.time, self.last.unsqueeze(0))
             self.time.add_(1)
 
     def logits(self) -> Tensor:
-        """Return the logits (B, Q) of the current sample, and store the activations that later samples need."""
+        """Return the logits (B, M, Q) of the current step, and store the activations that later steps need."""
         net, gate, past = self.net, self.net.gate, self.net.kernel - 1
-        condition = self.table.index_select(0, self.time // self.hop_length)[0]
+        condition = self.table.index_select(0, self.time // self.steps_per_frame)[0]
         slots = (self.time - self.delays) % self.lengths
-        x = net.embedding(self.level)
+        x = net.embed(self.last)
         skips = x.new_zeros(len(x), net.skip)
         for i, ring in enumerate(self.rings):
             taps = [ring.index_select(0, slots[i * past + j : i * past + j + 1])[0] for j in range(past)]
@@ -123,17 +129,19 @@ class BatchSampler:
             update = net.out[i](torch.tanh(a) * torch.sigmoid(b))
             x = x + update[:, : net.residual]
             skips = skips + update[:, net.residual :]
-        return net.logits(F.relu(net.head(F.relu(skips * len(self.rings) ** -0.5))))
+        logits = net.logits(F.relu(net.head(F.relu(skips * len(self.rings) ** -0.5))))
+        return logits.unflatten(1, (net.bands, net.levels))
 
     def draw(self, logits: Tensor) -> Tensor:
-        """Return the first levels (B,) at which the cumulative softmax exceeds this sample's random numbers."""
+        """Return the first levels (B, M) at which the cumulative softmax exceeds this step's random numbers."""
         if self.temperature == 0:
-            return logits.argmax(1)
-        cumulative = (logits / self.temperature).softmax(1).cumsum(1)
-        bits = mix(self.start + (self.time + 1) * wrapped(0x9E3779B97F4A7C15))
+            return logits.argmax(2)
+        cumulative = (logits / self.temperature).softmax(2).cumsum(2)
+        numbers = self.time * self.net.bands + self.bands  # (M,)
+        bits = mix(self.start.unsqueeze(1) + (numbers + 1) * wrapped(0x9E3779B97F4A7C15))
         uniform = shifted(bits, 40).float() * 2.0**-24
-        below = cumulative <= (uniform * cumulative[:, -1]).unsqueeze(1)
-        return below.sum(1).clamp(max=logits.shape[1] - 1)
+        below = cumulative <= (uniform * cumulative[..., -1]).unsqueeze(2)
+        return below.sum(2).clamp(max=logits.shape[2] - 1)
 
 
 def mix(z: Tensor) -> Tensor:

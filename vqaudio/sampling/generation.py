@@ -24,12 +24,13 @@ MAX_BATCH = 8
 class Sampler:
     """Samples up to `slots` utterances in step on one thread; a slot can take a new one when its own has ended."""
 
-    def __init__(self, net: Net, *, slots: int, hop_length: int, temperature: float) -> None:
-        self.net, self.hop_length = net, hop_length
+    def __init__(self, net: Net, *, slots: int, steps_per_frame: int, temperature: float) -> None:
+        self.net, self.steps_per_frame = net, steps_per_frame
+        self.slice_frames = max(1, SLICE // (steps_per_frame * net.bands))
         self.inverse_temperature = np.float32(1 / temperature if temperature else 0)
         self.state = State(
             rings=np.zeros((slots, net.ring_offsets[-1]), np.float32),
-            previous=np.zeros(slots, np.int64),
+            previous=np.zeros((slots, net.bands), np.int64),
             times=np.zeros(slots, np.int64),
             seeds=np.zeros(slots, np.uint64),
         )
@@ -47,17 +48,16 @@ class Sampler:
         """Sample the frames of `conditions`, one (C, frames) for each of `slots`.
 
         Returns:
-            Codes (B, samples) and logits (B, samples, Q). The logits are empty unless `forced` (samples,) gives the
-            levels to feed back.
+            Codes (B, S, M) and logits (B, S, M, Q). The logits are empty unless `forced` (S, M) gives the levels to
+            feed back.
         """
         table = torch.stack([condition.T for condition in conditions]).contiguous().numpy()
-        samples = table.shape[1] * self.hop_length
-        codes = np.empty((len(slots), samples), np.int64)
-        fed = np.empty((len(slots), 0), np.int64) if forced is None else forced.numpy()[None]
+        codes = np.empty((len(slots), table.shape[1] * self.steps_per_frame, self.net.bands), np.int64)
+        fed = np.empty((len(slots), 0, self.net.bands), np.int64) if forced is None else forced.numpy()[None]
         logits = np.empty((*fed.shape, self.net.levels), np.float32)
         work = make_work(self.net, len(slots))
         advance(
-            self.net, work, self.state, np.array(slots), self.inverse_temperature, self.hop_length,
+            self.net, work, self.state, np.array(slots), self.inverse_temperature, self.steps_per_frame,
             table.reshape(len(slots), -1), fed, codes, logits,
         )  # fmt: skip
         return codes, logits
@@ -67,28 +67,29 @@ def generate(
     wavenet: WaveNet,
     conditions: Sequence[Tensor],
     *,
-    hop_length: int,
+    steps_per_frame: int,
     seeds: Sequence[int],
     temperature: float = TEMPERATURE,
     weights: Weights = WEIGHTS,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Tensor]:
-    """Sample one utterance of mu-law levels per condition: int64 tensors (N_i * hop_length,).
+    """Sample one utterance of mu-law levels per condition: int64 tensors (N_i * steps_per_frame, M).
 
     An utterance depends on its condition, its seed, `temperature` and `weights` alone. Activations before its first
-    sample are zeros. A WaveNet on a GPU samples there (see `vqaudio.sampling.cuda`).
+    step are zeros. A WaveNet on a GPU samples there (see `vqaudio.sampling.cuda`).
 
     Args:
         wavenet: the network.
-        conditions: float32 tensors (C, N_i); each frame applies to `hop_length` samples.
-        hop_length: samples per frame.
+        conditions: float32 tensors (C, N_i).
+        steps_per_frame: steps to which a frame of condition applies: the samples of a frame, divided by M.
         seeds: one for each utterance.
         temperature: divides the logits; 0 takes the most likely level.
         weights: "bfloat16" rounds the matrices to 16 bits: faster for fewer than four utterances per thread, since
             their time goes into reading weights; not quite the same audio. A GPU samples in float32.
         threads: share the utterances, longest first, each up to `MAX_BATCH` in step; None means all cores.
-        progress: called from time to time, from any of the threads, with the number of samples finished since.
+        progress: called from time to time, from any of the threads, with the number of samples finished since; a step
+            has M.
 
     Raises:
         ValueError: the seeds are not one for each condition, or `temperature` or `weights` cannot be used.
@@ -99,23 +100,28 @@ def generate(
         raise ValueError(f"temperature is {temperature}; give 0 or more")
     if wavenet.embedding.weight.is_cuda:
         return generate_batched(
-            wavenet, conditions, hop_length=hop_length, seeds=seeds, temperature=temperature, progress=progress
+            wavenet,
+            conditions,
+            steps_per_frame=steps_per_frame,
+            seeds=seeds,
+            temperature=temperature,
+            progress=progress,
         )
     net = pack(wavenet, weights)
     frames = [condition.detach().float().cpu() for condition in conditions]
     slots, threads = _shares(len(frames), threads)
-    results = [np.empty(c.shape[1] * hop_length, np.int64) for c in frames]
+    results = [np.empty((c.shape[1] * steps_per_frame, net.bands), np.int64) for c in frames]
     waiting = iter(sorted((i for i, c in enumerate(frames) if c.shape[1]), key=lambda i: -frames[i].shape[1]))
     stop = Event()
 
     def run() -> None:
-        sampler = Sampler(net, slots=slots, hop_length=hop_length, temperature=temperature)
+        sampler = Sampler(net, slots=slots, steps_per_frame=steps_per_frame, temperature=temperature)
         jobs = ((i, frames[i], seeds[i]) for i in waiting if not stop.is_set())
         for done in _sample_in_step(sampler, slots, jobs):
             for i, start, codes in done:
                 results[i][start : start + len(codes)] = codes
             if progress is not None:
-                progress(sum(len(codes) for _, _, codes in done))
+                progress(sum(codes.numel() for _, _, codes in done))
             if stop.is_set():
                 return
 
@@ -145,9 +151,8 @@ def _sample_in_step(
     """Sample jobs (name, condition, seed), up to `slots` in step; when one ends, the next takes its slot.
 
     Yields:
-        What each step finished: (name, first sample, codes) of every utterance in it.
+        What each slice finished: (name, first step, codes (s, M)) of every utterance in it.
     """
-    hop_length = sampler.hop_length
     free = list(range(slots))
     running: dict[int, tuple[int, Tensor, int]] = {}  # slot -> name, condition, next frame
     while True:
@@ -158,14 +163,14 @@ def _sample_in_step(
             running[slot] = (name, condition, 0)
         if not running:
             return
-        # A step ends where the first of them ends.
-        step = min(max(1, SLICE // hop_length), *(c.shape[1] - frame for _, c, frame in running.values()))
-        codes, _ = sampler.advance(list(running), [c[:, frame : frame + step] for _, c, frame in running.values()])
+        # A slice ends where the first of them ends.
+        frames = min(sampler.slice_frames, *(c.shape[1] - frame for _, c, frame in running.values()))
+        codes, _ = sampler.advance(list(running), [c[:, frame : frame + frames] for _, c, frame in running.values()])
         rows = zip(running.values(), torch.from_numpy(codes), strict=True)
-        yield [(name, frame * hop_length, row) for (name, _, frame), row in rows]
+        yield [(name, frame * sampler.steps_per_frame, row) for (name, _, frame), row in rows]
         for slot, (name, condition, frame) in list(running.items()):
-            running[slot] = (name, condition, frame + step)
-            if frame + step == condition.shape[1]:
+            running[slot] = (name, condition, frame + frames)
+            if frame + frames == condition.shape[1]:
                 del running[slot]
                 free.append(slot)
 
@@ -174,29 +179,29 @@ def stream(
     wavenet: WaveNet,
     pieces: Iterable[Tensor],
     *,
-    hop_length: int,
+    steps_per_frame: int,
     seed: int,
     temperature: float,
     weights: Weights,
 ) -> Iterator[Tensor]:
-    """Yield the levels of one utterance while it is sampled, about `SLICE` samples at a time, on a CPU.
+    """Yield the levels (s, M) of one utterance while it is sampled, about `SLICE` samples at a time, on a CPU.
 
     `pieces` (C, n) are its condition, frame after frame. Only one is held at a time, so memory does not grow. The
     concatenated levels equal what `generate` returns for the concatenated condition with the same options.
     """
-    sampler = Sampler(pack(wavenet, weights), slots=1, hop_length=hop_length, temperature=temperature)
+    sampler = Sampler(pack(wavenet, weights), slots=1, steps_per_frame=steps_per_frame, temperature=temperature)
     sampler.begin(0, seed)
     for piece in pieces:
-        for frames in piece.detach().float().cpu().split(max(1, SLICE // hop_length), dim=1):
+        for frames in piece.detach().float().cpu().split(sampler.slice_frames, dim=1):
             codes, _ = sampler.advance([0], [frames])
             yield torch.from_numpy(codes[0])
 
 
 def teacher_forced_logits(
-    wavenet: WaveNet, condition: Tensor, codes: Tensor, *, hop_length: int, weights: Weights = WEIGHTS
+    wavenet: WaveNet, condition: Tensor, codes: Tensor, *, steps_per_frame: int, weights: Weights = WEIGHTS
 ) -> Tensor:
-    """Return the kernel's logits (T, Q) of each sample when the samples before it are `codes` (T,)."""
-    sampler = Sampler(pack(wavenet, weights), slots=1, hop_length=hop_length, temperature=TEMPERATURE)
+    """Return the kernel's logits (S, M, Q) of each step when the steps before it are `codes` (S, M)."""
+    sampler = Sampler(pack(wavenet, weights), slots=1, steps_per_frame=steps_per_frame, temperature=TEMPERATURE)
     sampler.begin(0, 0)
     _, logits = sampler.advance([0], [condition.detach().float().cpu()], forced=codes)
     return torch.from_numpy(logits[0])

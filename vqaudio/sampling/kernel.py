@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""The compiled loop over samples: a batch of utterances advances in step and shares each reading of the weights."""
+"""The compiled loop over steps: a batch of utterances advances together and shares each reading of the weights."""
 
 import zlib
 from pathlib import Path
@@ -7,38 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numba.core.registry import cpu_target
 from numpy.typing import NDArray
 
-from vqaudio.sampling import tiles, vectors
+from vqaudio.sampling import drawing, tiles, vectors
+from vqaudio.sampling.drawing import INLINE, OPTIONS, draw, uniform
 from vqaudio.sampling.tiles import make_tile
-from vqaudio.sampling.vectors import (
-    BLOCK,
-    LANES,
-    WIDE,
-    add,
-    copy,
-    exponentials,
-    gate,
-    maximum,
-    prefetch,
-    rectify,
-)  # fmt: skip
+from vqaudio.sampling.vectors import BLOCK, LANES, WIDE, add, copy, gate, prefetch, rectify
 
-_OPTIONS = {"nogil": True, "error_model": "numpy"}
-if hasattr(cpu_target.options, "_nrt"):
-    # Without numba's reference counts, whose atomic instructions cost as much as the arithmetic of a small network.
-    _OPTIONS["_nrt"] = False
-_INLINE = {**_OPTIONS, "forceinline": True}
-
-SOURCES = zlib.crc32(b"".join(Path(module.__file__).read_bytes() for module in (tiles, vectors)))
+SOURCES = zlib.crc32(b"".join(Path(module.__file__).read_bytes() for module in (drawing, tiles, vectors)))
 """A checksum of the other files; as a default argument it makes Numba's cache, which watches this file, see theirs."""
 
-ZERO, ONE = np.float32(0), np.float32(1)
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-MIX_1, MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-S30, S27, S31, S40 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(40)
-TWO_TO_MINUS_24 = np.float32(2.0**-24)
+ONE = np.float32(1)
 
 
 class Net(NamedTuple):
@@ -52,9 +31,11 @@ class Net(NamedTuple):
     residual: int
     half: int
     skip: int
+    bands: int
     levels: int
+    """In each band."""
     silence: int
-    """The level before the first sample."""
+    """The level before the first step."""
     condition: int
     per_word: int
     """Weights in a word of `weights`: one float32 or two bfloat16."""
@@ -68,7 +49,9 @@ class Net(NamedTuple):
     """The sum over layers."""
     head_bias: NDArray
     logit_bias: NDArray
+    """Of one band after the other, each padded to whole vectors."""
     embedding: NDArray
+    """Row `m * levels + q` is level `q` of band `m`."""
     dilations: NDArray
     ring_offsets: NDArray
     """Where each layer's ring begins."""
@@ -77,7 +60,7 @@ class Net(NamedTuple):
 
 
 class State(NamedTuple):
-    """The progress of utterances, one row each: past inputs, last level, index of the next sample, seed."""
+    """The progress of utterances, one row each: past inputs, last level of each band, next step, seed."""
 
     rings: NDArray
     previous: NDArray
@@ -86,7 +69,7 @@ class State(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Memory for one sample of a batch, one row per utterance; `table` has one per layer and utterance."""
+    """Memory for one step of a batch, one row per utterance; `table` has one per layer and utterance."""
 
     inputs: NDArray
     table: NDArray
@@ -96,13 +79,14 @@ class Work(NamedTuple):
     hidden: NDArray
     scores: NDArray
     sums: NDArray
+    """One for each vector of a band's scores."""
 
 
 _alone_4, _alone_3, _alone_2, _alone_1 = (make_tile(1, blocks) for blocks in (4, 3, 2, 1))
 _rows_4, _rows_8 = make_tile(4, 1), make_tile(8, 1)
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _product(net, matrix, out, i, width, a, j, stride, inputs, k, size, batch):
     """Compute out = a + matrix * inputs for every row of the batch.
 
@@ -143,50 +127,7 @@ def _product(net, matrix, out, i, width, a, j, stride, inputs, k, size, batch):
                 block += 1
 
 
-@njit(**_INLINE)
-def _mix(z):
-    """Return the output function of splitmix64 (Steele et al., "Fast splittable pseudorandom number generators")."""
-    z = (z ^ (z >> S30)) * MIX_1
-    z = (z ^ (z >> S27)) * MIX_2
-    return z ^ (z >> S31)
-
-
-@njit(**_INLINE)
-def _uniform(seed, t):
-    """Return the uniform number in [0, 1) of sample `t` under `seed`: 24 bits of splitmix64."""
-    return np.float32(_mix(_mix(seed) + (np.uint64(t) + np.uint64(1)) * GOLDEN) >> S40) * TWO_TO_MINUS_24
-
-
-@njit(**_INLINE)
-def _draw(scores, sums, b, levels, inverse_temperature, uniform):
-    """Return a level drawn by inverting the cumulative softmax of row `b` of `scores`, which it overwrites.
-
-    An inverse temperature of zero returns the most likely level.
-    """
-    width = scores.shape[1]
-    top = maximum(scores, b * width, width)
-    if inverse_temperature == ZERO:
-        q = 0
-        while scores[b, q] < top:
-            q += 1
-        return q
-    exponentials(scores, b * width, sums, 0, top, inverse_temperature, width)
-    total = ZERO
-    for v in range(width // LANES):
-        total += sums[v]
-    left = uniform * total
-    v = 0
-    while v < (levels - 1) // LANES and left >= sums[v]:
-        left -= sums[v]
-        v += 1
-    q, last = v * LANES, min((v + 1) * LANES, levels) - 1
-    while q < last and left >= scores[b, q]:
-        left -= scores[b, q]
-        q += 1
-    return q
-
-
-@njit(**_INLINE)
+@njit(**INLINE)
 def _tabulate(net, table, conditions, frame, batch):
     """Fill `table` with the projected condition of a frame, biases included, for every layer and utterance."""
     layers, width = net.gate_biases.shape
@@ -198,14 +139,27 @@ def _tabulate(net, table, conditions, frame, batch):
         )  # fmt: skip
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _past(net, state, slot, layer, delay):
-    """Return the place in `state.rings` of the input of `layer` from `delay` samples ago."""
+    """Return the place in `state.rings` of the input of `layer` from `delay` steps ago."""
     row = (state.times[slot] - delay) & net.ring_masks[layer]
     return slot * state.rings.shape[1] + net.ring_offsets[layer] + row * net.residual_biases.shape[1]
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
+def _begin(net, work, state, slots):
+    """Begin the streams: the summed embeddings of the levels of the step before, and the skips' biases."""
+    streams, residual, skip = work.streams, net.residual_biases.shape[1], net.skip_bias.shape[0]
+    for b in range(slots.shape[0]):
+        x = b * streams.shape[1]
+        copy(streams, x, net.embedding, state.previous[slots[b], 0] * residual, residual)
+        for band in range(1, net.bands):
+            row = band * net.levels + state.previous[slots[b], band]
+            add(streams, x, net.embedding, row * residual, residual)
+        copy(streams, x + residual, net.skip_bias, 0, skip)
+
+
+@njit(**INLINE)
 def _gather_inputs(net, work, state, slots, layer):
     """Gather the inputs of a layer, past ones from its ring, and store the newest in the ring."""
     inputs, streams = work.inputs, work.streams
@@ -228,7 +182,7 @@ def _gather_inputs(net, work, state, slots, layer):
                 prefetch(state.rings, past, width)
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _layer(net, work, state, slots, layer):
     """Add a layer's update to the residual and skip streams, which are the two parts of `work.streams`."""
     inputs, table, y, h, streams = work.inputs, work.table, work.y, work.h, work.streams
@@ -245,7 +199,7 @@ def _layer(net, work, state, slots, layer):
     _product(net, 2 * layer + 1, streams, 0, width, streams, 0, width, h, 0, net.half, batch)
 
 
-@njit(**_INLINE)
+@njit(**INLINE)
 def _score(net, work, batch):
     """Turn the skip streams into logits: twice a rectifier and a matrix."""
     streams, hidden, scores = work.streams, work.hidden, work.scores
@@ -260,33 +214,33 @@ def _score(net, work, batch):
     _product(net, 2 * layers + 1, scores, 0, width, net.logit_bias, 0, 0, hidden, 0, net.skip, batch)
 
 
-@njit(cache=True, **_OPTIONS)
+@njit(cache=True, **OPTIONS)
 def advance(
-    net, work, state, slots, inverse_temperature, hop, conditions, forced, codes, logits, sources=SOURCES  # noqa: ARG001
+    net, work, state, slots, inverse_temperature, steps_per_frame, conditions, forced, codes, logits,
+    sources=SOURCES,  # noqa: ARG001
 ):  # fmt: skip
-    """Draw `frames * hop` further samples of every utterance in `slots`.
+    """Draw `frames * steps_per_frame` further steps of every utterance in `slots`.
 
     `slots` (B,) are rows of `state`; `conditions` is (B, frames * C); an `inverse_temperature` of zero takes the most
-    likely level. `codes` (B, samples) receives the levels drawn. If `forced` (B, samples) is not empty, its levels are
-    fed back instead of those, and `logits` (B, samples, levels) receives the logits.
+    likely level. `codes` (B, S, M) receives the levels drawn. If `forced` (B, S, M) is not empty, its levels are fed
+    back instead of those, and `logits` (B, S, M, Q) receives the logits.
     """
-    batch, (layers, residual), skip = slots.shape[0], net.residual_biases.shape, net.skip_bias.shape[0]
+    batch, width, force = slots.shape[0], work.sums.shape[0] * LANES, forced.shape[1] > 0
     for i in range(codes.shape[1]):
-        if i % hop == 0:
-            _tabulate(net, work.table, conditions, i // hop, batch)
-        for b in range(batch):
-            copy(work.streams, b * (residual + skip), net.embedding, state.previous[slots[b]] * residual, residual)
-            copy(work.streams, b * (residual + skip) + residual, net.skip_bias, 0, skip)
-        for layer in range(layers):
+        if i % steps_per_frame == 0:
+            _tabulate(net, work.table, conditions, i // steps_per_frame, batch)
+        _begin(net, work, state, slots)
+        for layer in range(net.dilations.shape[0]):
             _layer(net, work, state, slots, layer)
         _score(net, work, batch)
         for b in range(batch):
             s = slots[b]
-            if forced.shape[1] > 0:
-                for q in range(net.levels):
-                    logits[b, i, q] = work.scores[b, q]
-            uniform = _uniform(state.seeds[s], state.times[s])
-            level = _draw(work.scores, work.sums, b, net.levels, inverse_temperature, uniform)
-            codes[b, i] = level
-            state.previous[s] = forced[b, i] if forced.shape[1] > 0 else level
+            for band in range(net.bands):
+                if force:
+                    for q in range(net.levels):
+                        logits[b, i, band, q] = work.scores[b, band * width + q]
+                number = uniform(state.seeds[s], state.times[s] * net.bands + band)
+                level = draw(work.scores, work.sums, b, band * width, net.levels, inverse_temperature, number)
+                codes[b, i, band] = level
+                state.previous[s, band] = forced[b, i, band] if force else level
             state.times[s] += 1

@@ -25,7 +25,7 @@ def pack(wavenet: WaveNet, weights: Weights) -> Net:
     layers, half = len(wavenet.dilations), wavenet.gate // 2
     R = _whole(wavenet.residual)
     gates, outputs = (half, half), (wavenet.residual, wavenet.skip)
-    head, levels = (wavenet.skip,), (wavenet.levels,)
+    head, levels = (wavenet.skip,), (wavenet.levels,) * wavenet.bands
     per_layer = (layers, wavenet.gate, wavenet.condition.in_features)
     conditions = _array(wavenet.condition.weight).reshape(per_layer)
     dilated = [_pad(_array(linear.weight), gates) for linear in wavenet.dilated]
@@ -37,7 +37,7 @@ def pack(wavenet: WaveNet, weights: Weights) -> Net:
     blocks = [_blocks(matrix, weights) for matrix in matrices]
     rings = [1 << ((wavenet.kernel - 1) * d - 1).bit_length() for d in wavenet.dilations]
     return Net(
-        wavenet.kernel, wavenet.residual, half, wavenet.skip, wavenet.levels, wavenet.silence,
+        wavenet.kernel, wavenet.residual, half, wavenet.skip, wavenet.bands, wavenet.levels, wavenet.silence,
         wavenet.condition.in_features,
         per_word=2 if weights == "bfloat16" else 1,
         weights=_aligned(np.concatenate(blocks)),
@@ -63,7 +63,8 @@ def make_work(net: Net, batch: int) -> Work:
     inputs, table, y, h, streams = (np.zeros(shape, np.float32) for shape in zip(rows, widths, strict=True))
     hidden = np.zeros((batch, len(net.head_bias)), np.float32)
     scores = np.zeros((batch, len(net.logit_bias)), np.float32)
-    return Work(inputs, table, y, h, streams, hidden, scores, sums=np.zeros(scores.shape[1] // LANES, np.float32))
+    sums = np.zeros(_whole(net.levels) // LANES, np.float32)
+    return Work(inputs, table, y, h, streams, hidden, scores, sums)
 
 
 def _array(parameter: Any) -> Array:

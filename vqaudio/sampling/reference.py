@@ -1,4 +1,4 @@
-"""The plain PyTorch twin of the kernel: the same samples, in code written to be read."""
+"""The plain PyTorch twin of the kernel: the same levels, in code written to be read."""
 
 from collections.abc import Sequence
 
@@ -21,10 +21,10 @@ def _mix(z: int) -> int:
 
 
 def uniforms(seed: int, count: int) -> NDArray[np.float32]:
-    """Return the numbers in [0, 1) of samples 0 to `count` - 1 under `seed`: 24 bits of splitmix64."""
+    """Return the numbers 0 to `count` - 1 in [0, 1) under `seed`: 24 bits of splitmix64 each."""
     start = _mix(seed & _MASK)
     return np.array(
-        [(_mix((start + (t + 1) * 0x9E3779B97F4A7C15) & _MASK) >> 40) * 2.0**-24 for t in range(count)], np.float32
+        [(_mix((start + (n + 1) * 0x9E3779B97F4A7C15) & _MASK) >> 40) * 2.0**-24 for n in range(count)], np.float32
     )
 
 
@@ -33,39 +33,39 @@ def generate_reference(
     wavenet: WaveNet,
     conditions: Sequence[Tensor],
     *,
-    hop_length: int,
+    steps_per_frame: int,
     seeds: Sequence[int],
     temperature: float = TEMPERATURE,
 ) -> list[Tensor]:
-    """Sample as `generate` does, with the same random numbers: one utterance, sample and layer after another."""
+    """Sample as `generate` does, with the same random numbers: one utterance, step, layer and band after another."""
     return [
-        _sample(wavenet, condition, hop_length, uniforms(seed, condition.shape[1] * hop_length), temperature)
+        _sample(wavenet, condition, steps_per_frame, seed, temperature)
         for condition, seed in zip(conditions, seeds, strict=True)
     ]
 
 
-def _sample(
-    wavenet: WaveNet, condition: Tensor, hop_length: int, uniform: NDArray[np.float32], temperature: float
-) -> Tensor:
-    kernel, R = wavenet.kernel, wavenet.residual
+def _sample(wavenet: WaveNet, condition: Tensor, steps_per_frame: int, seed: int, temperature: float) -> Tensor:
+    kernel, R, steps, M = wavenet.kernel, wavenet.residual, condition.shape[1] * steps_per_frame, wavenet.bands
+    uniform = uniforms(seed, steps * M).reshape(steps, M)
     table = wavenet.condition(condition.T).unflatten(1, (-1, wavenet.gate))  # (N, layers, gate)
     rings = [torch.zeros((kernel - 1) * d, R) for d in wavenet.dilations]
-    codes = torch.empty(len(uniform), dtype=torch.int64)
-    level = wavenet.silence
-    for t in range(len(uniform)):
-        x = wavenet.embedding.weight[level]
+    codes = torch.empty(steps, M, dtype=torch.int64)
+    levels = [wavenet.silence] * M
+    for t in range(steps):
+        x = torch.stack([wavenet.embedding.weight[m * wavenet.levels + q] for m, q in enumerate(levels)]).sum(0)
         skips = torch.zeros(wavenet.skip)
         for i, (d, ring) in enumerate(zip(wavenet.dilations, rings, strict=True)):
             taps = [ring[(t - (kernel - 1 - tap) * d) % len(ring)] for tap in range(kernel - 1)]
-            y = wavenet.dilated[i](torch.cat([*taps, x])) + table[t // hop_length, i]
+            y = wavenet.dilated[i](torch.cat([*taps, x])) + table[t // steps_per_frame, i]
             ring[t % len(ring)] = x
             a, b = y.chunk(2)
             update = wavenet.out[i](torch.tanh(a) * torch.sigmoid(b))
             x = x + update[:R]
             skips = skips + update[R:]
         hidden = F.relu(wavenet.head(F.relu(skips * len(rings) ** -0.5)))
-        level = draw(wavenet.logits(hidden), float(uniform[t]), temperature)
-        codes[t] = level
+        logits = wavenet.logits(hidden).view(M, wavenet.levels)
+        levels = [draw(row, float(u), temperature) for row, u in zip(logits, uniform[t], strict=True)]
+        codes[t] = torch.tensor(levels)
     return codes
 
 

@@ -29,13 +29,14 @@ class Batch(NamedTuple):
     """Segments of N frames.
 
     `padded` (B, left + N * hop_length + right), `speaker` (B,), `mask` (B, N): frames inside recordings;
-    `mfcc` (B, N, 39): `vqaudio.audio.features.mfcc` with zero mean and unit variance over the utterance.
+    `features` (B, N, F): the first coefficients of `vqaudio.audio.features.mfcc`, with zero mean and unit variance over
+    the utterance, of some frames around each one.
     """
 
     padded: Tensor
     speaker: Tensor
     mask: Tensor
-    mfcc: Tensor
+    features: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """Move all tensors."""
@@ -65,11 +66,14 @@ class SegmentDataset:
         right: int,
         speaker_dropout: float,
         seed: int,
+        coefficients: int,
+        offsets: Sequence[int],
     ) -> None:
         self.recordings = Recordings(data, sample_rate=sample_rate, level_db=level_db, hop_length=hop_length)
         self.speakers = {name: index for index, name in enumerate(speakers)}
         self.sample_rate, self.hop_length, self.left, self.right = sample_rate, hop_length, left, right
         self.speaker_dropout, self.seed = speaker_dropout, seed
+        self.coefficients, self.offsets = coefficients, np.array(offsets)  # of MFCC; in frames
         durations = self.recordings.durations
         self.weights = np.cumsum(durations) / durations.sum()
 
@@ -153,10 +157,12 @@ class SegmentDataset:
         begin = max(0, lead * hop - first)
         wav = recordings.read(row, max(0, first - lead * hop), min(first - lead * hop + length, total))
         audible[begin : begin + len(wav)] = level.change.apply(wav[: length - begin])
-        centres = lead + speed * (np.arange(frames) + 0.5) - 0.5  # in frames of MFCC
-        target = mfcc(torch.from_numpy(audible), sample_rate=self.sample_rate, hop_length=hop)[
-            np.rint(centres).astype(int)
-        ]
+        centres = np.rint(lead + speed * (np.arange(frames) + 0.5) - 0.5).astype(int)  # in frames of MFCC
+        normal = (mfcc(torch.from_numpy(audible), sample_rate=self.sample_rate, hop_length=hop) - level.mfcc_mean) / (
+            level.mfcc_std
+        )
+        around = (centres[:, None] + self.offsets).clip(0, len(normal) - 1)
+        features = normal[around, : self.coefficients].flatten(1)
         padded = audible[lead * hop - self.left : lead * hop + frames * hop + self.right]
         if speed != 1:
             times = lead * hop + speed * np.arange(-self.left, frames * hop + self.right)
@@ -164,7 +170,7 @@ class SegmentDataset:
         mask = torch.from_numpy(first + speed * np.arange(frames) * hop < total)
         name = recordings.utterances[row].speaker
         speaker = 0 if drop < self.speaker_dropout else self.speakers.get(name, 0)
-        return Batch(torch.from_numpy(padded), torch.tensor(speaker), mask, (target - level.mfcc_mean) / level.mfcc_std)
+        return Batch(torch.from_numpy(padded), torch.tensor(speaker), mask, features)
 
 
 def _collate(segments: list[Batch]) -> Batch:

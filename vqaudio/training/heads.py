@@ -1,12 +1,13 @@
-"""Linear heads that predict MFCC and log-mel magnitudes at frame rate, in training only; the model is saved without."""
+"""Linear heads that predict clusters of MFCC and log-mel magnitudes, in training only; the model is saved without."""
 
 import functools
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from vqaudio.model.clustering import kmeans, nearest_label
 
 MIN_MAGNITUDE = 1e-5
 """Mel magnitudes below this count as silence."""
@@ -15,28 +16,38 @@ MIN_WINDOW_SECONDS = 0.04
 """Shortest window of `mel_targets`."""
 
 
-class MfccHead(nn.Module):
-    """A linear map from one codeword to the normalised MFCC of its frame and of frames around it.
+class LabelHead(nn.Module):
+    """A linear map from latents `z` (B, D, N) to a label of every frame: the cluster of its MFCC.
 
     MFCC normalised over the utterance say little about voice and microphone, and a window of them says more about the
-    phone than one frame does: a codebook that is to predict them from a single codeword spends its codes on phones.
+    phone than one frame does. An encoder that is to name their clusters, also of frames it cannot see, learns phones.
+
+    Source: Hsu et al., "HuBERT: Self-Supervised Speech Representation Learning by Masked Prediction of Hidden Units"
+    (2021), section II.
     """
 
-    def __init__(self, latent_dim: int, coefficients: int, frames: Sequence[int]) -> None:
+    centroids: Tensor
+    started: Tensor
+
+    def __init__(self, latent_dim: int, labels: int, features: int) -> None:
         super().__init__()
-        self.coefficients, self.frames = coefficients, list(frames)
-        self.linear = nn.Linear(latent_dim, coefficients * len(self.frames))
+        self.linear = nn.Linear(latent_dim, labels)
+        self.register_buffer("centroids", torch.zeros(labels, features))
+        self.register_buffer("started", torch.tensor(False))
 
-    def forward(self, z_q: Tensor) -> Tensor:
-        """Predict (B, N, frames, coefficients) from `z_q` (B, D, N)."""
-        return self.linear(z_q.transpose(1, 2)).unflatten(2, (len(self.frames), self.coefficients))
+    def forward(self, z: Tensor) -> Tensor:
+        """Return logits (B, N, labels) of `z` (B, D, N)."""
+        return self.linear(z.transpose(1, 2))
 
-    def window(self, features: Tensor) -> Tensor:
-        """Return the targets (B, N, frames, coefficients) out of `features` (B, N, 39); the ends repeat."""
-        N = features.shape[1]
-        offsets = torch.tensor(self.frames, device=features.device)
-        index = (torch.arange(N, device=features.device).unsqueeze(1) + offsets).clamp(0, N - 1)
-        return features[:, index, : self.coefficients]
+    @torch.no_grad()
+    def start(self, features: Tensor, generator: torch.Generator) -> None:
+        """Cluster `features` (M, F) by k-means; the clusters are the labels."""
+        self.centroids.copy_(kmeans(features, len(self.centroids), generator=generator))
+        self.started.fill_(True)
+
+    def labels(self, features: Tensor) -> Tensor:
+        """Return the labels (B, N) of `features` (B, N, F)."""
+        return nearest_label(features.flatten(0, 1), self.centroids).view(features.shape[:2])
 
 
 class MelHead(nn.Module):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vqaudio import distributed, model_directory
 from vqaudio.errors import JobError, StoppedError
@@ -26,6 +26,7 @@ from vqaudio.training.optimizer import forget_rows, make_optimizer, restore_opti
 from vqaudio.training.recordings import UNREADABLE_LIST, read_unreadable, write_unreadable
 from vqaudio.training.schedule import PHASES, learning_rate, phase_at, run_progress, temperature_at
 from vqaudio.training.signals import stop_signals
+from vqaudio.training.start import start_codebook, start_labels
 from vqaudio.training.state import (
     random_state,
     require_same_model,
@@ -40,12 +41,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 logger = logging.getLogger("vqaudio.training")
-
-INITIALISATION_FRAMES = 40_000
-"""Latents that k-means starts the codebook from."""
-
-INITIALISATION_STREAM = 1_000_000
-"""Stream of the segments of these latents; those of the processes are their ranks."""
 
 VALIDATION_SECONDS = 2.0
 """Length of the middle of an utterance that validation takes: bounded memory, and hardly any silence."""
@@ -95,6 +90,7 @@ class Training:
 
     def _dataset(self, data: str, speakers: list[str], dropout: float) -> SegmentDataset:
         encoder = self.model.encoder
+        frame_rate = self.cfg.data.sample_rate / encoder.hop_length
         return SegmentDataset(
             Path(data),
             speakers=speakers,
@@ -105,10 +101,14 @@ class Training:
             right=encoder.right,
             speaker_dropout=dropout,
             seed=self.cfg.seed,
+            coefficients=self.cfg.trainer.label_coefficients,
+            offsets=[round(seconds * frame_rate) for seconds in self.cfg.trainer.label_offsets],
         )
 
     def loop(self, stop: list[int]) -> None:
         """Train until progress is 1, or until a signal is in `stop`."""
+        if not self.net.label_head.started:
+            start_labels(self.net, self.data, self.cfg.trainer.codebook_phase, self.cfg.seed, self.device)
         cfg, net = self.cfg.trainer, distributed.wrap(self.net)
         logger.info(
             "%.2f hours of speech, %d speakers, %.2f M parameters, %s, %s",
@@ -193,26 +193,12 @@ class Training:
         before = self.phase
         self.phase = phase_at(progress, before, self.cfg.trainer)
         if self.phase != "warmup" and not self.model.quantizer.initialised:
-            self.start_codebook()
+            start_codebook(self.model, self.data, self.cfg.trainer.codebook_phase, self.cfg.seed, self.device)
         if self.phase != before:
             logger.info("step %d: %s phase", self.step, self.phase)
             self.average.restart()
             self.best = math.inf  # losses of different phases do not compare
         return self.phase != before and self.phase == "joint"
-
-    @torch.no_grad()
-    def start_codebook(self) -> None:
-        """Start the codebook by k-means on the encoder's outputs; every process gets the same one."""
-        spec, model = self.cfg.trainer.codebook_phase, self.model
-        latents: list[Tensor] = []
-        for i in range(math.ceil(INITIALISATION_FRAMES / (spec.segments * spec.frames))):
-            batch = self.data.batch(i, size=spec.segments, frames=spec.frames, speed=0.0, stream=INITIALISATION_STREAM)
-            batch = batch.to(self.device)
-            z = model.encoder.frames(batch.padded)
-            latents.append(z.transpose(1, 2)[batch.mask])
-        generator = torch.Generator(self.device).manual_seed(self.cfg.seed)
-        model.quantizer.initialise(torch.cat(latents), generator)
-        distributed.broadcast(model.quantizer.state_dict().values())
 
     def batches(self, segments: int, frames: int, speed: float) -> Iterator[Batch]:
         """Read batches ahead, from the current step on."""

@@ -54,11 +54,11 @@ class Number(NamedTuple):
 class Choice(NamedTuple):
     """One of some values."""
 
-    values: tuple[str | bool, ...]
+    values: tuple[str | bool | int, ...]
 
     def accepts(self, value: Any) -> bool:
         """Return whether the value is one of them."""
-        return any(value is choice or (isinstance(value, str) and value == choice) for choice in self.values)
+        return any(type(value) is type(choice) and value == choice for choice in self.values)
 
     def __str__(self) -> str:
         names = [str(value).lower() for value in self.values]
@@ -115,6 +115,7 @@ BOUNDS: dict[str, Bound] = {
     "model.conditioner.channels": SIZE,
     "model.conditioner.layers": Number(0, MAX_LAYERS, whole=True),
     "model.conditioner.kernel": SIZE,
+    "model.decoder.bands": Choice((1, 2, 4)),
     "model.decoder.levels": Number(2, MAX_SIZE, whole=True),
     "model.decoder.layers": Number(1, MAX_LAYERS, whole=True),
     "model.decoder.cycle": Number(1, 20, whole=True),  # the longest dilation is 2 ** (cycle - 1) samples
@@ -142,9 +143,10 @@ BOUNDS: dict[str, Bound] = {
     "trainer.warmup": SHARE,
     "trainer.weight_decay": WEIGHT,
     "trainer.clip": Number(0, above=True),
-    "trainer.mfcc_weight": WEIGHT,
-    "trainer.mfcc_coefficients": Number(1, 39, whole=True),
-    "trainer.mfcc_offsets": Items(Number(-10, 10)),  # seconds
+    "trainer.label_weight": WEIGHT,
+    "trainer.labels": SIZE,
+    "trainer.label_coefficients": Number(1, 39, whole=True),
+    "trainer.label_offsets": Items(Number(-10, 10)),  # seconds
     "trainer.mel_weight": WEIGHT,
     "trainer.mel_bins": Number(1, 1000, whole=True),
     "trainer.jitter": SHARE,

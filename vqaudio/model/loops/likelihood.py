@@ -10,7 +10,7 @@ from vqaudio.model.loops.threads import flat, has_loops, in_threads
 
 
 def negative_log_likelihood(logits: Tensor, codes: Tensor) -> Tensor:
-    """Return -log softmax(`logits` (B, T, Q))[`codes` (B, T)] as float32 (B, T), in nats.
+    """Return -log softmax(`logits` (B, T, …, Q))[`codes` (B, T, …)] as float32 (B, T, …), in nats.
 
     Fastest for logits that are time first in memory, as those of `WaveNet` are. On a CPU, float32 and bfloat16 use
     compiled loops; all else uses `F.cross_entropy`.
@@ -19,13 +19,13 @@ def negative_log_likelihood(logits: Tensor, codes: Tensor) -> Tensor:
         IndexError: a code is outside 0 .. Q - 1.
     """
     if not has_loops(logits):
-        return F.cross_entropy(logits.flatten(0, 1).float(), codes.flatten(), reduction="none").view_as(codes)
-    Q = logits.shape[2]
+        return F.cross_entropy(logits.flatten(0, -2).float(), codes.flatten(), reduction="none").view_as(codes)
+    Q = logits.shape[-1]
     if codes.min() < 0 or codes.max() >= Q:
         raise IndexError(f"codes from {codes.min()} to {codes.max()} do not index {Q} logits")
     rows = logits.transpose(0, 1).contiguous().view(-1, Q)
-    errors = _Likelihood.apply(rows, codes.t().reshape(-1))
-    return errors.view(codes.shape[1], codes.shape[0]).t()
+    codes = codes.transpose(0, 1)
+    return _Likelihood.apply(rows, codes.reshape(-1)).view(codes.shape).transpose(0, 1)
 
 
 class _Likelihood(torch.autograd.Function):

@@ -1,0 +1,56 @@
+"""What training begins with: labels, the gains of the bands, and the first codebook, all made from the training set."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+
+from vqaudio import distributed
+from vqaudio.model import VQAutoencoder
+from vqaudio.training.dataset import Batch, SegmentDataset
+from vqaudio.training.objective import Objective
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+START_FRAMES = 40_000
+"""Frames that all of it is made from."""
+
+START_STREAM = 1_000_000
+"""Stream of the segments of these frames; those of the processes are their ranks."""
+
+
+@torch.no_grad()
+def start_labels(net: Objective, data: SegmentDataset, phase: "DictConfig", seed: int, device: torch.device) -> None:
+    """Cluster MFCC into labels, and measure the gains of the bands; every process gets the same ones.
+
+    `phase` gives the segments of a batch and their frames.
+    """
+    encoder, batches = net.model.encoder, list(_batches(data, phase, device))
+    features = torch.cat([batch.features[batch.mask] for batch in batches])
+    net.label_head.start(features, torch.Generator(device).manual_seed(seed))
+    wavs = [batch.padded[:, encoder.left : batch.padded.shape[1] - encoder.right] for batch in batches]
+    net.model.bands.fit(torch.cat(wavs))
+    distributed.broadcast([*net.label_head.buffers(), net.model.bands.gains])
+
+
+@torch.no_grad()
+def start_codebook(
+    model: VQAutoencoder, data: SegmentDataset, phase: "DictConfig", seed: int, device: torch.device
+) -> None:
+    """Start the codebook by k-means on the encoder's outputs; every process gets the same one.
+
+    `phase` gives the segments of a batch and their frames.
+    """
+    batches = _batches(data, phase, device)
+    latents = [model.encoder.frames(batch.padded).transpose(1, 2)[batch.mask] for batch in batches]
+    model.quantizer.initialise(torch.cat(latents), torch.Generator(device).manual_seed(seed))
+    distributed.broadcast(model.quantizer.state_dict().values())
+
+
+def _batches(data: SegmentDataset, phase: "DictConfig", device: torch.device) -> Iterator[Batch]:
+    """Yield batches of about `START_FRAMES` frames, the same at every call."""
+    for i in range(math.ceil(START_FRAMES / (phase.segments * phase.frames))):
+        batch = data.batch(i, size=phase.segments, frames=phase.frames, speed=0.0, stream=START_STREAM)
+        yield batch.to(device)
