@@ -2,16 +2,21 @@
 
 import pickle
 import re
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from omegaconf import OmegaConf
 from tiny_model import save_tiny_model
 
 import vqaudio
 from vqaudio import cli
+from vqaudio.errors import UserError
+from vqaudio.model_directory import load_model
 from vqaudio.units import read_units
 
 RATE = 8000
@@ -218,6 +223,22 @@ def test_weights_that_do_not_fit_the_configuration_are_refused(good, tmp_path, v
     (model_dir / "config.yaml").write_bytes((other / "config.yaml").read_bytes())
     result = vqaudio_command("extract", "--model", model_dir, "--out", tmp_path / "units", good)
     refused(result, "model.safetensors: does not fit .*config.yaml")
+
+
+@pytest.mark.parametrize("key", ["skip", "levels"])
+def test_a_network_that_is_far_larger_than_its_weights_is_refused_before_it_takes_memory(tmp_path, key):
+    model_dir = save_tiny_model(tmp_path / "model")
+    config = OmegaConf.load(model_dir / "config.yaml")
+    config.model.decoder[key] = 10**9
+    OmegaConf.save(config, model_dir / "config.yaml")
+    with pytest.raises(UserError, match="larger than the file"):
+        load_model(model_dir)
+
+
+def test_a_model_is_loaded_without_the_compiler_of_torch(tmp_path):
+    model_dir = save_tiny_model(tmp_path / "model")
+    code = "import sys, vqaudio.codec; vqaudio.codec.load(sys.argv[1]); sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code, model_dir], check=True)
 
 
 @pytest.fixture

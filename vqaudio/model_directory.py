@@ -20,6 +20,9 @@ KIND = "model"
 UNKNOWN_SPEAKER = "<unknown>"
 """Index 0 of every speaker list: the voice for speakers the model has not seen, trained by speaker dropout."""
 
+MAX_HELPERS = 1 << 20
+"""Numbers of tensors that a network makes only while it is built, at most."""
+
 
 class LoadedModel(NamedTuple):
     """A model directory in memory: `speakers[i]` is the name of index i; `hash` names the weights."""
@@ -101,9 +104,8 @@ def load_model(model_dir: Path, device: str = "cpu") -> LoadedModel:
         raise UserError(f"{path}: not a complete safetensors file ({first_line(error)}); restore it") from None
     try:
         _check_audio(config)
-        with torch.device("meta"), _NoDraws():  # sizes that are not the file's are refused before they take memory
-            build_model(config, len(speakers)).load_state_dict(tensors, assign=True)
-        model = build_model(config, len(speakers))
+        with _Bounded(2 * sum(tensor.numel() for tensor in tensors.values()) + MAX_HELPERS):
+            model = build_model(config, len(speakers))
         model.load_state_dict(tensors)
     except (RuntimeError, OmegaConfBaseException, TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(
@@ -112,14 +114,24 @@ def load_model(model_dir: Path, device: str = "cpu") -> LoadedModel:
     return LoadedModel(model.to(device).eval(), config, speakers, files.sha256(path))
 
 
-class _NoDraws(TorchFunctionMode):
-    """Leaves out normal initial values: for tensors without memory torch would import its compiler, in a second."""
+class _Bounded(TorchFunctionMode):
+    """Refuses a network that is far larger than the tensors of its file, before it takes memory.
+
+    Raises:
+        ValueError: as soon as it holds more than `most` numbers.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.left = most
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is torch.nn.init.normal_:
-            return kwargs["tensor"]
-        return args[0] if func is torch.Tensor.normal_ else func(*args, **kwargs)
+        if func in (torch.empty, torch.zeros, torch.ones, torch.randn):
+            self.left -= func(*args, **kwargs | {"device": "meta"}).numel()
+            if self.left < 0:
+                raise ValueError("the network is larger than the file")
+        return func(*args, **kwargs)
 
 
 def _check_audio(config: "DictConfig") -> None:
