@@ -19,6 +19,10 @@ from vqaudio.metrics.reconstruction import at_level
 
 RATE = 16000  # Hz, of all judges
 BEAM = 5
+TOKENS_PER_SECOND, TOKENS_MORE = 10, 8
+"""Most tokens of Whisper, twice those of fast speech: where it understands nothing, it may repeat a phrase for ever."""
+
+WINDOW_SECONDS = 30  # of Whisper
 ENCODER_MELS, ENCODER_FFT, ENCODER_WINDOW, ENCODER_HOP = 40, 512, 400, 160  # those that the voice encoder learnt with
 ENCODER_FRAMES, ENCODER_STEP = 80, 40  # of a window of the encoder, and between two
 
@@ -37,7 +41,8 @@ def load_judges(whisper: Path, *, language: str, jobs: int) -> Judges:
     """Load the judges.
 
     Words are those of Whisper by beam search at temperature 0 alone, in int8, without context from the segment before,
-    and with numbers spelt out. Naturalness is Distill-MOS. Voices are d-vectors of windows of 0.8 s.
+    with numbers spelt out, and at most `TOKENS_PER_SECOND`. Naturalness is Distill-MOS. Voices are d-vectors of windows
+    of 0.8 s.
 
     Args:
         whisper: directory of a CTranslate2 model.
@@ -77,6 +82,7 @@ def _whisper(folder: Path, language: str, jobs: int) -> Callable[[np.ndarray], s
             temperature=[0.0],
             condition_on_previous_text=False,
             suppress_tokens=[-1, *numerals],
+            max_new_tokens=int(TOKENS_PER_SECOND * min(len(wav) / RATE, WINDOW_SECONDS)) + TOKENS_MORE,
         )
         return "".join(segment.text for segment in segments).strip()
 
