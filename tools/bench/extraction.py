@@ -112,7 +112,7 @@ def gflop_a_second(codec: Codec) -> float:
     """Return the GFLOP of the matrix products for a second of audio: convolutions and code search."""
     encoder, book, hop = codec.model.encoder, codec.model.quantizer.codebook, 1
     products = book.numel() / codec.hop_length
-    for conv in [*encoder.strided, *(layer.conv for layer in encoder.context), encoder.project]:
+    for conv in [*encoder.strided, *(layer.pointwise for layer in encoder.context), encoder.project]:
         hop *= conv.stride[0]
         products += conv.weight.numel() / hop
     return 2 * products * RATE / 1e9

@@ -34,17 +34,20 @@ def condition(conditioner: Conditioner, z_q: Tensor, speaker: Tensor) -> Tensor:
 
 
 def error(net: WaveNet, previous: Tensor, condition: Tensor, codes: Tensor) -> Tensor:
-    """Return the mean negative log likelihood of `codes` (B, T), given `previous` (B, T) and `condition` (B, C, N)."""
-    samples, R, past = previous.shape[1] // condition.shape[2], net.residual, net.kernel - 1
-    x, skips = F.embedding(previous, net.embedding.weight).transpose(1, 2), 0
+    """Return the mean negative log likelihood of `codes` (B, S, M), given `previous` like it and `condition` (B, C, N)."""
+    steps, R, past = previous.shape[1] // condition.shape[2], net.residual, net.kernel - 1
+    embedding = net.embedding.weight.view(net.bands, net.levels, R)
+    x = sum(F.embedding(previous[:, :, band], embedding[band]) for band in range(net.bands)).transpose(1, 2)
+    skips: Tensor | int = 0
     conditions = F.conv1d(condition, net.condition.weight.unsqueeze(2), net.condition.bias).chunk(len(net.out), 1)
     for dilated, out, dilation, c in zip(net.dilated, net.out, net.dilations, conditions, strict=True):
         weight = dilated.weight.view(net.gate, net.kernel, R).transpose(1, 2)
-        y = F.conv1d(F.pad(x, (past * dilation, 0)), weight, dilation=dilation) + c.repeat_interleave(samples, dim=2)
+        y = F.conv1d(F.pad(x, (past * dilation, 0)), weight, dilation=dilation) + c.repeat_interleave(steps, dim=2)
         a, b = y.chunk(2, dim=1)
         update = F.conv1d(a.tanh() * b.sigmoid(), out.weight.unsqueeze(2), out.bias)
         x, skips = x + update[:, :R], skips + update[:, R:]
     hidden = F.relu(skips * len(net.out) ** -0.5)
     for linear in (net.head, net.logits):
         hidden = F.conv1d(hidden if linear is net.head else F.relu(hidden), linear.weight.unsqueeze(2), linear.bias)
-    return F.cross_entropy(hidden, codes)
+    logits = hidden.unflatten(1, (net.bands, net.levels)).permute(0, 2, 3, 1)  # (B, Q, S, M)
+    return F.cross_entropy(logits, codes)

@@ -15,7 +15,6 @@ import plain
 import torch
 from torch import Tensor
 
-from vqaudio.audio import mu_law_encode
 from vqaudio.model import VQAutoencoder, build_model
 from vqaudio.model.loops import gate, likelihood, negative_log_likelihood
 from vqaudio.training.app import compose
@@ -50,7 +49,7 @@ class Trainer:
         """Forward, backward and update; return the mean negative log likelihood in nats a sample."""
         (padded, speaker), model = batch, self.model
         wav = padded[:, model.encoder.left : padded.shape[1] - model.encoder.right]
-        codes = mu_law_encode(wav, model.decoder.levels)
+        codes = model.bands.encode(wav)
         torch.manual_seed(0)  # of codes that restart
         self.optimizer.zero_grad(set_to_none=True)
         with without_loops() if self.kind in WITHOUT_LOOPS.values() else contextlib.nullcontext():
@@ -83,8 +82,8 @@ def make_batch(model: VQAutoencoder, seed: int, segments: int, frames: int) -> B
 def multiply_adds(model: VQAutoencoder) -> float:
     """Return the multiply-adds of a sample in the matrices of the decoder and the encoder."""
     net, encoder = model.decoder, model.encoder
-    total = sum(linear.weight.numel() for linear in (*net.dilated, *net.out, net.head, net.logits))
-    at_frame_rate = [*(layer.conv for layer in encoder.context), *model.conditioner.convs, net.condition]
+    total = sum(linear.weight.numel() for linear in (*net.dilated, *net.out, net.head, net.logits)) / net.bands
+    at_frame_rate = [*(layer.pointwise for layer in encoder.context), *model.conditioner.convs, net.condition]
     total += sum(module.weight.numel() for module in at_frame_rate) / encoder.hop_length
     step = 1
     for conv in encoder.strided:
