@@ -34,7 +34,7 @@ def condition(conditioner: Conditioner, z_q: Tensor, speaker: Tensor) -> Tensor:
 
 
 def error(net: WaveNet, previous: Tensor, condition: Tensor, codes: Tensor) -> Tensor:
-    """Return the mean negative log likelihood of `codes` (B, S, M) given `previous`, alike, and `condition` (B, C, N)."""
+    """Return the mean negative log likelihood of `codes` (B, S, M); `previous` is like it, `condition` (B, C, N)."""
     steps, R, past = previous.shape[1] // condition.shape[2], net.residual, net.kernel - 1
     embedding = net.embedding.weight.view(net.bands, net.levels, R)
     x = sum(F.embedding(previous[:, :, band], embedding[band]) for band in range(net.bands)).transpose(1, 2)
