@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import get_args
@@ -150,7 +151,8 @@ class Codec:
             threads=threads,
             progress=progress,
         )
-        return [self.model.bands.decode(level) for level in levels]
+        wavs = (self.model.bands.decode(level) for level in levels)
+        return [self.model.shaper.shape(wav, self._mel(c)) for wav, c in zip(wavs, conditions, strict=True)]
 
     def stream(
         self,
@@ -170,15 +172,28 @@ class Codec:
         from vqaudio.sampling import stream
 
         self._check_sampling(temperature, weights)
+        mels: deque[np.ndarray] = deque()  # of the frames that are being sampled
+
+        def conditions() -> Iterator[Tensor]:
+            for condition in pieces:
+                mels.append(self._mel(condition).numpy())
+                yield condition
+
+        pieces = self._condition_pieces(codes, speaker)
         levels = stream(
             self.model.decoder,
-            self._condition_pieces(codes, speaker),
+            conditions(),
             steps_per_frame=self.model.steps_per_frame,
             seed=seed,
             temperature=temperature,
             weights=weights,
         )
-        return self.model.bands.decode_pieces(levels)
+        return self.model.shaper.shape_pieces(self.model.bands.decode_pieces(levels), mels)
+
+    def _mel(self, condition: Tensor) -> Tensor:
+        """Return the log-mel (bins, N) that is predicted from a condition (C, N), a frame at a time on one thread."""
+        with torch.inference_mode(), one_thread():
+            return torch.cat([self.model.shaper(c.unsqueeze(0))[0] for c in condition.split(1, dim=1)], dim=1).cpu()
 
     def _condition(self, codes: np.ndarray | Tensor, speaker: str | None) -> Tensor:
         """Return the WaveNet's condition (C, N) for `codes` (G, N)."""

@@ -79,16 +79,20 @@ def make_batch(model: VQAutoencoder, seed: int, segments: int, frames: int) -> B
     return 0.05 * wav, torch.ones(segments, dtype=torch.long)
 
 
-def multiply_adds(model: VQAutoencoder) -> float:
-    """Return the multiply-adds of a sample in the matrices of the decoder and the encoder."""
-    net, encoder = model.decoder, model.encoder
-    total = sum(linear.weight.numel() for linear in (*net.dilated, *net.out, net.head, net.logits)) / net.bands
-    at_frame_rate = [*(layer.pointwise for layer in encoder.context), *model.conditioner.convs, net.condition]
-    total += sum(module.weight.numel() for module in at_frame_rate) / encoder.hop_length
-    step = 1
-    for conv in encoder.strided:
-        step *= conv.stride[0]
-        total += conv.weight.numel() / step
+def multiply_adds(model: VQAutoencoder, *, encoder: bool = True, decoder: bool = True) -> float:
+    """Return the multiply-adds of a sample in the matrices of the decoder, with its conditioner, and of the encoder."""
+    net, hop = model.decoder, model.encoder.hop_length
+    total = 0.0
+    if decoder:
+        matrices = [linear.weight.numel() for linear in (*net.dilated, *net.out, net.head, net.logits)]
+        total += sum(matrices) / net.bands
+        total += sum(module.weight.numel() for module in (*model.conditioner.convs, net.condition)) / hop
+    if encoder:
+        total += sum(layer.pointwise.weight.numel() for layer in model.encoder.context) / hop
+        step = 1
+        for conv in model.encoder.strided:
+            step *= conv.stride[0]
+            total += conv.weight.numel() / step
     return total
 
 

@@ -1,4 +1,4 @@
-"""The autoencoder: encoder, quantizer, conditioner and WaveNet, and the one bridge from configuration to modules."""
+"""The autoencoder, from encoder to shaper, and the one bridge from configuration to modules."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -10,6 +10,7 @@ from vqaudio.model.bands import BandCoder
 from vqaudio.model.decoder import Conditioner, WaveNet
 from vqaudio.model.encoder import Encoder
 from vqaudio.model.quantizer import GumbelQuantizer, KMeansQuantizer, QuantizerOutput
+from vqaudio.model.shaping import Shaper
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -27,6 +28,7 @@ class VQAutoencoder(nn.Module):
         conditioner: Conditioner,
         bands: BandCoder,
         decoder: WaveNet,
+        shaper: Shaper,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -34,6 +36,7 @@ class VQAutoencoder(nn.Module):
         self.conditioner = conditioner
         self.bands = bands
         self.decoder = decoder
+        self.shaper = shaper
         self.steps_per_frame = encoder.hop_length // bands.bands  # of the WaveNet
 
     def encode(self, wav: Tensor) -> Tensor:
@@ -65,6 +68,18 @@ class VQAutoencoder(nn.Module):
         if jitter > 0 and self.training:
             z_q = time_jitter(z_q, jitter)
         return Latents(z, quantized, self.condition(z_q, speaker))
+
+    def fixed(self, padded: Tensor, speaker: Tensor, *, jitter: float) -> tuple[Tensor, Tensor]:
+        """Return the codes (B, G, N) of training segments, which learn nothing, and the condition (B, C, N).
+
+        Arguments as those of `forward`.
+        """
+        with torch.no_grad():
+            codes = self.quantizer.encode(self.encoder.frames(padded))
+            z_q = self.quantizer.lookup(codes)
+        if jitter > 0 and self.training:
+            z_q = time_jitter(z_q, jitter)
+        return codes, self.condition(z_q, speaker)
 
 
 class Latents(NamedTuple):
@@ -99,12 +114,15 @@ def build_model(cfg: "DictConfig", speakers: int) -> VQAutoencoder:
             f"model.decoder.bands: {model.decoder.bands} do not divide a hop of {encoder.hop_length} samples, "
             "the product of model.encoder.strides; change either"
         )
+    frame = {"sample_rate": cfg.data.sample_rate, "hop_length": encoder.hop_length}
+    channels = model.conditioner.channels
     return VQAutoencoder(
         encoder,
         _build("quantizer.options", quantizer, cfg.quantizer.options, latent_dim=latent_dim),
         _build("model.conditioner", Conditioner, model.conditioner, latent_dim=latent_dim, speakers=speakers),
         _build("model.decoder", BandCoder, coder),
-        _build("model.decoder", WaveNet, model.decoder, condition=model.conditioner.channels),
+        _build("model.decoder", WaveNet, model.decoder, condition=channels),
+        _build("model.shaper", Shaper, model.shaper, condition=channels, **frame),
     )
 
 

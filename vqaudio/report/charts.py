@@ -111,7 +111,7 @@ def line_chart(title: str, series: list[Series], *, switch: float | None = None,
         if switch is not None and 0 < switch < last:
             axes.axvline(switch, **DASHED)
             axes.annotate(
-                "WaveNet joins",
+                "WaveNet starts",
                 (switch, 1),
                 (0, 4),
                 xycoords=axes.get_xaxis_transform(),

@@ -22,7 +22,7 @@ CURVES = (  # title, whether the axis begins at 0, then name and key of each lin
 
 def learning_curves(metrics: Metrics) -> list[Chart]:
     """Return charts of training and validation of one run; none of what was not logged."""
-    switch = joint_step(metrics)
+    switch = decoder_step(metrics)
     charts = []
     for title, from_zero, lines in CURVES:
         series = [
@@ -35,7 +35,7 @@ def learning_curves(metrics: Metrics) -> list[Chart]:
 
 def overlaid_curves(runs: dict[str, Metrics]) -> list[Chart]:
     """Return charts with one line for each run: its validation where any run has one, and its training otherwise."""
-    switches = {joint_step(metrics) for metrics in runs.values()}
+    switches = {decoder_step(metrics) for metrics in runs.values()}
     switch = switches.pop() if len(switches) == 1 else None
     charts = []
     for title, from_zero, lines in CURVES:
@@ -51,9 +51,9 @@ def overlaid_curves(runs: dict[str, Metrics]) -> list[Chart]:
     return charts
 
 
-def joint_step(metrics: Metrics) -> float | None:
-    """Return the first step at which the WaveNet was trained too; None if there is none."""
-    return next((float(entry["step"]) for entry in metrics if entry.get("phase") == "joint"), None)
+def decoder_step(metrics: Metrics) -> float | None:
+    """Return the first step at which the WaveNet was trained; None if there is none."""
+    return next((float(entry["step"]) for entry in metrics if entry.get("phase") == "decoder"), None)
 
 
 def _chart(title: str, series: list[Series], switch: float | None, from_zero: bool) -> list[Chart]:

@@ -29,7 +29,7 @@ def model_facts(loaded: LoadedModel) -> dict[str, str]:
     encoder, quantizer, decoder = model.encoder, model.quantizer, model.decoder
     frame_rate = sample_rate / encoder.hop_length
     groups, size = quantizer.groups, quantizer.codebook_size
-    parts = {"encoder": encoder, "conditioner": model.conditioner, "WaveNet": decoder}
+    parts = {"encoder": encoder, "conditioner": model.conditioner, "WaveNet": decoder, "filter": model.shaper}
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
     # A codebook that moves by averages is a buffer, not a parameter; it counts too.
     learnt = {**dict(quantizer.named_parameters()), "codebook": quantizer.codebook}
@@ -37,7 +37,7 @@ def model_facts(loaded: LoadedModel) -> dict[str, str]:
     speakers = loaded.speakers[1:]
     names = ", ".join(speakers[:MAX_SPEAKERS_SHOWN]) + (", …" if len(speakers) > MAX_SPEAKERS_SHOWN else "")
     ms = 1000 / sample_rate
-    past = decoder.receptive_field * ms
+    past = decoder.receptive_field * decoder.bands * ms
     by_part = ", ".join(f"{name} {_millions(count)}" for name, count in counts.items())
     return {
         "parameters": f"{_millions(sum(counts.values()))} ({by_part})",

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from vqaudio import datadir
-from vqaudio.audio.features import mfcc
 from vqaudio.errors import JobError, UserError
 from vqaudio.model_directory import UNKNOWN_SPEAKER
+from vqaudio.training.labels import Labeller
 from vqaudio.training.recordings import Recordings
 
 MAX_SUBSTITUTES = 100
@@ -28,15 +28,14 @@ MAX_SUBSTITUTES = 100
 class Batch(NamedTuple):
     """Segments of N frames.
 
-    `padded` (B, left + N * hop_length + right), `speaker` (B,), `mask` (B, N): frames inside recordings;
-    `features` (B, N, F): the first coefficients of `vqaudio.audio.features.mfcc`, with zero mean and unit variance over
-    the utterance, of some frames around each one.
+    `padded` (B, left + N * hop_length + right), `speaker` (B,), `mask` (B, N): frames inside recordings; `labels`
+    (B, N): what `Labeller` calls each frame, 0 outside recordings.
     """
 
     padded: Tensor
     speaker: Tensor
     mask: Tensor
-    features: Tensor
+    labels: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """Move all tensors."""
@@ -69,11 +68,11 @@ class SegmentDataset:
         coefficients: int,
         offsets: Sequence[int],
     ) -> None:
-        self.recordings = Recordings(data, sample_rate=sample_rate, level_db=level_db, hop_length=hop_length)
+        self.recordings = Recordings(data, sample_rate=sample_rate, level_db=level_db)
+        self.labeller = Labeller(self.recordings, hop_length, coefficients, offsets)
         self.speakers = {name: index for index, name in enumerate(speakers)}
         self.sample_rate, self.hop_length, self.left, self.right = sample_rate, hop_length, left, right
         self.speaker_dropout, self.seed = speaker_dropout, seed
-        self.coefficients, self.offsets = coefficients, np.array(offsets)  # of MFCC; in frames
         durations = self.recordings.durations
         self.weights = np.cumsum(durations) / durations.sum()
 
@@ -82,12 +81,14 @@ class SegmentDataset:
         """Seconds of speech in the data directory."""
         return float(self.recordings.durations.sum())
 
-    def batch(self, step: int, *, size: int, frames: int, speed: float, stream: int = 0) -> Batch:
-        """Return the batch of `size` segments of `frames` frames that belongs to `step`.
+    def batch(
+        self, step: int, *, size: int, frames: int, speed: float = 0.0, margin: int = 0, stream: int = 0
+    ) -> Batch:
+        """Return the batch of `size` segments of `margin + frames + margin` frames that belongs to `step`.
 
-        Each segment is played faster or slower by a factor of up to `1 + speed`, which moves pitch and formants to
-        another speaker's; its MFCC stay those of the utterance as it is. `stream` tells apart the processes of a
-        distributed run, and other uses of the same step.
+        The margins may lie outside the utterance. Each segment is played faster or slower by a factor of up to
+        `1 + speed`, which moves pitch and formants to another speaker's; its labels stay those of the utterance as it
+        is. `stream` tells apart the processes of a distributed run, and other uses of the same step.
 
         Raises:
             JobError: too many utterances cannot be read.
@@ -98,7 +99,7 @@ class SegmentDataset:
         for i, row in enumerate(rows):
             where, drop, faster = random.random(), random.random(), random.uniform(-1, 1)
             tried = self._with_substitutes(row, stream, step, i)
-            segments = (self._readable_segment(r, frames, where, drop, (1 + speed) ** faster) for r in tried)
+            segments = (self._readable_segment(r, frames, where, drop, (1 + speed) ** faster, margin) for r in tried)
             segment = next((segment for segment in segments if segment is not None), None)
             if segment is None:
                 data = self.recordings.data
@@ -109,6 +110,16 @@ class SegmentDataset:
             items.append(segment)
         return _collate(items)
 
+    def label_features(self, frames: int) -> list[Tensor]:
+        """Return features of labels, (N, F) of each utterance of a fixed shuffle, until they are `frames` or all."""
+        parts: list[Tensor] = []
+        for row in np.random.default_rng(self.seed).permutation(len(self.recordings.utterances)).tolist():
+            with contextlib.suppress(UserError):  # a segment of it will say so
+                parts.append(self.labeller.features(row))
+            if sum(map(len, parts)) >= frames:
+                break
+        return parts
+
     def middles(self, count: int, frames: int) -> Iterator[Batch]:
         """Yield the middle of up to `count` utterances as batches of one, for validation.
 
@@ -116,7 +127,7 @@ class SegmentDataset:
         so that each has as many as the others or one less.
         """
         rows = take_turns([utterance.speaker for utterance in self.recordings.utterances])
-        segments = (self._readable_segment(row, frames, 0.5, 1.0, 1.0, inside=True) for row in rows)
+        segments = (self._readable_segment(row, frames, 0.5, 1.0, 1.0, 0, inside=True) for row in rows)
         yield from itertools.islice((_collate([segment]) for segment in segments if segment is not None), count)
 
     def _rows(self, shares: np.ndarray) -> list[int]:
@@ -140,37 +151,35 @@ class SegmentDataset:
         recordings.unreadable.pop(recordings.utterances[row].utt, None)
         return segment
 
-    def _segment(self, row: int, frames: int, where: float, drop: float, speed: float, inside: bool = False) -> Batch:
-        """Cut `frames` frames at the share `where` of the possible starts; outside the utterance there are zeros.
+    def _segment(
+        self, row: int, frames: int, where: float, drop: float, speed: float, margin: int, inside: bool = False
+    ) -> Batch:
+        """Cut `frames` frames at the share `where` of the possible starts, and a margin on both sides.
 
-        With `inside` there are no more frames than the utterance has.
+        Outside the utterance there are zeros. With `inside` there are no more frames than the utterance has.
         """
         recordings, hop = self.recordings, self.hop_length
         level = recordings.level(row)
         total = min(round(float(recordings.durations[row]) * self.sample_rate), level.samples)
         frames = min(frames, math.ceil(total / hop)) if inside else frames
-        first = int(where * max(0, total - speed * frames * hop + 1))
-        # The audio as it is, from a whole number of hops before the segment, so that frames of MFCC start with it.
-        lead = math.ceil(self.left * speed / hop)
-        length = (lead + 1) * hop + math.ceil(speed * (frames * hop + self.right))
-        audible = np.zeros(length, dtype=np.float32)
-        begin = max(0, lead * hop - first)
-        wav = recordings.read(row, max(0, first - lead * hop), min(first - lead * hop + length, total))
-        audible[begin : begin + len(wav)] = level.change.apply(wav[: length - begin])
-        centres = np.rint(lead + speed * (np.arange(frames) + 0.5) - 0.5).astype(int)  # in frames of MFCC
-        normal = (mfcc(torch.from_numpy(audible), sample_rate=self.sample_rate, hop_length=hop) - level.mfcc_mean) / (
-            level.mfcc_std
-        )
-        around = (centres[:, None] + self.offsets).clip(0, len(normal) - 1)
-        features = normal[around, : self.coefficients].flatten(1)
-        padded = audible[lead * hop - self.left : lead * hop + frames * hop + self.right]
+        first = int(where * max(0, total - speed * frames * hop + 1) - speed * margin * hop)
+        frames += 2 * margin
+        begin = first - math.ceil(speed * self.left)
+        audible = np.zeros(math.ceil(speed * (self.left + frames * hop + self.right)) + 2, dtype=np.float32)
+        if begin < total and begin + len(audible) > 0:
+            wav = recordings.read(row, max(0, begin), min(begin + len(audible), total))[: len(audible) - max(0, -begin)]
+            audible[max(0, -begin) :][: len(wav)] = level.change.apply(wav)
+        starts = first + speed * np.arange(frames) * hop
+        labels = self.labeller.labels(row)
+        centres = np.rint((starts + speed * hop / 2) / hop - 0.5).astype(int).clip(0, len(labels) - 1)
+        inner = (starts >= 0) & (starts < total)
+        padded = audible[: self.left + frames * hop + self.right]
         if speed != 1:
-            times = lead * hop + speed * np.arange(-self.left, frames * hop + self.right)
-            padded = np.interp(times, np.arange(length), audible).astype(np.float32)
-        mask = torch.from_numpy(first + speed * np.arange(frames) * hop < total)
+            times = first - begin + speed * np.arange(-self.left, frames * hop + self.right)
+            padded = np.interp(times, np.arange(len(audible)), audible).astype(np.float32)
         name = recordings.utterances[row].speaker
         speaker = 0 if drop < self.speaker_dropout else self.speakers.get(name, 0)
-        return Batch(torch.from_numpy(padded), torch.tensor(speaker), mask, features)
+        return Batch(*map(torch.as_tensor, (padded, speaker, inner, np.where(inner, labels[centres], 0).astype(int))))
 
 
 def _collate(segments: list[Batch]) -> Batch:

@@ -1,10 +1,11 @@
 """The training loop: one pass from top to bottom, in two phases.
 
-The codebook phase trains the encoder, the quantizer and two heads, which soon give the codes a meaning; the joint phase
-adds the WaveNet. `vqaudio.training.schedule` says when.
+The codebook phase trains the encoder, the quantizer and two heads, which give the codes a meaning; the decoder phase
+trains the WaveNet on these codes as they are. `vqaudio.training.schedule` says when.
 """
 
 import contextlib
+import functools
 import logging
 import math
 import time
@@ -109,6 +110,8 @@ class Training:
         """Train until progress is 1, or until a signal is in `stop`."""
         if not self.net.label_head.started:
             start_labels(self.net, self.data, self.cfg.trainer.codebook_phase, self.cfg.seed, self.device)
+        for data in (self.data, self.valid):
+            data.labeller.use(self.net.label_head.centroids)
         cfg, net = self.cfg.trainer, distributed.wrap(self.net)
         logger.info(
             "%.2f hours of speech, %d speakers, %.2f M parameters, %s, %s",
@@ -122,14 +125,13 @@ class Training:
         batches: Iterator[Batch] | None = None
         while (progress := run_progress(self.step, self.elapsed, cfg)) < 1:
             if self.enter_phase(progress) or batches is None:
-                spec = cfg.joint_phase if self.phase == "joint" else cfg.codebook_phase
-                batches = self.batches(spec.segments, spec.frames, spec.speed)
+                batches = self.batches()
             batch = next(batches).to(self.device)
-            temperature = temperature_at(progress, self.cfg.quantizer.get("temperature"), cfg.codebook_start)
+            temperature = temperature_at(progress, self.cfg.quantizer.get("temperature"), cfg)
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(progress, cfg)
+                group["lr"] = learning_rate(progress, self.phase, cfg)
             with self.autocast():
-                losses, stats = net(batch, temperature, self.phase == "joint")
+                losses, stats = net(batch, temperature, self.phase == "decoder")
             loss = sum(losses.values())
             if not torch.isfinite(loss):
                 raise JobError(
@@ -172,7 +174,7 @@ class Training:
         """Log, validate and save when it is time to."""
         cfg = self.cfg.trainer
         if self.step % cfg.log_every == 0:
-            values = {"lr": learning_rate(progress, cfg), "temperature": temperature}
+            values = {"lr": learning_rate(progress, self.phase, cfg), "temperature": temperature}
             usage = self.tracker.log(self.step, self.elapsed, self.phase, progress, values)
             if self.phase != "warmup" and usage < cfg.collapse_usage:
                 logger.warning(
@@ -196,31 +198,36 @@ class Training:
             start_codebook(self.model, self.data, self.cfg.trainer.codebook_phase, self.cfg.seed, self.device)
         if self.phase != before:
             logger.info("step %d: %s phase", self.step, self.phase)
+            if self.phase == "decoder":
+                self.average.take_over()  # the units of the saved model, which the WaveNet is to speak
             self.average.restart()
             self.best = math.inf  # losses of different phases do not compare
-        return self.phase != before and self.phase == "joint"
+        return self.phase != before and self.phase == "decoder"
 
-    def batches(self, segments: int, frames: int, speed: float) -> Iterator[Batch]:
+    def batches(self) -> Iterator[Batch]:
         """Read batches ahead, from the current step on."""
-        return prefetch(
-            lambda step: self.data.batch(step, size=segments, frames=frames, speed=speed, stream=self.world.rank),
-            self.step,
-        )
+        trainer, rank = self.cfg.trainer, self.world.rank
+        if self.phase == "decoder":
+            spec, others = trainer.decoder_phase, {"margin": self.net.margin}
+        else:
+            spec, others = trainer.codebook_phase, {"speed": trainer.codebook_phase.speed}
+        make = functools.partial(self.data.batch, size=spec.segments, frames=spec.frames, stream=rank, **others)
+        return prefetch(make, self.step)
 
     @torch.no_grad()
     def validate(self) -> None:
         """Measure the averaged weights on the validation set, and keep them when they are the best so far."""
         if self.world.main:
-            joint = self.phase == "joint"
+            decoder = self.phase == "decoder"
             frames = round(VALIDATION_SECONDS * self.cfg.data.sample_rate / self.model.encoder.hop_length)
             with self.average.swapped_in():
                 self.net.eval()
                 for i, batch in enumerate(self.valid.middles(self.cfg.trainer.validate_utterances, frames)):
                     batch = batch.to(self.device)
                     with self.autocast():
-                        self.tracker.add_valid(*self.net(batch, 1.0, joint))
+                        self.tracker.add_valid(*self.net(batch, 1.0, decoder))
                     if i == 0:
-                        self.tracker.show(self.step, *self.net.example(batch, joint), self.cfg.data.sample_rate)
+                        self.tracker.show(self.step, *self.net.example(batch, decoder), self.cfg.data.sample_rate)
                 self.net.train()
                 score = self.tracker.log_valid(self.step, self.elapsed, self.phase)
                 if score <= self.best:  # of equals the last: a loss of weight 0 is 0 for all

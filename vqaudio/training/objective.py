@@ -1,4 +1,4 @@
-"""What training minimises: quantizer losses, what the heads predict, and the WaveNet's negative log likelihood."""
+"""What training minimises: what makes units, and then the WaveNet's negative log likelihood of speech given units."""
 
 from typing import TYPE_CHECKING
 
@@ -8,79 +8,92 @@ from torch import Tensor, nn
 
 from vqaudio.model import Latents, VQAutoencoder
 from vqaudio.model.loops.likelihood import negative_log_likelihood
+from vqaudio.model.quantizer import code_counts
 from vqaudio.sampling import generate
 from vqaudio.training.dataset import Batch
-from vqaudio.training.heads import LabelHead, MelHead, mel_targets
+from vqaudio.training.heads import LabelHead
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
 class Objective(nn.Module):
-    """Losses of a batch: quantizer losses, labels and log-mel in both phases, the WaveNet's NLL in the joint one.
+    """Losses of a batch: of the units in the first two phases, then the NLL of the WaveNet, to which units are given.
 
-    The heads are in no saved model: `LabelHead` makes units tell phones apart, `MelHead` makes them tell sounds apart.
+    Labels make units tell phones apart, and log-mel makes them tell sounds apart. `LabelHead` is in no saved model.
     """
 
     def __init__(self, model: VQAutoencoder, cfg: "DictConfig") -> None:
         super().__init__()
         self.model, self.cfg = model, cfg
-        self.mel_head = MelHead(cfg.model.conditioner.channels, cfg.trainer.mel_bins)
         features = cfg.trainer.label_coefficients * len(cfg.trainer.label_offsets)
         self.label_head = LabelHead(cfg.model.latent_dim, cfg.trainer.labels, features)
 
-    def forward(self, batch: Batch, temperature: float, joint: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def forward(self, batch: Batch, temperature: float, decoder: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the weighted losses, to be summed, and the quantizer's statistics."""
-        model, cfg = self.model, self.cfg.trainer
-        latents = model(batch.padded, batch.speaker, temperature=temperature, jitter=cfg.jitter, mask=batch.mask)
-        wav = batch.padded[:, model.encoder.left : batch.padded.shape[1] - model.encoder.right]
+        return self.decoder_losses(batch) if decoder else self.unit_losses(batch, temperature)
+
+    def unit_losses(self, batch: Batch, temperature: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return what encoder, quantizer and conditioner minimise."""
+        cfg = self.cfg.trainer
+        jitter, mask = cfg.jitter, batch.mask
+        latents = self.model(batch.padded, batch.speaker, temperature=temperature, jitter=jitter, mask=mask)
         losses = dict(latents.quantized.losses)
         losses["label"] = cfg.label_weight * self.label_loss(latents, batch)
-        losses["mel"] = cfg.mel_weight * self.mel_loss(wav, latents, batch.mask)
-        if joint:
-            losses["nll"] = self.nll(wav, latents, batch.mask)
+        losses["mel"] = cfg.mel_weight * self.mel_loss(batch, latents.condition, 0)
         return losses, latents.quantized.stats
 
-    def example(self, batch: Batch, joint: bool) -> tuple[Tensor, Tensor | None]:
+    def decoder_losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the WaveNet's NLL (nats a sample) and the L1 of log-mel, of the segments without their margins."""
+        model = self.model
+        codes, condition = model.fixed(batch.padded, batch.speaker, jitter=self.cfg.trainer.jitter)
+        margin = self.margin if self.training else 0  # validation takes whole segments
+        inner = slice(margin, condition.shape[2] - margin)
+        steps = slice(inner.start * model.steps_per_frame, inner.stop * model.steps_per_frame)
+        levels = model.bands.encode(self.wav(batch))[:, steps]
+        logits = model.decoder(model.decoder.shift(levels), condition[:, :, inner])
+        error = negative_log_likelihood(logits, levels).mean(2)
+        inside = batch.mask[:, inner].repeat_interleave(model.steps_per_frame, dim=1)
+        counts = code_counts(codes.transpose(0, 1)[:, batch.mask], model.quantizer.codebook_size)
+        losses = {"nll": (error * inside).sum() / inside.sum().clamp_min(1)}
+        losses["mel"] = self.cfg.trainer.mel_weight * self.mel_loss(batch, condition, margin)
+        return losses, {"counts": counts}
+
+    @property
+    def margin(self) -> int:
+        """Frames on both sides of a segment whose condition would lack context."""
+        return self.model.conditioner.context
+
+    def wav(self, batch: Batch) -> Tensor:
+        """Return the audio (B, N * hop_length) of the frames, without the encoder's context."""
+        return batch.padded[:, self.model.encoder.left : batch.padded.shape[1] - self.model.encoder.right]
+
+    def example(self, batch: Batch, decoder: bool) -> tuple[Tensor, Tensor | None]:
         """Return what to show of the first segment: log-mel (2 * bins, N), original above prediction, and speech (T,).
 
-        The speech is sampled from the units by the WaveNet; it is None before the joint phase.
+        The speech is sampled from the units by the WaveNet; it is None before the WaveNet trains.
         """
         model = self.model
-        latents = model(batch.padded, batch.speaker, temperature=1.0, jitter=0.0, mask=batch.mask)
-        wav = batch.padded[:1, model.encoder.left : batch.padded.shape[1] - model.encoder.right]
-        image = torch.cat([self.mel_target(wav)[0].flip(0), self.mel_head(latents.condition)[0].float().flip(0)])
-        if not joint:
+        _, condition = model.fixed(batch.padded, batch.speaker, jitter=0.0)
+        target, predicted = self.log_mel(batch)[0], model.shaper(condition)[0].float()
+        image = torch.cat([target.flip(0), predicted.flip(0)])
+        if not decoder:
             return image, None
-        levels = generate(model.decoder, [latents.condition[0]], steps_per_frame=model.steps_per_frame, seeds=[0])[0]
-        return image, torch.from_numpy(model.bands.decode(levels))
+        levels = generate(model.decoder, [condition[0]], steps_per_frame=model.steps_per_frame, seeds=[0])[0]
+        return image, torch.from_numpy(model.shaper.shape(model.bands.decode(levels), predicted))
 
-    def mel_target(self, wav: Tensor) -> Tensor:
-        """Return what the mel head is to predict of `wav` (B, N * hop_length): log-mel magnitudes (B, bins, N)."""
-        rate, hop = self.cfg.data.sample_rate, self.model.encoder.hop_length
-        return mel_targets(wav, sample_rate=rate, hop_length=hop, bins=self.cfg.trainer.mel_bins)
+    def log_mel(self, batch: Batch) -> Tensor:
+        """Return the log-mel (B, bins, N) of segments, which the condition is to tell."""
+        return self.model.shaper.log_mel(batch.padded, self.model.encoder.left, self.model.encoder.right)
 
     def label_loss(self, latents: Latents, batch: Batch) -> Tensor:
         """Return the cross entropy (nats) of the labels of the frames inside recordings, predicted from latents."""
-        logits, labels = self.label_head(latents.z).float(), self.label_head.labels(batch.features)
-        error = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(batch.mask)
+        logits = self.label_head(latents.z).float().flatten(0, 1)
+        error = F.cross_entropy(logits, batch.labels.flatten(), reduction="none").view_as(batch.mask)
         return (error * batch.mask).sum() / batch.mask.sum()
 
-    def mel_loss(self, wav: Tensor, latents: Latents, mask: Tensor) -> Tensor:
-        """Return the L1 between predicted and true log-mel over the frames inside recordings."""
-        error = (self.mel_head(latents.condition).float() - self.mel_target(wav)).abs().mean(1)
-        return (error * mask).sum() / mask.sum()
-
-    def nll(self, wav: Tensor, latents: Latents, mask: Tensor) -> Tensor:
-        """Return the WaveNet's NLL (nats a sample) of the segments; in training of a window of each."""
-        model, N = self.model, mask.shape[1]
-        width, first = N, 0
-        if self.training:  # validation takes whole segments, and no random number that training would miss
-            width = min(self.cfg.trainer.joint_phase.decoder_frames, N)
-            first = int(torch.randint(N - width + 1, (1,)))
-        steps = model.steps_per_frame
-        codes = model.bands.encode(wav)[:, first * steps : (first + width) * steps]
-        logits = model.decoder(model.decoder.shift(codes), latents.condition[:, :, first : first + width])
-        error = negative_log_likelihood(logits, codes).mean(2)
-        inside = mask[:, first : first + width].repeat_interleave(steps, dim=1)
-        return (error * inside).sum() / inside.sum().clamp_min(1)
+    def mel_loss(self, batch: Batch, condition: Tensor, margin: int) -> Tensor:
+        """Return the L1 between predicted and true log-mel over the frames inside recordings, without the margins."""
+        inner = slice(margin, condition.shape[2] - margin)
+        error = (self.model.shaper(condition).float() - self.log_mel(batch)).abs().mean(1)[:, inner]
+        return (error * batch.mask[:, inner]).sum() / batch.mask[:, inner].sum().clamp_min(1)

@@ -23,23 +23,18 @@ MAX_UNREADABLE = 0.5
 UNREADABLE_LIST = "failed.txt"
 """File in `exp_dir` with the utterances that cannot be read."""
 
-MAX_LEVELS = 100_000
-"""Utterances whose `Level` is kept in memory (about 1 kB each); those used longest ago are measured again."""
+MAX_KEPT = 100_000
+"""Utterances of which a level, and labels, are kept in memory (about 1 kB); those used longest ago are read again."""
 
 MIN_MFCC_STD = 1e-2
 """Least standard deviation that MFCC are divided by: those of digital silence do not vary."""
 
 
 class Level(NamedTuple):
-    """What one reading of a whole utterance gives: its number of samples, and what brings it to its level.
-
-    `mfcc_mean` and `mfcc_std` (39,) are those of the utterance at the level.
-    """
+    """What one reading of a whole utterance gives: its number of samples, and what brings it to its level."""
 
     samples: int
     change: audio.LevelChange
-    mfcc_mean: Tensor
-    mfcc_std: Tensor
 
 
 class Recordings:
@@ -47,14 +42,14 @@ class Recordings:
 
     An utterance that cannot be read is no reason to stop: it is in `unreadable` with the reason, and `skip` raises only
     when these are more than the share `MAX_UNREADABLE`. `level` measures an utterance for a scale of `level_db` dBFS
-    RMS (None: as it is) and a frame every `hop_length` samples.
+    RMS (None: as it is).
 
     Raises:
         UserError: the data directory is missing, malformed or empty, or most of its audio cannot be opened.
     """
 
-    def __init__(self, data: Path, *, sample_rate: int, level_db: float | None, hop_length: int) -> None:
-        self.data, self.sample_rate, self.level_db, self.hop_length = data, sample_rate, level_db, hop_length
+    def __init__(self, data: Path, *, sample_rate: int, level_db: float | None) -> None:
+        self.data, self.sample_rate, self.level_db = data, sample_rate, level_db
         self.utterances = datadir.read_utterances(data)
         if not self.utterances:
             raise UserError(f"{data}: no utterances; training needs at least one")
@@ -62,7 +57,7 @@ class Recordings:
         self.durations = self._durations()
         if problem := self._problem(next(iter(self.unreadable.values()), "")):
             raise UserError(problem)
-        self.level = functools.lru_cache(MAX_LEVELS)(self.measure)
+        self.level = functools.lru_cache(MAX_KEPT)(self.measure)
 
     def read(self, row: int, first: int, last: int) -> np.ndarray:
         """Read samples `first` to `last` of an utterance."""
@@ -72,12 +67,19 @@ class Recordings:
 
     def measure(self, row: int) -> Level:
         """Read a whole utterance; return its level, which no segment of it decides."""
-        utterance = self.utterances[row]
-        wav, _ = audio.read(utterance.path, self.sample_rate, utterance.start, utterance.end, utterance.channel)
-        change = audio.level_change(wav, self.level_db)
-        frames = mfcc(torch.from_numpy(change.apply(wav)), sample_rate=self.sample_rate, hop_length=self.hop_length)
+        wav = self._whole(row)
+        return Level(len(wav), audio.level_change(wav, self.level_db))
+
+    def mfcc(self, row: int, hop_length: int) -> Tensor:
+        """Return the MFCC (N, 39) of a whole utterance, each coefficient with zero mean and unit variance over it."""
+        wav = self.level(row).change.apply(self._whole(row))
+        frames = mfcc(torch.from_numpy(wav), sample_rate=self.sample_rate, hop_length=hop_length)
         std, mean = torch.std_mean(frames, dim=0, correction=0)
-        return Level(len(wav), change, mean, std.clamp_min(MIN_MFCC_STD))
+        return (frames - mean) / std.clamp_min(MIN_MFCC_STD)
+
+    def _whole(self, row: int) -> np.ndarray:
+        utterance = self.utterances[row]
+        return audio.read(utterance.path, self.sample_rate, utterance.start, utterance.end, utterance.channel)[0]
 
     def skip(self, row: int, error: UserError) -> None:
         """Record that an utterance cannot be read.

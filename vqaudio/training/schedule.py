@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-PHASES = ("warmup", "codebook", "joint")
-"""In their order: no codebook yet; encoder, codebook and heads; all of it and the WaveNet."""
+PHASES = ("warmup", "codebook", "decoder")
+"""In their order: no codebook yet; encoder, codebook and heads; the WaveNet on units that no longer change."""
 
 WARMUP_OFFSET = 1e-4
 """Added to the progress of the warm-up, so that the first step has a learning rate above 0."""
@@ -27,24 +27,31 @@ def run_progress(step: int, seconds: float, trainer: "DictConfig") -> float:
 def phase_at(progress: float, current: str, trainer: "DictConfig") -> str:
     """Return the phase of a run in the phase `current` at `progress`: the one that is due, but never an earlier one."""
     if progress >= trainer.decoder_start:
-        due = "joint"
+        due = "decoder"
     else:
         due = "codebook" if progress >= trainer.codebook_start else "warmup"
     return max(due, current, key=PHASES.index)
 
 
-def learning_rate(progress: float, trainer: "DictConfig") -> float:
-    """Return the learning rate: a linear warm-up times a cosine from `lr` down to the share `final_lr` of it."""
-    warmup = min(1.0, (progress + WARMUP_OFFSET) / trainer.warmup) if trainer.warmup else 1.0
-    cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, progress))
+def learning_rate(progress: float, phase: str, trainer: "DictConfig") -> float:
+    """Return the learning rate: a linear warm-up times a cosine from `lr` down to the share `final_lr` of it.
+
+    Units take one such course, from the start to `decoder_start`, and the WaveNet another one.
+    """
+    start = trainer.decoder_start
+    first, last = (start, 1.0) if phase == "decoder" else (0.0, start)
+    share = (progress - first) / (last - first) if last > first else 0.0
+    warmup = min(1.0, (share + WARMUP_OFFSET) / trainer.warmup) if trainer.warmup else 1.0
+    cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, max(0.0, share)))
     return trainer.lr * warmup * (trainer.final_lr + (1 - trainer.final_lr) * cosine)
 
 
-def temperature_at(progress: float, temperature: "DictConfig | None", codebook_start: float) -> float:
-    """Return the Gumbel temperature, which moves from `start` to `end` after the codebook's start; None gives 1."""
+def temperature_at(progress: float, temperature: "DictConfig | None", trainer: "DictConfig") -> float:
+    """Return the Gumbel temperature, from `start` at the codebook's start to `end` at the WaveNet's; None gives 1."""
     if temperature is None:
         return 1.0
-    share = min(1.0, max(0.0, (progress - codebook_start) / (1 - codebook_start)))
+    first, last = trainer.codebook_start, trainer.decoder_start
+    share = min(1.0, max(0.0, (progress - first) / (last - first))) if last > first else 1.0
     if temperature.schedule == "exponential":
         return temperature.start * (temperature.end / temperature.start) ** share
     return temperature.start + (temperature.end - temperature.start) * share

@@ -123,6 +123,8 @@ BOUNDS: dict[str, Bound] = {
     "model.decoder.residual": SIZE,
     "model.decoder.gate": SIZE,
     "model.decoder.skip": SIZE,
+    "model.shaper.bins": Number(1, 1000, whole=True),
+    "model.shaper.strength": SHARE,
     "quantizer.name": Choice(("kmeans", "gumbel")),
     "quantizer.options.codebook_size": SIZE,
     "quantizer.options.groups": SIZE,
@@ -134,10 +136,8 @@ BOUNDS: dict[str, Bound] = {
     "trainer.codebook_phase.segments": SEGMENTS,
     "trainer.codebook_phase.frames": SEGMENTS,
     "trainer.codebook_phase.speed": SHARE,
-    "trainer.joint_phase.segments": SEGMENTS,
-    "trainer.joint_phase.frames": SEGMENTS,
-    "trainer.joint_phase.speed": SHARE,
-    "trainer.joint_phase.decoder_frames": SEGMENTS,
+    "trainer.decoder_phase.segments": SEGMENTS,
+    "trainer.decoder_phase.frames": SEGMENTS,
     "trainer.lr": Number(0, above=True),
     "trainer.final_lr": SHARE,
     "trainer.warmup": SHARE,
@@ -148,7 +148,6 @@ BOUNDS: dict[str, Bound] = {
     "trainer.label_coefficients": Number(1, 39, whole=True),
     "trainer.label_offsets": Items(Number(-10, 10)),  # seconds
     "trainer.mel_weight": WEIGHT,
-    "trainer.mel_bins": Number(1, 1000, whole=True),
     "trainer.jitter": SHARE,
     "trainer.speaker_dropout": SHARE,
     "trainer.ema_decay": SHARE_BELOW_1,
@@ -211,10 +210,10 @@ def check(cfg: "DictConfig") -> None:
 
 def _check_together(values: dict[str, Any]) -> None:
     """Check bounds that depend on other settings; `build_model` checks those of the model's parts."""
-    start, joint = values["trainer.codebook_start"], values["trainer.decoder_start"]
-    if joint < start:
+    start, decoder = values["trainer.codebook_start"], values["trainer.decoder_start"]
+    if decoder < start:
         raise UserError(
-            f"train: trainer.decoder_start={joint} must be at least trainer.codebook_start ({start}), because the "
+            f"train: trainer.decoder_start={decoder} must be at least trainer.codebook_start ({start}), because the "
             "WaveNet learns from codes; raise it"
         )
     strides, rate = values["model.encoder.strides"], values["data.sample_rate"]

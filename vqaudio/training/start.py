@@ -27,9 +27,9 @@ def start_labels(net: Objective, data: SegmentDataset, phase: "DictConfig", seed
 
     `phase` gives the segments of a batch and their frames.
     """
-    encoder, batches = net.model.encoder, list(_batches(data, phase, device))
-    features = torch.cat([batch.features[batch.mask] for batch in batches])
-    net.label_head.start(features, torch.Generator(device).manual_seed(seed))
+    encoder, parts = net.model.encoder, data.label_features(START_FRAMES)
+    net.label_head.start(torch.cat(parts).to(device), torch.Generator(device).manual_seed(seed))
+    batches = _batches(data, phase, device)
     wavs = [batch.padded[:, encoder.left : batch.padded.shape[1] - encoder.right] for batch in batches]
     net.model.bands.fit(torch.cat(wavs))
     distributed.broadcast([*net.label_head.buffers(), net.model.bands.gains])
@@ -52,5 +52,5 @@ def start_codebook(
 def _batches(data: SegmentDataset, phase: "DictConfig", device: torch.device) -> Iterator[Batch]:
     """Yield batches of about `START_FRAMES` frames, the same at every call."""
     for i in range(math.ceil(START_FRAMES / (phase.segments * phase.frames))):
-        batch = data.batch(i, size=phase.segments, frames=phase.frames, speed=0.0, stream=START_STREAM)
+        batch = data.batch(i, size=phase.segments, frames=phase.frames, stream=START_STREAM)
         yield batch.to(device)

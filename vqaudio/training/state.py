@@ -34,7 +34,7 @@ MODEL_KEYS = (
 )
 """Settings that weights belong to: with another value the same weights fit no longer, or mean other units or speech."""
 
-HEAD_KEYS = ("trainer.mel_bins", "trainer.labels", "trainer.label_coefficients", "trainer.label_offsets")
+HEAD_KEYS = ("trainer.labels", "trainer.label_coefficients", "trainer.label_offsets")
 """Settings that the heads' weights belong to, which are in the training state but not in the model."""
 
 

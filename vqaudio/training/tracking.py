@@ -21,7 +21,7 @@ class Tracker:
     def __init__(self, exp_dir: Path, main: bool) -> None:
         self.exp_dir, self.main = exp_dir, main
         self.sums: dict[str, Tensor] = {}
-        self.steps: dict[str, int] = {}  # in each sum: some losses begin with the joint phase
+        self.steps: dict[str, int] = {}  # in each sum: the phases have different losses
         self.valid: list[tuple[dict[str, float], Tensor]] = []
         self.writer: Any = None
         self.bar: Any = None
@@ -75,16 +75,13 @@ class Tracker:
         self.valid.append(({name: value.item() for name, value in losses.items()}, stats["counts"]))
 
     def log_valid(self, step: int, seconds: float, phase: str) -> float:
-        """Write the validation means; return the one that decides which model is best: NLL, before the WaveNet mel."""
-        means = {
-            f"valid/{name}": sum(losses[name] for losses, _ in self.valid) / len(self.valid)
-            for name in self.valid[0][0]
-        }
+        """Write the validation means; return their sum, which decides which model is best."""
+        losses = {name: sum(values[name] for values, _ in self.valid) / len(self.valid) for name in self.valid[0][0]}
         counts = torch.stack([counts for _, counts in self.valid]).sum(0)
         self.valid = []
         usage = {f"valid/{name}": value for name, value in usage_stats(counts).items()} if counts.sum() else {}
-        self._write(step, seconds, phase, {**means, **usage})
-        return means.get("valid/nll", means["valid/mel"])
+        self._write(step, seconds, phase, {**{f"valid/{name}": value for name, value in losses.items()}, **usage})
+        return sum(losses.values())
 
     def show(self, step: int, image: Tensor, wav: Tensor | None, sample_rate: int) -> None:
         """Write a spectrogram (height, N) and a waveform (T,) to TensorBoard."""

@@ -24,6 +24,10 @@ class WeightAverage:
         self.age = 0
         self.values = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
+    def take_over(self) -> None:
+        """Give the model the averaged weights for good."""
+        self.model.load_state_dict(self.values)
+
     @torch.no_grad()
     def update(self) -> None:
         """Move the average towards the model's weights: average <- decay · average + (1 - decay) · weights."""
