@@ -1,7 +1,8 @@
 """A training step of the mini recipe in both phases, on one and on all cores: audio seconds a second, and its limit.
 
 The limit is the step's matrix products at the speed of a large product on as many threads. To measure the processor as
-if it had AVX2 only: ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell.
+if it had AVX2 only, set ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
+NUMBA_CPU_NAME=haswell.
 """
 
 import statistics
