@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchaudio
 
-from vqaudio.audio.features import log_mel_power, mfcc
+from vqaudio.audio.features import log_mel_power, mfcc, stacked_mfcc
 
 RATE, HOP = 16000, 160
 
@@ -48,3 +48,27 @@ def test_windows_are_centred_on_their_frames(hop_length):
 
 def test_one_sample_is_a_frame():
     assert mfcc(torch.ones(1), sample_rate=RATE, hop_length=HOP).shape == (1, 39)
+
+
+@pytest.mark.parametrize("hop", [160, 320])
+def test_stacked_mfcc_are_normalised_over_the_utterance_and_stand_beside_their_neighbours(hop):
+    wav = torch.randn(20 * hop, generator=torch.Generator().manual_seed(1))
+    frames = mfcc(wav, sample_rate=RATE, hop_length=hop)
+    stacked = stacked_mfcc(wav, sample_rate=RATE, hop_length=hop, coefficients=3, seconds=[-0.02, 0.0, 0.04])
+    assert stacked.shape == (20, 9)
+    for n in range(20):
+        for column, seconds in enumerate([-0.02, 0.0, 0.04]):
+            neighbour = min(19, max(0, n + int(seconds * RATE / hop)))
+            for c in range(3):
+                values = frames[:, c].tolist()
+                mean = sum(values) / 20
+                std = (sum((value - mean) ** 2 for value in values) / 20) ** 0.5
+                expected = (values[neighbour] - mean) / std
+                assert stacked[n, 3 * column + c].item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_stacked_mfcc_of_silence_and_of_one_sample_are_finite():
+    for wav in (torch.zeros(1600), torch.ones(1)):
+        stacked = stacked_mfcc(wav, sample_rate=RATE, hop_length=HOP)
+        assert stacked.shape == (math.ceil(len(wav) / HOP), 130)
+        assert stacked.isfinite().all()

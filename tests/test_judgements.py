@@ -61,7 +61,7 @@ def test_naturalness_is_not_shown_without_the_word_error_rate():
 
 
 def test_a_run_that_loses_to_a_baseline_says_so_with_both_figures():
-    scores = {key: {"test_seen": {"pnmi": 0.5521}} for key in ("units", "baseline", "baseline_log_mel")}
+    scores = {key: {"test_seen": {"pnmi": 0.5521}} for key in ("units", "baseline", "baseline_stacked")}
     assert verdicts(scores) == []
     scores["baseline"] = {"test_seen": {"pnmi": 0.6944}}
     lost = "test_seen: these units lose to k-means on MFCC: PNMI 0.552 against 0.694."
@@ -115,7 +115,7 @@ def test_the_results_hold_the_sentences_and_the_table(monkeypatch):
     monkeypatch.syspath_prepend(LOCAL)
     import results_row
 
-    units = {name: {"test_seen": {"pnmi": 0.5}} for name in ("units", "baseline", "baseline_log_mel")}
+    units = {name: {"test_seen": {"pnmi": 0.5}} for name in ("units", "baseline", "baseline_stacked")}
     text = results_row.tables(SCORES | units)
     assert "half of the words are not understood" in text
     assert "| test_seen | originals | reconstructions | reconstructions, speaker swap |" in text

@@ -17,8 +17,8 @@ WEIGHTS: Weights = "float32"
 UNIT_FORMATS = ("vqaudio", "fairseq", "gslm", "jsonl", "espnet")
 """Formats of units: a unit directory, and the files of other tools."""
 
-FEATURES = ("mfcc", "log-mel", "npy")
-"""Features for k-means: two kinds computed from audio, and .npy files of another tool."""
+FEATURES = ("mfcc", "mfcc-stacked", "log-mel", "npy")
+"""Features for k-means: three kinds computed from audio, and .npy files of another tool."""
 
 KMEANS_FRAMES = 300_000
 """Frames that k-means clusters at most."""

@@ -1,6 +1,7 @@
 """MFCC and log-mel power of audio, at the frame rate of units."""
 
 import functools
+from collections.abc import Sequence
 
 import torch
 import torchaudio
@@ -10,6 +11,13 @@ WINDOW_SECONDS = 0.025
 MEL_BANDS = 40
 MFCC_COEFFICIENTS = 13  # with c0; three times as many features with Δ and ΔΔ
 MIN_POWER = 1e-6  # added before the logarithm
+MIN_STD = 1e-2  # least standard deviation that MFCC are divided by: those of digital silence do not vary
+
+STACKED_COEFFICIENTS = 26
+"""Of `stacked_mfcc`: 13 MFCC and their Δ."""
+
+STACKED_SECONDS = (-0.04, -0.02, 0.0, 0.02, 0.04)
+"""Of `stacked_mfcc`: from a frame to those that stand side by side for it."""
 
 
 def log_mel_power(wav: Tensor, *, sample_rate: int, hop_length: int) -> Tensor:
@@ -46,3 +54,24 @@ def mfcc(wav: Tensor, *, sample_rate: int, hop_length: int) -> Tensor:
     static = (mel @ torchaudio.functional.create_dct(MFCC_COEFFICIENTS, MEL_BANDS, norm="ortho").to(mel.device)).mT
     delta = torchaudio.functional.compute_deltas(static)
     return torch.cat([static, delta, torchaudio.functional.compute_deltas(delta)], dim=-2).mT
+
+
+def stacked_mfcc(
+    wav: Tensor,
+    *,
+    sample_rate: int,
+    hop_length: int,
+    coefficients: int = STACKED_COEFFICIENTS,
+    seconds: Sequence[float] = STACKED_SECONDS,
+) -> Tensor:
+    """Return MFCC that tell phones rather than voices of an utterance (T,): (N, len(seconds) * coefficients).
+
+    The first `coefficients` of `mfcc`, each with zero mean and unit variance over the utterance, of the frames at some
+    `seconds` around each frame, side by side; beyond an end of the utterance its outermost frame is repeated.
+    """
+    frames = mfcc(wav, sample_rate=sample_rate, hop_length=hop_length)[:, :coefficients]
+    std, mean = torch.std_mean(frames, dim=0, correction=0)
+    normal = (frames - mean) / std.clamp_min(MIN_STD)
+    offsets = torch.tensor([round(s * sample_rate / hop_length) for s in seconds])
+    around = torch.arange(len(normal)).unsqueeze(1) + offsets
+    return normal[around.clamp(0, len(normal) - 1)].flatten(1)

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from vqaudio.report.tables import SET_ORDER, Column, Score, Scores, filled, is_figure
+from vqaudio.report.tables import BASELINES, SET_ORDER, Column, Score, Scores, filled, is_figure
 
 # No arrows: the originals, which are in the same table, would nearly always be marked as the best.
 JUDGE_SCORES: dict[str, tuple[Score, ...]] = {
@@ -80,7 +80,7 @@ def verdicts(scores: Scores) -> list[str]:
     found = []
     for name in SET_ORDER:
         ours = _figure(filled(scores, "units", name), "pnmi")
-        for key, called in (("baseline", "MFCC"), ("baseline_log_mel", "log-mel")):
+        for key, called in BASELINES.items():
             theirs = _figure(filled(scores, key, name), "pnmi")
             if round(ours, 3) < round(theirs, 3):
                 found.append(f"{name}: these units lose to k-means on {called}: PNMI {ours:.3f} against {theirs:.3f}.")

@@ -128,6 +128,10 @@ SET_MEANING = {
 }
 
 
+BASELINES = {"baseline": "MFCC", "baseline_stacked": "stacked MFCC"}
+"""Keys of scores.json under which there are scores of k-means on features, and the features."""
+
+
 def ordered(sets: Iterable[str]) -> list[str]:
     """Return names of sets, first those of `SET_ORDER`."""
     return sorted(sets, key=lambda name: (SET_ORDER.index(name) if name in SET_ORDER else len(SET_ORDER), name))
@@ -141,7 +145,7 @@ def unit_columns(runs: list[tuple[str, Scores]], name: str) -> list[Column]:
         name: name of the set.
     """
     columns = [Column(name, run, "", scores["units"][name]) for run, scores in runs if filled(scores, "units", name)]
-    for key, called in (("baseline", "MFCC"), ("baseline_log_mel", "log-mel")):
+    for key, called in BASELINES.items():
         found: dict[str, Column] = {}
         for run, scores in runs:
             values = filled(scores, key, name)

@@ -66,7 +66,7 @@ class SegmentDataset:
         speaker_dropout: float,
         seed: int,
         coefficients: int,
-        offsets: Sequence[int],
+        offsets: Sequence[float],
     ) -> None:
         self.recordings = Recordings(data, sample_rate=sample_rate, level_db=level_db)
         self.labeller = Labeller(self.recordings, hop_length, coefficients, offsets)
@@ -111,11 +111,17 @@ class SegmentDataset:
         return _collate(items)
 
     def label_features(self, frames: int) -> list[Tensor]:
-        """Return features of labels, (N, F) of each utterance of a fixed shuffle, until they are `frames` or all."""
+        """Return features of labels, (N, F) of each utterance of a fixed shuffle, until they are `frames` or all.
+
+        Raises:
+            JobError: too many utterances cannot be read.
+        """
         parts: list[Tensor] = []
         for row in np.random.default_rng(self.seed).permutation(len(self.recordings.utterances)).tolist():
-            with contextlib.suppress(UserError):  # a segment of it will say so
+            try:
                 parts.append(self.labeller.features(row))
+            except UserError as error:
+                self.recordings.skip(row, error)
             if sum(map(len, parts)) >= frames:
                 break
         return parts

@@ -1,4 +1,4 @@
-"""The labels that the encoder learns to predict: clusters of normalised MFCC, one for every frame of an utterance."""
+"""The labels that the encoder learns to predict: clusters of stacked MFCC, one for every frame of an utterance."""
 
 import functools
 from collections.abc import Sequence
@@ -7,38 +7,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vqaudio.audio.features import stacked_mfcc
 from vqaudio.model.clustering import nearest_label
 from vqaudio.training.recordings import MAX_KEPT, Recordings
 
 
 class Labeller:
-    """Gives the frames of utterances their labels, once there are `centroids`.
+    """Gives the frames of utterances their labels, once there are `centroids` of `stacked_mfcc`."""
 
-    The features of a frame are the first `coefficients` of `Recordings.mfcc` at the frames `offsets` around it; beyond
-    an end of the utterance its outermost frame is repeated.
-    """
-
-    def __init__(self, recordings: Recordings, hop_length: int, coefficients: int, offsets: Sequence[int]) -> None:
+    def __init__(self, recordings: Recordings, hop_length: int, coefficients: int, seconds: Sequence[float]) -> None:
         self.recordings, self.hop_length = recordings, hop_length
-        self.coefficients, self.offsets = coefficients, torch.tensor(offsets)
-        self.size = coefficients * len(offsets)
-        self.centroids = torch.zeros(1, self.size)  # all frames have label 0
+        self.coefficients, self.seconds = coefficients, seconds
+        self.centroids = torch.zeros(1, coefficients * len(seconds))  # all frames have label 0
         self.labels = functools.lru_cache(MAX_KEPT)(self._labels)
 
     def use(self, centroids: Tensor) -> None:
-        """Take `centroids` (K, size) from now on."""
+        """Take `centroids` (K, F) from now on."""
         self.centroids = centroids.cpu()
         self.labels.cache_clear()
 
     def features(self, row: int) -> Tensor:
-        """Return the features (N, size) of all frames of an utterance.
+        """Return the features (N, F) of all frames of an utterance.
 
         Raises:
             UserError: the utterance cannot be read.
         """
-        frames = self.recordings.mfcc(row, self.hop_length)[:, : self.coefficients]
-        around = torch.arange(len(frames)).unsqueeze(1) + self.offsets
-        return frames[around.clamp(0, len(frames) - 1)].flatten(1)
+        return stacked_mfcc(
+            torch.from_numpy(self.recordings.whole(row)),
+            sample_rate=self.recordings.sample_rate,
+            hop_length=self.hop_length,
+            coefficients=self.coefficients,
+            seconds=self.seconds,
+        )
 
     def _labels(self, row: int) -> np.ndarray:
         """Return the labels (N,) int32 of all frames of an utterance."""

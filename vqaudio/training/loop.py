@@ -91,7 +91,6 @@ class Training:
 
     def _dataset(self, data: str, speakers: list[str], dropout: float) -> SegmentDataset:
         encoder = self.model.encoder
-        frame_rate = self.cfg.data.sample_rate / encoder.hop_length
         return SegmentDataset(
             Path(data),
             speakers=speakers,
@@ -103,7 +102,7 @@ class Training:
             speaker_dropout=dropout,
             seed=self.cfg.seed,
             coefficients=self.cfg.trainer.label_coefficients,
-            offsets=[round(seconds * frame_rate) for seconds in self.cfg.trainer.label_offsets],
+            offsets=list(self.cfg.trainer.label_offsets),
         )
 
     def loop(self, stop: list[int]) -> None:

@@ -7,10 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vqaudio import audio, datadir, distributed, files
-from vqaudio.audio.features import mfcc
 from vqaudio.datadir import Utterance
 from vqaudio.datadir.tables import parse_seconds
 from vqaudio.errors import JobError, UserError
@@ -25,9 +23,6 @@ UNREADABLE_LIST = "failed.txt"
 
 MAX_KEPT = 100_000
 """Utterances of which a level, and labels, are kept in memory (about 1 kB); those used longest ago are read again."""
-
-MIN_MFCC_STD = 1e-2
-"""Least standard deviation that MFCC are divided by: those of digital silence do not vary."""
 
 
 class Level(NamedTuple):
@@ -70,12 +65,9 @@ class Recordings:
         wav = self._whole(row)
         return Level(len(wav), audio.level_change(wav, self.level_db))
 
-    def mfcc(self, row: int, hop_length: int) -> Tensor:
-        """Return the MFCC (N, 39) of a whole utterance, each coefficient with zero mean and unit variance over it."""
-        wav = self.level(row).change.apply(self._whole(row))
-        frames = mfcc(torch.from_numpy(wav), sample_rate=self.sample_rate, hop_length=hop_length)
-        std, mean = torch.std_mean(frames, dim=0, correction=0)
-        return (frames - mean) / std.clamp_min(MIN_MFCC_STD)
+    def whole(self, row: int) -> np.ndarray:
+        """Read a whole utterance, at its level."""
+        return self.level(row).change.apply(self._whole(row))
 
     def _whole(self, row: int) -> np.ndarray:
         utterance = self.utterances[row]

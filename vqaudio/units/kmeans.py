@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vqaudio import audio, files
-from vqaudio.audio.features import log_mel_power, mfcc
+from vqaudio.audio.features import log_mel_power, mfcc, stacked_mfcc
 from vqaudio.codec import one_thread
 from vqaudio.datadir import Utterance, read_utterances
 from vqaudio.defaults import FEATURES
@@ -36,6 +36,10 @@ MAX_SEEN = 4
 """`fit` reads at most this many times the frames that it clusters."""
 FEWER = "ask for fewer (--codebook-size), or give more speech (--frames samples more of it)"
 FIT_AGAIN = "fit it again with vqaudio kmeans fit"
+
+
+FROM_AUDIO = {"mfcc": mfcc, "mfcc-stacked": stacked_mfcc, "log-mel": log_mel_power}
+"""Features that are computed from audio."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +277,7 @@ def _check_size(utterance: Utterance, rows: Tensor, size: int) -> None:
 
 
 def read_features(utterance: Utterance, kind: str, *, sample_rate: int, hop_length: int) -> Tensor:
-    """Return the features (N, D), float32, of an utterance: `mfcc` or `log_mel_power` of its audio, or its .npy file.
+    """Return the features (N, D), float32, of an utterance: those of `FROM_AUDIO`, or what its .npy file holds.
 
     Audio is first resampled to `sample_rate` (Hz), freed of its mean and scaled to −25 dBFS. A .npy file holds (N, D)
     real numbers; it is never unpickled.
@@ -285,4 +289,4 @@ def read_features(utterance: Utterance, kind: str, *, sample_rate: int, hop_leng
         return read_npy(utterance.path)
     wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end, utterance.channel)
     samples = torch.from_numpy(audio.level_change(wav, LEVEL_DB).apply(wav))
-    return (mfcc if kind == "mfcc" else log_mel_power)(samples, sample_rate=sample_rate, hop_length=hop_length)
+    return FROM_AUDIO[kind](samples, sample_rate=sample_rate, hop_length=hop_length)

@@ -2,7 +2,7 @@
 
 collect_scores.py EXP DATA SECONDS, where SECONDS is the time that scoring has taken so far.
 
-The baselines are k-means on MFCC and on log-mel, with the codebook size and the frame rate of the units. They are made
+The baselines are k-means on MFCC and on stacked MFCC, with the codebook size and the frame rate of the units. They are made
 as by `vqaudio kmeans fit`, `kmeans apply` and `evaluate units`; EXP/baseline/<features>/ keeps the model and
 units/<set>.
 """
@@ -37,7 +37,7 @@ def main() -> None:
         "audio": {name: read(exp / "scores" / f"audio_{name}.json") for name in SETS[1:]},
         "swap": {name: read(path) for name in SETS if (path := exp / "scores" / f"audio_{name}_swap.json").is_file()},
         "baseline": baseline_scores(exp, data, "mfcc"),
-        "baseline_log_mel": baseline_scores(exp, data, "log-mel"),
+        "baseline_stacked": baseline_scores(exp, data, "mfcc-stacked"),
         "seconds": stage_seconds(data) | stage_seconds(exp) | {"score": int(sys.argv[3])},
     }
     write_json(exp / "scores.json", scores)

@@ -13,7 +13,7 @@ from vqaudio.files import atomic_write
 from vqaudio.machine import available_cores
 from vqaudio.model_directory import load_config
 from vqaudio.report.judgements import JUDGE_SCORES, judged_columns, verdicts
-from vqaudio.report.tables import score_table
+from vqaudio.report.tables import BASELINES, score_table
 
 HEADER = (
     "| run | commit, seed | cores, training | units on test_seen: usage, perplexity "
@@ -43,11 +43,8 @@ def tables(scores: dict[str, Any]) -> str:
     text = "".join(f"\n{sentence}\n" for sentence in verdicts(scores))
     for test in TESTS:
         if test in scores["baseline"]:
-            rows = {
-                "these": scores["units"][test],
-                "k-means on MFCC": scores["baseline"][test],
-                "k-means on log-mel": scores["baseline_log_mel"][test],
-            }
+            baselines = {f"k-means on {called}": scores[key][test] for key, called in BASELINES.items()}
+            rows = {"these": scores["units"][test], **baselines}
             text += f"\n{test}\n\n{unit_table(rows)}"
         text += judge_table(scores, test)
     return text + "\n"
