@@ -414,3 +414,29 @@ def ratio_of_draw(numerators, denominators, speakers, times):
     return sum(w * n for w, n in zip(weights, numerators, strict=True)) / sum(
         w * d for w, d in zip(weights, denominators, strict=True)
     )
+
+
+def cheapest_codes(costs: list[list], penalty) -> list[int]:
+    """The codes of least cost plus penalty times changes, from a full table; ties as `PenalisedPath` breaks them."""
+    total, back = list(costs[0]), []
+    for row in costs[1:]:
+        came = []
+        for k in range(len(row)):
+            arrivals = [before + (0 if j == k else penalty) for j, before in enumerate(total)]
+            least = min(arrivals)
+            came.append(k if arrivals[k] == least else arrivals.index(least))
+        total = [
+            cost + total[j] + (0 if j == k else penalty) for k, (cost, j) in enumerate(zip(row, came, strict=True))
+        ]
+        back.append(came)
+    codes = [total.index(min(total))]
+    for came in reversed(back):
+        codes.append(came[codes[-1]])
+    return codes[::-1]
+
+
+def scaled_distances(z: np.ndarray, codebook: np.ndarray) -> list[list[float]]:
+    """Squared distances (N, K) by the mean squared distance of a codeword to its nearest other, one at a time."""
+    square = lambda x, y: sum((float(a) - float(b)) ** 2 for a, b in zip(x, y, strict=True))  # noqa: E731
+    gaps = [min(square(x, y) for j, y in enumerate(codebook) if j != i) for i, x in enumerate(codebook)]
+    return [[square(row, word) / (sum(gaps) / len(gaps)) for word in codebook] for row in z]

@@ -75,6 +75,7 @@ def test_every_utterance_has_the_units_of_its_file(model_dir, data, tmp_path, ca
         "codebook_size": 16,
         "groups": 1,
         "deduplicated": False,
+        "change_penalty": 0.0,
         "model_hash": codec.hash,
         "vqaudio_version": vqaudio.__version__,
         "num_utterances": UTTERANCES,
@@ -230,6 +231,68 @@ def test_deduplicated_shards_merge_too(model_dir, data, tmp_path):
     for i in (1, 2):
         run(model_dir, data, tmp_path / "two", deduplicate=True, shard=(i, 2))
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+PENALTY = 0.4
+
+
+@pytest.fixture(scope="module")
+def penalised(model_dir, data, tmp_path_factory) -> dict[str, bytes]:
+    """The files of an uninterrupted extraction with a penalty for changes by one job."""
+    out = tmp_path_factory.mktemp("penalised")
+    run(model_dir, data, out, change_penalty=PENALTY)
+    return contents(out)
+
+
+def test_penalised_units_are_recorded_as_such_and_change_less_often(model_dir, data, tmp_path, whole):
+    run(model_dir, data, tmp_path, change_penalty=PENALTY)
+    units, codec = read_units(tmp_path), vqaudio.load(model_dir)
+    assert units.info.change_penalty == PENALTY
+    assert (tmp_path / "units.txt").read_bytes() != whole["units.txt"]
+    changes = plain = 0
+    for sequence in units:
+        wav, _ = soundfile.read(data / f"{sequence.utt}.wav", dtype="float32")
+        np.testing.assert_array_equal(sequence.codes, codec.encode(wav, 8000, change_penalty=PENALTY))
+        changes += int((np.diff(sequence.codes) != 0).sum())
+        plain += int((np.diff(codec.encode(wav, 8000)) != 0).sum())
+    assert changes < 0.9 * plain
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_penalised_units_do_not_depend_on_jobs_and_shards(model_dir, data, tmp_path, penalised, shards):
+    for i in range(shards, 0, -1):
+        run(model_dir, data, tmp_path, jobs=3, shard=(i, shards), change_penalty=PENALTY)
+    assert contents(tmp_path) == penalised
+
+
+def test_penalised_units_do_not_depend_on_an_interruption(model_dir, data, tmp_path, penalised, monkeypatch):
+    with monkeypatch.context() as patch:
+        kill_after(patch, 4)
+        with pytest.raises(KeyboardInterrupt):
+            run(model_dir, data, tmp_path, change_penalty=PENALTY)
+    with pytest.raises(UserError, match=r"journal\.txt: is of units whose change_penalty is 0\.4, not 0\.0; remove"):
+        run(model_dir, data, tmp_path)
+    run(model_dir, data, tmp_path, change_penalty=PENALTY)
+    assert contents(tmp_path) == penalised
+
+
+def test_units_of_another_penalty_are_not_overwritten_or_merged(model_dir, data, tmp_path, whole):
+    run(model_dir, data, tmp_path / "units")
+    with pytest.raises(UserError, match=r"contains units whose change_penalty is 0\.0, not 0\.4; remove it or choose"):
+        run(model_dir, data, tmp_path / "units", change_penalty=PENALTY)
+    assert contents(tmp_path / "units") == whole
+    run(model_dir, data, tmp_path / "parts", shard=(1, 2))
+    with pytest.raises(UserError, match=r"1-of-2: contains units whose change_penalty is 0\.0, not 0\.4"):
+        run(model_dir, data, tmp_path / "parts", shard=(2, 2), change_penalty=PENALTY)
+    assert not (tmp_path / "parts" / "units.json").exists()
+
+
+def test_deduplicated_penalised_units_expand_to_the_others(model_dir, data, tmp_path):
+    run(model_dir, data, tmp_path / "frames", change_penalty=PENALTY)
+    run(model_dir, data, tmp_path / "runs", change_penalty=PENALTY, deduplicate=True)
+    for frames, runs in zip(read_units(tmp_path / "frames"), read_units(tmp_path / "runs"), strict=True):
+        np.testing.assert_array_equal(frames.codes, runs.codes)
+        assert (np.diff(runs.units) != 0).all()
 
 
 def test_a_merge_of_other_utterances_than_the_input_is_refused(model_dir, data, tmp_path):

@@ -16,7 +16,8 @@ from vqaudio.datadir import Utterance, write_utterances
 from vqaudio.defaults import KMEANS_FRAMES
 from vqaudio.errors import UserError
 from vqaudio.units import read_units
-from vqaudio.units.kmeans import LEVEL_DB, KMeansUnits, Reservoir, read_features
+from vqaudio.units.kmeans import LEVEL_DB, KMeansUnits, read_features
+from vqaudio.units.reservoir import Reservoir
 
 RATE, HOP = 16000, 320
 
@@ -155,6 +156,36 @@ def test_shards_make_the_same_directory(npy, tmp_path):
         assert apply(model, npy, tmp_path / "parts", "--shard", shard) == 0
     for name in ("units.txt", "utt2num_units", "units.json", "failed.txt"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_penalty_for_changes_gives_the_cheapest_codes_in_any_shard(npy, tmp_path, capsys):
+    model = fit(npy, "--codebook-size", "12")
+    options = ("--change-penalty", "0.5")
+    assert apply(model, npy, tmp_path / "units", *options) == 0
+    for shard in ("2/2", "1/2"):
+        assert apply(model, npy, tmp_path / "parts", "--shard", shard, *options) == 0
+    for name in ("units.txt", "units.json"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "units" / name).read_bytes()
+    codebook, units = KMeansUnits.load(model).codebook.numpy(), read_units(tmp_path / "units")
+    assert units.info.change_penalty == 0.5
+    changed = 0
+    for sequence in units:
+        rows = np.load(npy / f"{sequence.utt}.npy").astype(np.float32)
+        costs = reference.scaled_distances(rows, codebook)
+        assert sequence.codes[0].tolist() == reference.cheapest_codes(costs, 0.5)
+        changed += sum(code != row.index(min(row)) for code, row in zip(sequence.codes[0], costs, strict=True))
+    assert changed > 3
+    assert apply(model, npy, tmp_path / "units") == 2
+    assert "contains units whose change_penalty is 0.5, not 0.0" in capsys.readouterr().err
+
+
+def test_standardised_features_are_penalised_as_such(tones):
+    model = fit_tones(tones)
+    rows = ((mfcc_of(tones[0]) - model.mean) / model.std).numpy()
+    costs = reference.scaled_distances(rows[:300], model.codebook.numpy())
+    plain, codes = model.encode(tones[0]), model.encode(tones[0], change_penalty=2.0)
+    assert (codes[0, :290] == reference.cheapest_codes(costs, 2.0)[:290]).mean() > 0.99  # but for rounding
+    assert (np.diff(codes) != 0).sum() < 0.8 * (np.diff(plain) != 0).sum()
 
 
 def test_units_of_another_fit_are_not_mixed_in(npy, tmp_path, capsys):

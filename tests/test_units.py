@@ -111,6 +111,10 @@ DAMAGE = [
     ("units.json", '"groups": 1', '"groups": 2', r"units.txt:1: a: '1' is not 2 numbers joined by '-'"),
     ("units.json", '"codebook_size": 256', '"codebook_size": "many"', r"units.json: codebook_size is 'many'"),
     ("units.json", '"deduplicated": true', '"deduplicated": 1', r"units.json: deduplicated is 1"),
+    ("units.json", '"change_penalty": 0.0', '"change_penalty": -0.5', r"units.json: change_penalty is -0.5, not 0 or"),
+    ("units.json", '"change_penalty": 0.0', '"change_penalty": NaN', r"units.json: change_penalty is nan, not 0 or"),
+    ("units.json", '"change_penalty": 0.0', '"change_penalty": 1e999', r"units.json: change_penalty is inf, not 0 or"),
+    ("units.json", '"change_penalty": 0.0', '"change_penalty": "a"', r"units.json: change_penalty is 'a'; extract"),
     ("units.json", '"groups": 1', '"group": 1', r"units.json: must be an object with the keys"),
     ("units.json", "}", "", r"units.json: not JSON"),
     (
@@ -144,6 +148,11 @@ def test_a_damaged_unit_directory_is_refused_in_one_line(folder, name, old, new,
 def test_frame_rate_and_version_are_derived_in_one_place():
     info = UnitsInfo.of(sample_rate=22050, hop_length=441, codebook_size=8, groups=2, deduplicated=True, model_hash="a")
     assert info == UnitsInfo(22050, 441, 50.0, 8, 2, True, "a", vqaudio.__version__)
+
+
+def test_units_of_versions_that_knew_no_penalty_have_none(folder):
+    edit(folder / "units.json", '  "change_penalty": 0.0,\n', "")
+    assert read_units(folder).info.change_penalty == 0.0
 
 
 def test_a_bottomless_units_json_is_refused_in_one_line(folder):

@@ -1,6 +1,7 @@
 """A trained model for use: `Codec` turns speech into codes and codes into speech, the same every time."""
 
 import contextlib
+import functools
 import hashlib
 import math
 import threading
@@ -18,6 +19,7 @@ from vqaudio.audio.faults import channel_fault
 from vqaudio.audio.streams import ahead, windows
 from vqaudio.defaults import SEED, TEMPERATURE, WEIGHTS, Weights
 from vqaudio.errors import UserError
+from vqaudio.model.penalty import CodeCosts, PenalisedSearch
 from vqaudio.model_directory import UNKNOWN_SPEAKER, LoadedModel, load_model
 
 CHUNK_SECONDS = 2.0
@@ -43,14 +45,16 @@ class Codec:
         self.codebook_size = self.model.quantizer.codebook_size
         self.groups = self.model.quantizer.groups
         self.step = max(1, round(CHUNK_SECONDS * self.frame_rate)) * self.hop_length
+        self._costs = functools.cache(lambda: CodeCosts.of_quantizer(self.model.quantizer))
 
-    def encode(self, wav: np.ndarray | Tensor, sample_rate: int) -> np.ndarray:
+    def encode(self, wav: np.ndarray | Tensor, sample_rate: int, change_penalty: float = 0.0) -> np.ndarray:
         """Return the codes (G, N) int64 of `wav` (T,) at `sample_rate` Hz.
 
-        N = ceil(T' / hop_length) with T' the number of samples at the model's rate.
+        N = ceil(T' / hop_length) with T' the number of samples at the model's rate. With a `change_penalty` codes
+        change less often: `vqaudio.model.penalty` says what they minimise.
 
         Raises:
-            UserError: `wav` has no samples, more than one dimension, or a sample that is not finite.
+            UserError: `wav` has no samples, more than one dimension, or a sample that is not finite; or a bad penalty.
         """
         x = np.asarray(wav, dtype=np.float32)
         if x.ndim != 1 or len(x) == 0:
@@ -58,17 +62,23 @@ class Codec:
         if not np.isfinite(x).all():
             raise UserError(f"wav[{int(np.flatnonzero(~np.isfinite(x))[0])}] is not finite; repair the recording")
         x = audio.resample(x, sample_rate, self.sample_rate)
-        return self._encode(lambda: (x[i : i + self.step] for i in range(0, len(x), self.step)))[0]
+        return self._encode(lambda: (x[i : i + self.step] for i in range(0, len(x), self.step)), change_penalty)[0]
 
     def encode_file(
-        self, path: Path, start: float = 0.0, end: float | None = None, channel: int | None = None
+        self,
+        path: Path,
+        start: float = 0.0,
+        end: float | None = None,
+        channel: int | None = None,
+        change_penalty: float = 0.0,
     ) -> np.ndarray:
         """Return the codes (G, N) int64 of a file from `start` to `end` seconds; memory does not grow with its length.
 
-        `channel`, from 0, is the one to encode; None is the average of all.
+        With a penalty it grows by K / 8 + 4 bytes per frame and group. `channel`, from 0, is the one to encode; None is
+        the average of all.
 
         Raises:
-            UserError: the file is missing, broken, not finite or shorter than a frame, or its channels cancel.
+            UserError: bad penalty; a file missing, broken, not finite or shorter than a frame; channels that cancel.
         """
 
         def blocks() -> Iterator[np.ndarray]:
@@ -76,7 +86,7 @@ class Codec:
 
         if channel is None and (fault := channel_fault(path, start, end)):
             raise UserError(f"{path}: {fault}")
-        codes, samples = self._encode(blocks)
+        codes, samples = self._encode(blocks, change_penalty)
         if samples < self.hop_length:
             raise UserError(
                 f"{path}: {samples} samples at {self.sample_rate} Hz are less than a frame ({self.hop_length}); "
@@ -84,18 +94,21 @@ class Codec:
             )
         return codes
 
-    def _encode(self, blocks: Callable[[], Iterable[np.ndarray]]) -> tuple[np.ndarray, int]:
+    def _encode(self, blocks: Callable[[], Iterable[np.ndarray]], change_penalty: float) -> tuple[np.ndarray, int]:
         """Return the codes of a recording, which `blocks` opens twice, and its number of samples."""
         encoder, level_db = self.model.encoder, self.config.data.level_db
         change = audio.level_change(blocks(), level_db)
         codes, samples = [np.zeros((self.groups, 0), dtype=np.int64)], 0
         with torch.inference_mode(), one_thread():
+            search = PenalisedSearch(self._costs(), change_penalty) if change_penalty else None
             for window, valid in windows(map(change.apply, blocks()), encoder.left, self.step, encoder.right):
                 samples += valid
-                padded = torch.from_numpy(window).unsqueeze(0).to(self.device)
-                chunk = self.model.quantizer.encode(encoder.frames(padded))[0].cpu().numpy()
-                codes.append(chunk[:, : encoder.num_frames(valid)])
-        return np.concatenate(codes, axis=1), samples
+                z = encoder.frames(torch.from_numpy(window).unsqueeze(0).to(self.device))
+                if search:
+                    search.add(self.model.quantizer.split(z), encoder.num_frames(valid))
+                else:
+                    codes.append(self.model.quantizer.encode(z)[0, :, : encoder.num_frames(valid)].cpu().numpy())
+        return search.finish() if search else np.concatenate(codes, axis=1), samples
 
     def decode(
         self,

@@ -86,6 +86,7 @@ def run_kmeans_apply(args: argparse.Namespace) -> None:
         source=args.data,
         out=args.out,
         deduplicate=args.deduplicate,
+        change_penalty=args.change_penalty,
         shard=args.shard,
         allow_failures=args.allow_failures,
         jobs=args.jobs,

@@ -111,6 +111,7 @@ def run_extract(args: argparse.Namespace) -> None:
         wavs=args.wavs,
         out=args.out,
         deduplicate=args.deduplicate,
+        change_penalty=args.change_penalty,
         shard=args.shard,
         allow_failures=args.allow_failures,
         jobs=args.jobs,

@@ -55,6 +55,14 @@ def add_extraction_options(command: Any) -> None:
         "--deduplicate", action="store_true", help="merge repeated units; their numbers go to durations.txt"
     )
     command.add_argument(
+        "--change-penalty",
+        type=float,
+        default=0.0,
+        metavar="LAMBDA",
+        help="let units change less often: only where frames then fit better by more than LAMBDA; 1 is what a frame "
+        "loses with the unit next to its own (default: 0, every frame has its best unit)",
+    )
+    command.add_argument(
         "--shard", type=shard, default=(1, 1), metavar="i/N", help="do part i of N (default: all in one part)"
     )
     command.add_argument("--allow-failures", action="store_true", help="exit with 0 even if some files fail")

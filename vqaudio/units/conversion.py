@@ -136,7 +136,12 @@ def _settings(source: Path, kind: str, given: UnitsInfo | None) -> UnitsInfo:
     if given is None:
         return about
     known = dataclasses.replace(about, model_hash=about.model_hash or given.model_hash)
-    asked = dataclasses.replace(given, deduplicated=about.deduplicated, model_hash=given.model_hash or about.model_hash)
+    asked = dataclasses.replace(
+        given,
+        deduplicated=about.deduplicated,
+        change_penalty=about.change_penalty,
+        model_hash=given.model_hash or about.model_hash,
+    )
     if difference := known.difference(asked):
         raise UserError(f"{recorded}: contradicts the options, whose {difference}; drop them or remove it")
     return known

@@ -11,6 +11,7 @@ Text is UTF-8 and sorted by bytes, as `LC_ALL=C sort` does.
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -44,6 +45,8 @@ class UnitsInfo:
     """G: units per frame."""
     deduplicated: bool
     """Whether runs of equal frames are one unit, whose lengths are in `durations.txt`."""
+    change_penalty: float = dataclasses.field(default=0.0, kw_only=True)
+    """Penalty for every change of unit (see `vqaudio.model.penalty`); 0 is none, or unknown."""
     model_hash: str
     """SHA-256 of the weights that made the units; empty if unknown, and such units are not decoded."""
     vqaudio_version: str
@@ -60,6 +63,7 @@ class UnitsInfo:
         codebook_size: int,
         groups: int,
         deduplicated: bool = False,
+        change_penalty: float = 0.0,
         model_hash: str = "",
     ) -> "UnitsInfo":
         """Return settings without counts; the frame rate and vqaudio's version are derived here and nowhere else."""
@@ -73,6 +77,7 @@ class UnitsInfo:
             deduplicated,
             model_hash,
             vqaudio.__version__,
+            change_penalty=float(change_penalty),
         )
 
     def difference(self, other: "UnitsInfo") -> str | None:
@@ -186,6 +191,8 @@ def read_info(path: Path) -> UnitsInfo:
         raise UserError(f"{path}: not found, so this is no complete unit directory; run vqaudio extract") from None
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error}); {EXTRACT_AGAIN}") from None
+    if isinstance(values, dict):
+        values = {"change_penalty": 0.0, **values}  # which earlier versions did not write
     if not isinstance(values, dict) or values.keys() != _FIELDS.keys():
         raise UserError(f"{path}: must be an object with the keys {', '.join(_FIELDS)}; {EXTRACT_AGAIN}")
     for name, kind in _FIELDS.items():
@@ -195,6 +202,8 @@ def read_info(path: Path) -> UnitsInfo:
         least = 0 if name.startswith("num_") else 1
         if not good or (kind is int and not least <= value <= MAX_NUMBER):
             raise UserError(f"{path}: {name} is {value!r}; {EXTRACT_AGAIN}")
+    if not (math.isfinite(values["change_penalty"]) and values["change_penalty"] >= 0):
+        raise UserError(f"{path}: change_penalty is {values['change_penalty']}, not 0 or more; {EXTRACT_AGAIN}")
     rate = values["sample_rate"] / values["hop_length"]
     if values["frame_rate"] != rate:
         raise UserError(

@@ -18,6 +18,7 @@ from vqaudio.codec import Codec, load
 from vqaudio.datadir import Utterance, read_utterances
 from vqaudio.errors import JobError, UserError
 from vqaudio.files import lock_file, locked
+from vqaudio.model.penalty import check_penalty
 from vqaudio.outputs import claim_folder
 from vqaudio.progress import Progress
 from vqaudio.units.directory import Units, UnitsInfo, read_failed, read_info
@@ -38,6 +39,7 @@ def extract(
     allow_failures: bool,
     jobs: int,
     device: str = "cpu",
+    change_penalty: float = 0.0,
 ) -> None:
     """Write the units of every good utterance to `out`, and the reason of every failed one to `failed.txt`.
 
@@ -57,12 +59,14 @@ def extract(
         allow_failures: do not raise if only some utterances failed.
         jobs: utterances to work on at a time, one thread each; the units are the same for any number.
         device: cpu or cuda, where the network runs.
+        change_penalty: see `vqaudio.model.penalty`; 0 is none.
 
     Raises:
         UserError: there are no utterances, the data directory is malformed, `out` contains other units, or it may not
-            be written into.
+            be written into; a bad penalty.
         JobError: some utterances failed, or all.
     """
+    check_penalty(change_penalty)
     utterances = read_utterances(data) if data is not None else from_files(wavs)
     if not utterances:
         raise UserError(f"{data or 'no files'}: no utterances to extract; give a data directory or audio files")
@@ -71,8 +75,8 @@ def extract(
     claim_folder(out, KIND, inputs=wavs if data is None else [data], outer=[model_dir])
     write_all(
         utterances,
-        lambda utterance: codec.encode_file(utterance.path, utterance.start, utterance.end, utterance.channel),
-        settings_of(codec, deduplicate),
+        lambda utt: codec.encode_file(utt.path, utt.start, utt.end, utt.channel, change_penalty),
+        settings_of(codec, deduplicate, change_penalty),
         out=out,
         shard=shard,
         allow_failures=allow_failures,
@@ -170,7 +174,7 @@ def from_files(wavs: Iterable[Path]) -> list[Utterance]:
     return [Utterance(utt, found[utt], utt) for utt in sorted(found, key=str.encode)]
 
 
-def settings_of(codec: Codec, deduplicate: bool) -> UnitsInfo:
+def settings_of(codec: Codec, deduplicate: bool, change_penalty: float = 0.0) -> UnitsInfo:
     """Return the settings of a model's units."""
     return UnitsInfo.of(
         sample_rate=codec.sample_rate,
@@ -178,6 +182,7 @@ def settings_of(codec: Codec, deduplicate: bool) -> UnitsInfo:
         codebook_size=codec.codebook_size,
         groups=codec.groups,
         deduplicated=deduplicate,
+        change_penalty=change_penalty,
         model_hash=codec.hash,
     )
 

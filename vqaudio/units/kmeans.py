@@ -4,6 +4,7 @@ A model is one safetensors file: `mean` and `std` (D,), `codebook` (K, D), and i
 sample rate and the hop length.
 """
 
+import functools
 import json
 import random
 from collections.abc import Iterable
@@ -23,11 +24,13 @@ from vqaudio.datadir import Utterance, read_utterances
 from vqaudio.defaults import FEATURES
 from vqaudio.errors import UserError
 from vqaudio.model.clustering import kmeans, nearest_label
+from vqaudio.model.penalty import CodeCosts, PenalisedSearch, check_penalty
 from vqaudio.outputs import check_file, claim_folder
 from vqaudio.progress import Progress
 from vqaudio.units.directory import UnitsInfo
 from vqaudio.units.extraction import check_shard, write_all
 from vqaudio.units.npy import find_npy, read_npy
+from vqaudio.units.reservoir import Reservoir
 from vqaudio.units.writer import KIND
 
 LEVEL_DB = -25.0
@@ -138,16 +141,25 @@ class KMeansUnits:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.atomic_write(path, safetensors.torch.save(tensors, {"vqaudio_kmeans": json.dumps(about)}))
 
-    def encode(self, utterance: Utterance) -> np.ndarray:
+    @functools.cached_property
+    def _costs(self) -> CodeCosts:
+        return CodeCosts.of_distances(self.codebook[None])
+
+    def encode(self, utterance: Utterance, change_penalty: float = 0.0) -> np.ndarray:
         """Return the codes (1, N) int64 of an utterance; for audio, N = ceil(T / hop_length).
 
         Raises:
-            UserError: it cannot be read, or its features do not have the model's size.
+            UserError: it cannot be read, its features do not have the model's size, or a bad penalty.
         """
         with one_thread():  # so that the codes are the same for any number of cores and jobs
             rows = read_features(utterance, self.features, sample_rate=self.sample_rate, hop_length=self.hop_length)
             _check_size(utterance, rows, len(self.mean))
-            return nearest_label((rows - self.mean) / self.std, self.codebook)[None].numpy()
+            rows = (rows - self.mean) / self.std
+            if change_penalty:
+                search = PenalisedSearch(self._costs, change_penalty)
+                search.add(rows[None])
+                return search.finish()
+            return nearest_label(rows, self.codebook)[None].numpy()
 
 
 def is_model(path: Path) -> bool:
@@ -168,6 +180,7 @@ def apply(
     shard: tuple[int, int],
     allow_failures: bool,
     jobs: int,
+    change_penalty: float = 0.0,
 ) -> None:
     """Write the units of a k-means model to a unit directory, in the way that `extraction.extract` describes.
 
@@ -179,11 +192,13 @@ def apply(
         shard: (i, N).
         allow_failures: do not raise if only some utterances failed.
         jobs: utterances to work on at a time, one thread each.
+        change_penalty: see `vqaudio.model.penalty`.
 
     Raises:
         UserError: the model or `source` cannot be read, `out` contains other units, or it may not be written into.
         JobError: some utterances failed, or all.
     """
+    check_penalty(change_penalty)
     model = KMeansUnits.load(model_file)
     utterances = find_utterances(source, model.features)
     check_shard(shard, len(utterances))
@@ -193,10 +208,12 @@ def apply(
         codebook_size=len(model.codebook),
         groups=1,
         deduplicated=deduplicate,
+        change_penalty=change_penalty,
         model_hash=files.sha256(model_file),
     )
     claim_folder(out, KIND, inputs=[model_file, source])
-    write_all(utterances, model.encode, settings, out=out, shard=shard, allow_failures=allow_failures, jobs=jobs)
+    encode = functools.partial(model.encode, change_penalty=change_penalty)
+    write_all(utterances, encode, settings, out=out, shard=shard, allow_failures=allow_failures, jobs=jobs)
 
 
 def find_utterances(source: Path, features: str) -> list[Utterance]:
@@ -209,31 +226,6 @@ def find_utterances(source: Path, features: str) -> list[Utterance]:
     if not utterances:
         raise UserError(f"{source}: no utterances; give {'a folder of .npy files' if features == 'npy' else 'speech'}")
     return utterances
-
-
-class Reservoir:
-    """A uniform sample of at most `size` of the rows that were added; memory holds the sample alone."""
-
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seen = size, 0
-        self.kept: np.ndarray | None = None
-        self.generator = np.random.default_rng(seed)
-
-    def add(self, rows: np.ndarray) -> None:
-        """Add `rows` (n, D): the i-th row of all draws one of i places, and is kept if the sample has that place."""
-        if self.kept is None:
-            self.kept = np.empty((self.size, rows.shape[1]), dtype=np.float32)  # pages are taken when written to
-        order = np.arange(self.seen, self.seen + len(rows))
-        places = np.where(order < self.size, order, self.generator.integers(0, order + 1))
-        ours = places < self.size
-        self.kept[places[ours]] = rows[ours]  # of two rows with one place the later wins, as if added one by one
-        self.seen += len(rows)
-
-    @property
-    def rows(self) -> np.ndarray:
-        """The sample (min(size, seen), D)."""
-        assert self.kept is not None
-        return self.kept[: self.seen]
 
 
 def _sample(
