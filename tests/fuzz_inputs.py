@@ -238,10 +238,10 @@ def _units(folder: Path, groups: int = 2, deduplicated: bool = True) -> Path:
 
 def _conversion(kind: str, suffix: str, *extra: str) -> Reader:
     def make(folder: Path) -> None:
-        convert(_units(folder), folder / f"x{suffix}", to=kind)
+        convert(_units(folder, groups=1 if kind == "discophon" else 2), folder / f"x{suffix}", to=kind)
 
     names = tuple(f"x{name}" for name in (*(extra or (suffix,)), ".units.json"))
-    if kind != "jsonl":
+    if kind not in ("jsonl", "discophon"):
         names += ("x.durations.txt",) if kind == "fairseq" else (f"x{suffix}.durations.txt",)
     if kind != "fairseq":
         names = tuple(f"x{suffix}.units.json" if name == "x.units.json" else name for name in names)
@@ -364,6 +364,7 @@ READERS = {
     "fairseq": _conversion("fairseq", "", ".tsv", ".km"),
     "gslm": _conversion("gslm", ".txt"),
     "jsonl": _conversion("jsonl", ".jsonl"),
+    "discophon": _conversion("discophon", ".json"),
     "espnet": _conversion("espnet", ".text"),
     "ctm": Reader(_ctm, ("a.ctm",), lambda folder: read_alignment(folder / "a.ctm")),
     "textgrid": Reader(_text_grid, ("long.TextGrid", "short.TextGrid"), read_alignment),

@@ -440,3 +440,28 @@ def scaled_distances(z: np.ndarray, codebook: np.ndarray) -> list[list[float]]:
     square = lambda x, y: sum((float(a) - float(b)) ** 2 for a, b in zip(x, y, strict=True))  # noqa: E731
     gaps = [min(square(x, y) for j, y in enumerate(codebook) if j != i) for i, x in enumerate(codebook)]
     return [[square(row, word) / (sum(gaps) / len(gaps)) for word in codebook] for row in z]
+
+
+def naive_reading(pairs: list[tuple[str, int]]) -> dict[int | None, str]:
+    """The phone that each unit occurs with most often in (phone, unit) frames; of equal ones the most frequent of all.
+
+    The phone of units that are not there is that of None. Of phones as frequent, silence `_` is first, then the names.
+    """
+    phones = [phone for phone, _ in pairs]
+    ranked = sorted(set(phones), key=lambda phone: (-phones.count(phone), phone != "_", phone))
+    return {unit: max(ranked, key=lambda phone: pairs.count((phone, unit))) for _, unit in pairs} | {None: ranked[0]}
+
+
+def naive_best_permutation(pairs: list[tuple[str, int]], phones: list[str]) -> int:
+    """Most (phone, unit) frames that are right when each unit 0, 1, … is a phone of its own."""
+    return max(sum(order[unit] == phone for phone, unit in pairs) for order in itertools.permutations(phones))
+
+
+def naive_region_hits(found: list[int], true: list[int], tolerance: int) -> int:
+    """True times with a found time in their region, which ends at the middle to the next and begins after the other."""
+    hits = 0
+    for n, time in enumerate(true):
+        low = max([time - tolerance] + [(true[n - 1] + time) / 2 + 1e-9] * (n > 0))
+        high = min([time + tolerance] + [(time + later) / 2 for later in true[n + 1 : n + 2]])
+        hits += any(low <= other <= high for other in found)
+    return hits

@@ -20,6 +20,7 @@ from vqaudio.units.formats import READERS
 from vqaudio.units.writer import write_units
 
 FORMATS = ["fairseq", "gslm", "jsonl", "espnet"]
+"""Those that hold groups too."""
 INFO = UnitsInfo(16000, 160, 100.0, 256, 1, False, "a" * 64, "0.0.9")
 HUBERT = UnitsInfo.of(sample_rate=16000, hop_length=320, codebook_size=100, groups=1)
 
@@ -35,8 +36,8 @@ letters = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_
 
 
 @st.composite
-def unit_directories(draw):
-    groups, size = draw(st.integers(1, 3)), draw(st.integers(1, 4))
+def unit_directories(draw, most_groups=3):
+    groups, size = draw(st.integers(1, most_groups)), draw(st.integers(1, 4))
     frame = st.lists(st.integers(0, size - 1), min_size=groups, max_size=groups)
     codes = st.lists(frame, min_size=1, max_size=9).map(lambda frames: np.array(frames, dtype=np.int64).T)
     corpus = draw(st.dictionaries(odd | letters, codes, min_size=1, max_size=5))
@@ -62,7 +63,17 @@ def test_a_unit_directory_comes_back_byte_by_byte(tmp_path_factory, kind, direct
     assert files_of(folder / "back") == files_of(folder / "units")
 
 
-@given(unit_directories(), st.permutations(FORMATS))
+@given(unit_directories(most_groups=1))
+@settings(max_examples=40, deadline=None)
+def test_units_of_one_group_come_back_byte_by_byte_from_discophon(tmp_path_factory, directory):
+    folder = tmp_path_factory.mktemp("round")
+    write_units(folder / "units", *directory)
+    convert(folder / "units", folder / "other", to="discophon")
+    convert(folder / "other", folder / "back", to="vqaudio", from_="discophon")
+    assert files_of(folder / "back") == files_of(folder / "units")
+
+
+@given(unit_directories(most_groups=1), st.permutations([*FORMATS, "discophon"]))
 @settings(max_examples=25, deadline=None)
 def test_a_chain_of_formats_loses_nothing_either(tmp_path_factory, directory, kinds):
     folder = tmp_path_factory.mktemp("chain")
@@ -107,6 +118,23 @@ def test_one_group_is_a_flat_list_of_json(tmp_path):
     assert json.loads((tmp_path / "a.jsonl").read_text()) == {"audio": "a.wav", "units": [7, 7]}
 
 
+def test_discophon_gets_the_id_and_a_unit_for_each_frame_even_of_deduplicated_units(tmp_path):
+    info = dataclasses.replace(INFO, deduplicated=True)
+    write_units(tmp_path / "units", info, [("a.b", np.array([[7, 7, 2]])), ("é", np.array([[2]]))], [])
+    convert(tmp_path / "units", tmp_path / "a.jsonl", to="discophon")
+    assert [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()] == [
+        {"file": "a.b", "units": [7, 7, 2]},
+        {"file": "é", "units": [2]},
+    ]
+    assert not (tmp_path / "a.jsonl.durations.txt").exists()
+
+
+def test_discophon_has_no_groups_and_says_so(units, tmp_path):
+    with pytest.raises(UserError, match="its 2 groups cannot be written as discophon; choose jsonl"):
+        convert(units, tmp_path / "a.jsonl", to="discophon")
+    assert [path.name for path in tmp_path.iterdir()] == ["units"]
+
+
 def test_a_later_conversion_leaves_nothing_of_an_earlier_one_beside_it(units, tmp_path):
     convert(units, tmp_path / "a.txt", to="gslm")
     write_units(tmp_path / "other", INFO, [("a", np.array([[7, 7]]))], [])
@@ -122,6 +150,11 @@ FOREIGN = {
         "a.jsonl",
         '{"audio": "/x/My Corpus/alpha.flac", "units": [1, 1]}\n{"units": [2], "audio": "b.c", "text": 0}',
         {"alpha": [1, 1], "b.c": [2]},
+    ),
+    "discophon": (
+        "a.jsonl",
+        '{"units": [1, 1], "file": "x/alpha.wav", "n": 0}\n{"file": "b", "units": [2]}',
+        {"x/alpha.wav": [1, 1], "b": [2]},
     ),
 }
 
@@ -215,6 +248,17 @@ BAD = {
             "give them for all or for none",
         ),
         ('{"audio": "\\ud800", "units": [1]}\n', r"a\.txt:1: the name is not UTF-8"),
+        ("[" * 100000 + "\n", r"a\.txt:1: not an object"),
+    ],
+    "discophon": [
+        (
+            '{"audio": "a", "units": [1]}\n',
+            r'a\.txt:1: not an object with "file" and "units"; correct the line, or give',
+        ),
+        ('{"file": "a", "units": [1]}\n{"file": null, "units": [1]}\n', r'a\.txt:2: "file" is not a string'),
+        ('{"file": "a b", "units": [1]}\n', r"a\.txt:1: 'a b' cannot be an utterance id"),
+        ('{"file": "a", "units": [[1, 2]]}\n', r"a\.txt:1: a: '1-2' is not a number"),
+        ('{"file": "a", "units": [1]}\n{"file": "a", "units": [1]}\n', "utterances 1 and 2 are both named a"),
         ("[" * 100000 + "\n", r"a\.txt:1: not an object"),
     ],
     "espnet": [("a 1\nb\n", r"a\.txt:2: b has no units"), (" 1\n", r"a\.txt:1: '' cannot be an utterance id")],

@@ -76,6 +76,10 @@ def test_figures_stand_beside_their_definitions_and_intervals():
         "pnmi",
         "mapping_accuracy",
         "prior_accuracy",
+        "phone_error_rate",
+        "mapped_boundary_f1",
+        "mapped_r_value",
+        "pnmi_with_silence",
     }
     for name, (low, high) in result["intervals"].items():
         assert low <= result[name] <= high

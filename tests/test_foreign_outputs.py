@@ -267,7 +267,7 @@ def test_what_vqaudio_made_is_completed_and_replaced(world, tmp_path, capsys):
         ["report", world.model, tmp_path / "units", "--out", tmp_path / "comparison.html"],
         *(
             ["units", "convert", world.units, tmp_path / to, "--to", to]
-            for to in ("fairseq", "gslm", "jsonl", "espnet")
+            for to in ("fairseq", "gslm", "jsonl", "discophon", "espnet")
         ),
     ]
     for argv in [*runs, *runs]:

@@ -7,6 +7,14 @@ from typing import Any
 from vqaudio.cli.parser import add_jobs, command, command_group
 from vqaudio.errors import UserError
 
+DISCOPHON = """
+
+figures as in the benchmark DiscoPhon, silence being a phone and runs of a phone one:
+  phone_error_rate    edits by reference phones, each unit read as the phone that others learnt (--mapping-units)
+  phone_error_rate_one_to_one   the same, each unit a phone of its own, where there are as many units as phones
+  mapped_boundary_f1, mapped_r_value   of the phones that are read, within 20 ms of the true boundaries
+  pnmi_with_silence   share of the phone entropy that units explain, by frames of 10 ms"""
+
 
 def add_evaluate(subparsers: Any) -> None:
     """Add `evaluate`."""
@@ -55,6 +63,7 @@ def _add_units(group: Any) -> None:
         "how much units say about phones, and what they cost",
         "vqaudio evaluate units --model exp/vctk --units exp/vctk/units/test --alignment data/test/phones.ctm",
     )
+    units.description += DISCOPHON
     units.add_argument("--units", type=Path, required=True, help="unit directory")
     units.add_argument(
         "--alignment", type=Path, required=True, metavar="CTM", help="phone times: CTM, TextGrid or folder of TextGrids"
@@ -181,7 +190,7 @@ def _print_scores(scores: dict[str, Any], out: Path | None) -> None:
     for name, value in scores.items():
         if isinstance(value, int | float):
             bounds = scores.get("intervals", {}).get(name)
-            print(f"{name:24} {_number(value)}" + (f"  [{', '.join(map(_number, bounds))}]" if bounds else ""))
+            print(f"{name:27} {_number(value)}" + (f"  [{', '.join(map(_number, bounds))}]" if bounds else ""))
     if out is not None:
         files.write_json(out, {"vqaudio": __version__, **scores})
 

@@ -13,6 +13,7 @@ from scipy import sparse
 from scipy.special import xlogy
 
 from vqaudio.metrics.abx import average, averages
+from vqaudio.metrics.discovery import PhoneStrings, string_figures
 from vqaudio.metrics.phone_scores import LabelledFrames
 
 MIN_SPEAKERS = 3
@@ -50,25 +51,39 @@ def phone_intervals(frames: LabelledFrames, speakers: list[str], *, seed: int = 
         speakers: the speaker of each of its utterances.
         seed: of the draws.
     """
-    names, of_utterance = np.unique(speakers, return_inverse=True)
-    speaker = of_utterance[frames.utterance]
-    if len(np.unique(speaker)) < MIN_SPEAKERS or len(speaker) < MIN_COMPARISONS:
+    weights, of_utterance = _weights(frames.utterance, speakers, seed)
+    if len(weights) == 0:
         return {}
-    weights = np.concatenate([np.ones((1, len(names))), draw_speakers(len(names), seed=seed)])  # first, all once
-    totals = weights @ np.bincount(speaker, minlength=len(names))
-    weights, totals = weights[totals > 0], totals[totals > 0]  # a draw may hold only speakers without frames
-    phones, cells = int(frames.phone.max()) + 1, frames.symbol * (int(frames.phone.max()) + 1) + frames.phone
-    cells, cell = np.unique(cells, return_inverse=True)
-    counts = sparse.csr_array((np.ones(len(cell)), (speaker, cell)), shape=(len(names), len(cells)))
-    rows = max(1, MAX_COUNTS // len(cells))
-    parts = [
-        _table_figures(np.asarray(weights[i : i + rows] @ counts), cells // phones, cells % phones)
-        for i in range(0, len(weights), rows)
-    ]
-    figures = dict(zip(("phone_purity", "cluster_purity", "pnmi"), np.concatenate(parts, axis=1), strict=True))
+    speaker = of_utterance[frames.utterance]
+    tables = _drawn_tables(weights, speaker, frames.phone, frames.symbol)
+    figures = dict(zip(("phone_purity", "cluster_purity", "pnmi"), tables, strict=True))
+    totals = weights @ np.bincount(speaker, minlength=weights.shape[1])
     for name, right in (("mapping_accuracy", frames.right), ("prior_accuracy", frames.right_by_prior)):
-        figures[name] = weights @ np.bincount(speaker, weights=right, minlength=len(names)) / totals
+        figures[name] = weights @ np.bincount(speaker, weights=right, minlength=weights.shape[1]) / totals
     return {name: interval(values[1:], values[0]) for name, values in figures.items() if not np.isnan(values[0])}
+
+
+def string_intervals(strings: PhoneStrings, speakers: list[str], *, seed: int = 0) -> dict[str, Interval]:
+    """Return the intervals of `vqaudio.metrics.discovery.discovery_figures`; none if speakers or frames are too few.
+
+    Args:
+        strings: what the figures are of.
+        speakers: the speaker of each of its utterances.
+        seed: of the draws.
+    """
+    weights, speaker = _weights(strings.utterance, speakers, seed)
+    if len(weights) == 0:
+        return {}
+    sums = {name: weights @ np.bincount(speaker, of, weights.shape[1]) for name, of in strings.counts.items()}
+    figures = string_figures(sums)
+    tables = _drawn_tables(weights, speaker[strings.utterance], strings.phone, strings.symbol)
+    figures["pnmi_with_silence"] = tables[2]
+    limits = {"pnmi_with_silence": (0.0, 1.0), "mapped_boundary_f1": (0.0, 1.0), "mapped_r_value": (-np.inf, 1.0)}
+    return {
+        name: interval(values[1:], values[0], limits.get(name, (0.0, np.inf)))
+        for name, values in figures.items()
+        if not np.isnan(values[0])
+    }
 
 
 def abx_interval(errors: np.ndarray, comparisons: int, *, seed: int = 0) -> Interval | None:
@@ -107,6 +122,37 @@ def ratio_interval(
     sums = [weights @ np.bincount(speaker, part[counted], len(names)) for part in (numerators, denominators)]
     ratios = sums[0] / sums[1]
     return interval(ratios[1:], ratios[0], limits)
+
+
+def _weights(utterance: np.ndarray, speakers: list[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often each speaker is in each draw, (R, speakers), first all once, and the speaker of each utterance.
+
+    Draws without a frame are left out, and all draws if speakers or frames are too few.
+
+    Args:
+        utterance: (n,) index of each frame's utterance.
+        speakers: the speaker of each utterance.
+        seed: of the draws.
+    """
+    names, of_utterance = np.unique(speakers, return_inverse=True)
+    frames = np.bincount(of_utterance[utterance], minlength=len(names))
+    if (frames > 0).sum() < MIN_SPEAKERS or len(utterance) < MIN_COMPARISONS:
+        return np.zeros((0, len(names))), of_utterance
+    weights = np.concatenate([np.ones((1, len(names))), draw_speakers(len(names), seed=seed)])
+    return weights[weights @ frames > 0], of_utterance
+
+
+def _drawn_tables(weights: np.ndarray, speaker: np.ndarray, phone: np.ndarray, symbol: np.ndarray) -> np.ndarray:
+    """Return phone purity, cluster purity and PNMI, (3, R), of the frames of each draw."""
+    phones = int(phone.max()) + 1
+    cells, cell = np.unique(symbol * phones + phone, return_inverse=True)
+    counts = sparse.csr_array((np.ones(len(cell)), (speaker, cell)), shape=(weights.shape[1], len(cells)))
+    rows = max(1, MAX_COUNTS // len(cells))
+    parts = [
+        _table_figures(np.asarray(weights[i : i + rows] @ counts), cells // phones, cells % phones)
+        for i in range(0, len(weights), rows)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def _table_figures(counts: np.ndarray, units: np.ndarray, phones: np.ndarray) -> np.ndarray:

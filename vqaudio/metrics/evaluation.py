@@ -14,8 +14,9 @@ from vqaudio.errors import UserError
 from vqaudio.metrics.abx import Distance, average, make_frames, speaker_errors
 from vqaudio.metrics.abx_cells import Task, make_cells
 from vqaudio.metrics.alignment import default_utt2spk, read_alignment
-from vqaudio.metrics.bootstrap import Interval, abx_interval, phone_intervals
+from vqaudio.metrics.bootstrap import Interval, abx_interval, phone_intervals, string_intervals
 from vqaudio.metrics.boundaries import boundary_scores, run_lengths
+from vqaudio.metrics.discovery import discovery_figures, phone_strings
 from vqaudio.metrics.phone_scores import (
     Alignment,
     Codes,
@@ -92,12 +93,13 @@ def figures(
 ) -> dict[str, Any]:
     """Compute all figures of units; shares and errors are in [0, 1].
 
-    The figures are those of `phone_scores.code_statistics`, `phone_scores.phone_figures`, `boundaries.boundary_scores`
-    and `boundaries.run_lengths`. With `speakers` they include those of `speaker_probe`; ABX errors of triphones within
-    and across speakers, on codewords (`abx_within` and `abx_across`, with a codebook), on units that are equal or not
-    (`abx_units_…`), and as edit distance of merged units (`abx_edit_…`); `abx_phone_…`, on the codewords of the middle
-    phone alone; `abx_comparisons_…`, the number of triples of triphones; and `intervals`, name -> bounds of 95 % over
-    speakers, for those figures that have enough speakers and comparisons.
+    The figures are those of `phone_scores.code_statistics`, `phone_scores.phone_figures`,
+    `discovery.discovery_figures`, `boundaries.boundary_scores` and `boundaries.run_lengths`. With `speakers` they
+    include those of `speaker_probe`; ABX errors of triphones within and across speakers, on codewords (`abx_within` and
+    `abx_across`, with a codebook), on units that are equal or not (`abx_units_…`), and as edit distance of merged units
+    (`abx_edit_…`); `abx_phone_…`, on the codewords of the middle phone alone; `abx_comparisons_…`, the number of
+    triples of triphones; and `intervals`, name -> bounds of 95 % over speakers, for those figures that have enough
+    speakers and comparisons.
 
     Args:
         codes: utt -> codes (G, N), the same G for all.
@@ -115,6 +117,8 @@ def figures(
     scores |= code_statistics(codes.values(), frame_rate=frame_rate, codebook_size=codebook_size)
     frames = label_frames(codes, alignment, frame_rate=frame_rate, mapping=mapping)
     scores |= phone_figures(frames)
+    strings = phone_strings(codes, alignment, frame_rate=frame_rate, codebook_size=codebook_size, mapping=mapping)
+    scores |= discovery_figures(strings)
     scores |= boundary_scores(codes, alignment, frame_rate=frame_rate)
     scores |= run_lengths(codes.values(), frame_rate=frame_rate)
     if speakers is None:
@@ -124,7 +128,8 @@ def figures(
     abx, intervals = abx_figures(codes, alignment, speakers, frame_rate=frame_rate, codebook=codebook)
     scores |= abx
     scores |= speaker_probe(codes, speakers, codebook_size=codebook_size)
-    intervals = phone_intervals(frames, [speakers[utt] for utt in frames.utts]) | intervals
+    of_utterances = [speakers[utt] for utt in frames.utts]
+    intervals = phone_intervals(frames, of_utterances) | string_intervals(strings, of_utterances) | intervals
     return scores | ({"intervals": intervals} if intervals else {})
 
 

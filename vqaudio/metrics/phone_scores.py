@@ -86,8 +86,8 @@ def label_frames(
         UserError: no utterance has both units and phones, no frame has a phone other than silence, or utterances of
             `mapping` are among those scored, which are then not held out.
     """
-    held_out = _paired(codes, alignment)
-    train = _paired(*mapping) if mapping else {}
+    held_out = paired(codes, alignment)
+    train = paired(*mapping) if mapping else {}
     if shared := codes.keys() & (mapping[0] if mapping else {}).keys():
         raise UserError(f"{len(shared)} utterances, such as {min(shared)}, also teach the mapping; hold them out of it")
     both = [*held_out.values(), *train.values()]
@@ -227,7 +227,7 @@ def joint_counts(phones: np.ndarray, symbols: np.ndarray, shape: tuple[int, int]
     return np.bincount(np.ravel_multi_index((phones, symbols), shape), minlength=math.prod(shape)).reshape(shape)
 
 
-def _paired(codes: Codes, alignment: Alignment) -> dict[str, tuple[np.ndarray, list[Phone]]]:
+def paired(codes: Codes, alignment: Alignment) -> dict[str, tuple[np.ndarray, list[Phone]]]:
     """Return codes and phones of each utterance that has both, sorted by utterance."""
     common = sorted(codes.keys() & alignment.keys())
     if not common:

@@ -68,6 +68,9 @@ PHONES = (
         "{:.1%}",
     ),
     Score("prior_accuracy", "prior", "accuracy of always answering the most frequent phone", "{:.1%}"),
+    Score(
+        "phone_error_rate", "phone error rate ↓", "edits of units read as phones, runs merged, with silence", "{:.1%}"
+    ),
 )
 ABX = (
     Score("abx_within", "codewords, within ↓", "triphones, angular distance, DTW; one speaker", "{:.1%}"),

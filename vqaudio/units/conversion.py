@@ -34,6 +34,8 @@ from vqaudio.units.text import parse_durations
 from vqaudio.units.writer import UnitWriter
 
 FORMAT_OF_SUFFIX = {".tsv": "fairseq", ".km": "fairseq", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+WITHOUT_DURATIONS = ("jsonl", "discophon")
+"""Formats whose FILE says itself how long units last."""
 
 
 def convert(
@@ -151,12 +153,12 @@ def _read(source: Path, kind: str, about: UnitsInfo, durations: Path | None, out
     """Write the unit directory `out` from a file."""
     stem = _stem(source, kind)
     recorded = part(stem, ".units.json").exists()
-    if durations is None and recorded and about.deduplicated and kind != "jsonl":
-        durations = part(stem, ".durations.txt")
     reading = Reading(about.groups, about.codebook_size, whole_paths=recorded)
     sequences = READERS[kind](source, reading)
     if durations is not None:
         sequences = _with_durations(sequences, durations)
+    elif recorded and about.deduplicated:
+        sequences = _deduplicated(sequences, kind, part(stem, ".durations.txt"))
     # The writer must know whether units are deduplicated, which the first of them shows.
     first = next(sequences, None)
     if first is None:
@@ -191,6 +193,13 @@ def _read(source: Path, kind: str, about: UnitsInfo, durations: Path | None, out
     return info
 
 
+def _deduplicated(sequences: Iterator[UnitSequence], kind: str, durations: Path) -> Iterator[UnitSequence]:
+    """Return deduplicated utterances of a file that was written by vqaudio."""
+    if kind == "discophon":  # which holds them expanded
+        return (UnitSequence(sequence.utt, *deduplicate(sequence.units)) for sequence in sequences)
+    return sequences if kind in WITHOUT_DURATIONS else _with_durations(sequences, durations)
+
+
 def _twins(utt: str, sequences: Iterator[UnitSequence]) -> str:
     """Say which two utterances have the same id."""
     first, second = [n for n, sequence in enumerate(sequences, start=1) if sequence.utt == utt][:2]
@@ -221,7 +230,7 @@ def _write(directory: Path, out: Path, to: str) -> UnitsInfo:
         write(units, made, to)
         stem = _stem(made, to)
         for name in ("durations.txt", "failed.txt"):
-            if _has_content(directory / name) and not (to == "jsonl" and name == "durations.txt"):
+            if _has_content(directory / name) and not (to in WITHOUT_DURATIONS and name == "durations.txt"):
                 files.copy_file(directory / name, part(stem, f".{name}"))
         files.atomic_write(part(stem, ".units.json"), json.dumps(dataclasses.asdict(units.info), indent=2) + "\n")
         for path in reversed(_files(out, to)):

@@ -1,6 +1,6 @@
 """Reads and writes units in the files of other tools, line by line; UTF-8, LF.
 
-In all of them but JSON, a frame of G > 1 groups is one token, its codes joined by "-" as in vq-wav2vec.
+In all of them but the JSON, a frame of G > 1 groups is one token, its codes joined by "-" as in vq-wav2vec.
 
 fairseq  <name>.tsv: the folder of the audio, then "path <tab> samples" a line (wav2vec_manifest.py);
          <name>.km: "71 71 12", line n the units of the n-th path (simple_kmeans).
@@ -8,12 +8,16 @@ gslm     "name|71 71 12" a line (GSLM's quantize_with_kmeans.py); a tab in place
          transcribe.py --preserve_name).
 jsonl    {"audio": "path", "units": [71, 71, 12]} a line (fastabx's from_item_and_units), units [[71, 3], [12, 40]] with
          groups, and "durations": [1, 2, …] in frames if the units are deduplicated.
+discophon
+         {"file": "utt", "units": [71, 71, 12]} a line (discophon's read_submitted_units). It has no groups, and a unit
+         for each frame: deduplicated ones are expanded, and merged again when the file is read back.
 espnet   "utt 71 71 12" a line, sorted (Kaldi's text; ESPnet's text.km and token files).
 
 The utterance id of a path is its last part without the suffix of its audio format, removed as a whole: `alpha.flac` is
 `alpha`, while GSLM's own `rstrip(".flac")` makes it `alph`. Where several folders hold files of one name, the id
-begins with the folders in which they differ: `spk1/001`, `spk2/001`. Names in gslm and espnet files are taken as they
-are. In files written here, a path is the utterance id and ".wav", and the samples are the frames times the hop length.
+begins with the folders in which they differ: `spk1/001`, `spk2/001`. Names in gslm, discophon and espnet files are
+taken as they are. In files written here, a path is the utterance id and ".wav", and the samples are the frames times
+the hop length.
 """
 
 import itertools
@@ -22,7 +26,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -95,22 +99,43 @@ def read_espnet(path: Path, reading: Reading) -> Iterator[UnitSequence]:
 def read_jsonl(path: Path, reading: Reading) -> Iterator[UnitSequence]:
     """Yield the utterances of JSON lines in the order of the lines."""
     shared = {} if reading.whole_paths else shared_folders(_audio_of(line) for _, line in read_lines(path))
-    for number, line in read_lines(path):
-        where = f"{path}:{number}"
-        try:
-            values = json.loads(line)
-            audio, frames, durations = values["audio"], values["units"], values.get("durations")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise UserError(f'{where}: not an object with "audio" and "units"; {CURE}') from None
-        if not isinstance(audio, str):
-            raise UserError(f'{where}: "audio" is not a string; {CURE}')
-        utt = path_to_utt(audio.encode(errors="surrogatepass"), reading, where, shared)
-        units = units_of(json_tokens(frames, f'{where}: {utt}: "units"'), reading, f"{where}: {utt}")
+    for where, values in json_objects(path, "audio"):
+        utt = path_to_utt(values["audio"].encode(errors="surrogatepass"), reading, where, shared)
+        units = json_units(values, reading, f"{where}: {utt}")
+        durations = values.get("durations")
         if durations is None:
             yield UnitSequence(utt, units, None)
         else:
             tokens = json_tokens(durations, f'{where}: {utt}: "durations"')
             yield UnitSequence(utt, units, parse_durations(tokens, units.shape[1], where, CURE))
+
+
+def read_discophon(path: Path, reading: Reading) -> Iterator[UnitSequence]:
+    """Yield the utterances of DiscoPhon's JSON lines in the order of the lines; other fields are ignored as there."""
+    for where, values in json_objects(path, "file"):
+        utt = text_of(values["file"].encode(errors="surrogatepass"), where)
+        yield UnitSequence(utt, json_units(values, reading, f"{where}: {utt}"), None)
+
+
+def json_objects(path: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the place and the content of each line, which has "units" and a string as `key`."""
+    for number, line in read_lines(path):
+        where = f"{path}:{number}"
+        try:
+            values = json.loads(line)
+            name, _ = values[key], values["units"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise UserError(
+                f'{where}: not an object with "{key}" and "units"; {CURE}, or give another --from'
+            ) from None
+        if not isinstance(name, str):
+            raise UserError(f'{where}: "{key}" is not a string; {CURE}')
+        yield where, values
+
+
+def json_units(values: Mapping[str, Any], reading: Reading, where: str) -> np.ndarray:
+    """Parse the units (G, U) of a line of JSON."""
+    return units_of(json_tokens(values["units"], f'{where}: "units"'), reading, where)
 
 
 def json_tokens(values: object, where: str) -> bytes:
@@ -126,6 +151,7 @@ READERS: dict[str, Callable[[Path, Reading], Iterator[UnitSequence]]] = {
     "fairseq": read_fairseq,
     "gslm": read_gslm,
     "jsonl": read_jsonl,
+    "discophon": read_discophon,
     "espnet": read_espnet,
 }
 
@@ -134,8 +160,13 @@ def write(units: Units, path: Path, kind: str) -> None:
     """Write a unit directory as a file of another tool, deduplicated if it is; an old file is replaced atomically.
 
     Raises:
-        UserError: an utterance id contains white space or a control character, which would break the line.
+        UserError: an utterance id contains white space or a control character, which would break the line, or the
+            format has no groups.
     """
+    if kind == "discophon" and units.info.groups > 1:
+        raise UserError(
+            f"{units.directory}: its {units.info.groups} groups cannot be written as discophon; choose jsonl"
+        )
     path = fairseq_stem(path) if kind == "fairseq" else path
     hop_length = units.info.hop_length
     with ExitStack() as stack:
@@ -153,6 +184,8 @@ def write(units: Units, path: Path, kind: str) -> None:
                 out.write(f"{body}\n")
             elif kind == "jsonl":
                 out.write(json_line(sequence))
+            elif kind == "discophon":
+                out.write(json.dumps({"file": utt, "units": sequence.codes[0].tolist()}, ensure_ascii=False) + "\n")
             else:
                 out.write(f"{utt}{'|' if kind == 'gslm' else ' '}{body}\n")
 
