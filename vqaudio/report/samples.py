@@ -18,7 +18,7 @@ MAX_SECONDS = 12.0
 """Seconds of an utterance that the page shows and plays at most."""
 PLAYER_LEVEL_DB = -26.0
 """dBFS RMS of all players, so that loudness does not decide which sounds better."""
-NUM_SAMPLES = 4
+NUM_SAMPLES = 5
 """Utterances of each set."""
 
 

@@ -109,6 +109,7 @@ class Training:
         """Train until progress is 1, or until a signal is in `stop`."""
         if not self.net.label_head.started:
             start_labels(self.net, self.data, self.cfg.trainer.codebook_phase, self.cfg.seed, self.device)
+            self.average.restart()
         for data in (self.data, self.valid):
             data.labeller.use(self.net.label_head.centroids)
         cfg, net = self.cfg.trainer, distributed.wrap(self.net)
@@ -193,12 +194,12 @@ class Training:
         """Move to the phase that progress asks for; return whether the batches change."""
         before = self.phase
         self.phase = phase_at(progress, before, self.cfg.trainer)
+        if self.phase == "decoder" and before != "decoder":
+            self.average.take_over()  # the units of the saved model, which the WaveNet is to speak
         if self.phase != "warmup" and not self.model.quantizer.initialised:
             start_codebook(self.model, self.data, self.cfg.trainer.codebook_phase, self.cfg.seed, self.device)
         if self.phase != before:
             logger.info("step %d: %s phase", self.step, self.phase)
-            if self.phase == "decoder":
-                self.average.take_over()  # the units of the saved model, which the WaveNet is to speak
             self.average.restart()
             self.best = math.inf  # losses of different phases do not compare
         return self.phase != before and self.phase == "decoder"

@@ -41,7 +41,8 @@ def learning_rate(progress: float, phase: str, trainer: "DictConfig") -> float:
     start = trainer.decoder_start
     first, last = (start, 1.0) if phase == "decoder" else (0.0, start)
     share = (progress - first) / (last - first) if last > first else 0.0
-    warmup = min(1.0, (share + WARMUP_OFFSET) / trainer.warmup) if trainer.warmup else 1.0
+    # A run that was made longer may be before the start of its phase, where the rate is the largest one.
+    warmup = min(1.0, (share + WARMUP_OFFSET) / trainer.warmup) if trainer.warmup and share >= 0 else 1.0
     cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, max(0.0, share)))
     return trainer.lr * warmup * (trainer.final_lr + (1 - trainer.final_lr) * cosine)
 

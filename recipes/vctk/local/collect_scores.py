@@ -2,8 +2,8 @@
 
 collect_scores.py EXP DATA SECONDS, where SECONDS is the time that scoring has taken so far.
 
-The baselines are k-means on MFCC and on stacked MFCC, with the codebook size and the frame rate of the units. They are made
-as by `vqaudio kmeans fit`, `kmeans apply` and `evaluate units`; EXP/baseline/<features>/ keeps the model and
+The baselines are k-means on MFCC and on stacked MFCC, with the codebook size and the frame rate of the units. They are
+made as by `vqaudio kmeans fit`, `kmeans apply` and `evaluate units`; EXP/baseline/<features>/ keeps the model and
 units/<set>.
 """
 
