@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests import reference
 from vqaudio.datadir import Phone
 from vqaudio.errors import UserError
-from vqaudio.metrics.boundaries import boundary_scores, count_hits, phone_times, r_value, run_lengths
+from vqaudio.metrics.boundaries import boundary_scores, count_hits, count_regions, phone_times, r_value, run_lengths
 
 RATE = 100.0
 
@@ -84,3 +84,17 @@ def test_runs_end_with_utterances_and_a_group_that_changes_ends_one():
         "run_length_mean": 6 / 4,
         "runs_per_second": 4 / 0.12,
     }
+
+
+def test_a_region_ends_halfway_to_the_next_boundary_and_the_middle_is_the_earlier_one_s():
+    assert count_regions(np.array([20, 21]), np.array([10, 30]), 20) == 2
+    assert count_regions(np.array([20]), np.array([10, 30]), 20) == 1
+    assert count_regions(np.array([19, 20]), np.array([10, 30]), 20) == 1  # any choice of pairs would give 2
+    assert count_regions(np.array([51]), np.array([10, 30]), 20) == 0
+    assert count_regions(np.array([]), np.array([10]), 20) == count_regions(np.array([10]), np.array([]), 20) == 0
+
+
+@given(times, times, st.integers(0, 6))
+def test_regions_hit_are_those_of_the_definition(found, true, tolerance):
+    expected = reference.naive_region_hits(found, true, tolerance)
+    assert count_regions(np.array(found), np.array(true), tolerance) == expected

@@ -16,7 +16,7 @@ from vqaudio.datadir import Phone
 from vqaudio.errors import UserError
 from vqaudio.metrics import bootstrap
 from vqaudio.metrics.bootstrap import string_intervals
-from vqaudio.metrics.boundaries import count_regions, r_value
+from vqaudio.metrics.boundaries import r_value
 from vqaudio.metrics.discovery import discovery_figures, phone_strings, phones_of_units, phones_one_to_one
 from vqaudio.metrics.evaluation import figures
 
@@ -156,23 +156,6 @@ def test_groups_make_one_unit_of_the_tuple():
     alignment = {"a": phones_of("ABBA")}
     strings = phone_strings(codes, alignment, frame_rate=100, codebook_size=2, mapping=(codes, alignment))
     assert discovery_figures(strings)["phone_error_rate"] == 0
-
-
-def test_a_region_ends_halfway_to_the_next_boundary_and_the_middle_is_the_earlier_one_s():
-    assert count_regions(np.array([20, 21]), np.array([10, 30]), 20) == 2
-    assert count_regions(np.array([20]), np.array([10, 30]), 20) == 1
-    assert count_regions(np.array([19, 20]), np.array([10, 30]), 20) == 1  # any choice of pairs would give 2
-    assert count_regions(np.array([51]), np.array([10, 30]), 20) == 0
-    assert count_regions(np.array([]), np.array([10]), 20) == count_regions(np.array([10]), np.array([]), 20) == 0
-
-
-times = st.lists(st.integers(0, 40), max_size=8, unique=True).map(sorted)
-
-
-@given(times, times, st.integers(0, 6))
-def test_regions_hit_are_those_of_the_definition(found, true, tolerance):
-    expected = reference.naive_region_hits(found, true, tolerance)
-    assert count_regions(np.array(found), np.array(true), tolerance) == expected
 
 
 @given(st.lists(st.integers(0, 5), min_size=9, max_size=9))

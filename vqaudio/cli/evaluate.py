@@ -9,11 +9,11 @@ from vqaudio.errors import UserError
 
 DISCOPHON = """
 
-figures as in the benchmark DiscoPhon, silence being a phone and runs of a phone one:
-  phone_error_rate    edits by reference phones, each unit read as the phone that others learnt (--mapping-units)
-  phone_error_rate_one_to_one   the same, each unit a phone of its own, where there are as many units as phones
-  mapped_boundary_f1, mapped_r_value   of the phones that are read, within 20 ms of the true boundaries
-  pnmi_with_silence   share of the phone entropy that units explain, by frames of 10 ms"""
+figures as in the benchmark DiscoPhon, where silence is a phone, and equal phones in a row are one:
+  phone_error_rate    edits by phones; each unit is read as the phone that it goes with in other utterances
+  phone_error_rate_one_to_one    where there are as many units as phones: each unit is a phone of its own
+  mapped_boundary_f1, mapped_r_value    of the phones that are read, within 20 ms of the true boundaries
+  pnmi_with_silence    share of the phone entropy that units explain, by frames of 10 ms"""
 
 
 def add_evaluate(subparsers: Any) -> None:
