@@ -195,7 +195,9 @@ def test_the_scale_of_a_codebook_does_not_change_what_a_penalty_means():
 
 def test_codebooks_without_a_second_codeword_have_codes_too():
     for book in (torch.ones(1, 1, 3), torch.ones(1, 4, 3)):
-        search = PenalisedSearch(CodeCosts.of_distances(book), 1.0)
+        costs = CodeCosts.of_distances(book)
+        assert torch.equal(costs.bias, book.square().sum(-1))
+        search = PenalisedSearch(costs, 1.0)
         search.add(torch.randn(1, 10, 3, generator=torch.Generator().manual_seed(0)))
         assert search.finish().tolist() == [[0] * 10]
 
