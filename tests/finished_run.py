@@ -75,10 +75,10 @@ def write_set(folder: Path, utts: list[str], seed: int) -> dict[str, str]:
 def write_metrics(exp: Path) -> None:
     lines = []
     for step in range(50, 1050, 50):
-        phase = "codebook" if step < 400 else "joint"
+        phase = "codebook" if step < 400 else "decoder"
         line = {"step": step, "seconds": step / 10, "phase": phase, "train/mel": 2 / step**0.5, "temperature": 1.0}
         lines.append(line | {"codebook/perplexity": 12.0, "codebook/usage": 0.9})
-        if phase == "joint":
+        if phase == "decoder":
             lines[-1]["train/nll"] = 5 - step / 500
         if step % 250 == 0:
             lines.append({"step": step, "seconds": step / 10, "phase": phase, "valid/mel": 0.5, "valid/usage": 0.8})
@@ -93,7 +93,7 @@ def write_scores(exp: Path, utts: list[str], name: str, mark: str) -> None:
         "units": {name: units},
         "audio": {name: {"estoi": 0.437, "mcd": None, "utterances": 6, "per_utterance": per_utterance}},
         "baseline": {name: {**units, "pnmi": 0.42}},
-        "baseline_log_mel": {name: {**units, "pnmi": 0.47}},
+        "baseline_stacked": {name: {**units, "pnmi": 0.47}},
         "seconds": {f"train{mark}": 100, "score": 7},
     }
     (exp / "scores.json").write_text(json.dumps(scores))

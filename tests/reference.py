@@ -306,39 +306,129 @@ def naive_bands(wav: np.ndarray, bands: int, pre_emphasis: float) -> np.ndarray:
     return out
 
 
-def naive_losses(objective, batch, latents, first, width):
-    """Label, mel and NLL of a batch, frame by frame; the WaveNet sees the `width` frames from `first` on."""
+def naive_log_mel(padded: np.ndarray, left: int, frames: int, rate: int, hop: int, bins: int) -> np.ndarray:
+    """Log-mel (bins, frames) of frames that begin at `left`, a window and a bin at a time; zeros beyond the ends."""
+    import librosa
+
+    size = _shaper_window(rate, hop)
+    filters = librosa.filters.mel(sr=rate, n_fft=size, n_mels=bins)
+    out = np.zeros((bins, frames))
+    for n in range(frames):
+        magnitudes = np.abs(_windowed_spectrum(padded, left + n * hop - (size - hop) // 2, size))
+        out[:, n] = [math.log(max(1e-5, float(row @ magnitudes))) for row in filters]
+    return out
+
+
+def naive_shaped(wav: np.ndarray, mel: np.ndarray, rate: int, hop: int, strength: float) -> np.ndarray:
+    """Speech (T,) whose frames are filtered towards a log-mel (bins, N): sums of windows over sums of weights."""
+    import librosa
+
+    size = _shaper_window(rate, hop)
+    filters = librosa.filters.mel(sr=rate, n_fft=size, n_mels=len(mel))
+    now = naive_log_mel(wav, 0, mel.shape[1], rate, hop, len(mel))
+    frequencies, times = np.arange(size // 2 + 1), np.arange(size)
+    back = np.exp(2j * np.pi * np.outer(times, frequencies) / size)
+    back *= np.where((frequencies == 0) | (frequencies == size // 2), 1, 2) / size  # each other one comes twice
+    sums, weights = np.zeros(len(wav)), np.zeros(len(wav))
+    for n in range(mel.shape[1]):
+        first = n * hop - (size - hop) // 2
+        spectrum = _windowed_spectrum(wav, first, size)
+        for f in frequencies:
+            total, gain = sum(filters[:, f]), 0.0
+            for b in range(len(mel)):
+                if filters[b, f]:
+                    gain += filters[b, f] / total * strength * min(3.0, max(-3.0, mel[b, n] - now[b, n]))
+            spectrum[f] *= math.exp(gain)
+        filtered = (back @ spectrum).real
+        for k in times:
+            if 0 <= first + k < len(wav):
+                weight = 0.5 - 0.5 * math.cos(2 * math.pi * k / size)
+                sums[first + k] += weight * filtered[k]
+                weights[first + k] += weight**2
+    return sums / weights
+
+
+def _shaper_window(rate: int, hop: int) -> int:
+    size = 1
+    while size < 0.04 * rate or size < 4 * hop:
+        size *= 2
+    return size
+
+
+def _windowed_spectrum(wav: np.ndarray, first: int, size: int) -> np.ndarray:
+    """Spectrum (size / 2 + 1,) of `size` samples from `first` on under a Hann window."""
+    weights = [0.5 - 0.5 * math.cos(2 * math.pi * k / size) for k in range(size)]
+    samples = [weights[k] * (wav[first + k] if 0 <= first + k < len(wav) else 0.0) for k in range(size)]
+    return np.exp(-2j * np.pi * np.outer(np.arange(size // 2 + 1), np.arange(size)) / size) @ np.array(samples)
+
+
+def naive_labels(wav, centroids, rate: int, hop: int, coefficients: int, offsets: list[int]) -> list[int]:
+    """The nearest centroid of every frame's normalised MFCC at some offsets, a frame and a centroid at a time."""
+    import torch
+
+    from vqaudio.audio.features import mfcc
+
+    frames = mfcc(torch.from_numpy(wav), sample_rate=rate, hop_length=hop).double().numpy()
+    frames = (frames - frames.mean(0)) / frames.std(0)
+    labels = []
+    for n in range(len(frames)):
+        rows = [frames[min(max(n + offset, 0), len(frames) - 1), :coefficients] for offset in offsets]
+        distances = [float(np.square(np.concatenate(rows) - centroid.numpy()).sum()) for centroid in centroids]
+        labels.append(distances.index(min(distances)))
+    return labels
+
+
+def naive_mel_loss(objective, batch, condition, margin):
+    """L1 of log-mel over the frames inside recordings but the margins, frame by frame."""
+    import torch
+
+    encoder, shaper, rate = objective.model.encoder, objective.model.shaper, objective.cfg.data.sample_rate
+    B, N = batch.mask.shape
+    values = []
+    for b in range(B):
+        padded, bins = batch.padded[b].numpy(), shaper.linear.out_features
+        wanted = naive_log_mel(padded, encoder.left, N, rate, encoder.hop_length, bins)
+        predicted = shaper.linear(shaper.norm(condition[b].T)).T
+        values += [
+            (predicted[:, n] - torch.from_numpy(wanted[:, n])).abs().mean()
+            for n in range(margin, N - margin)
+            if batch.mask[b, n]
+        ]
+    return torch.stack(values).mean()
+
+
+def naive_label_loss(objective, batch, z):
+    """Cross entropy of the labels of the frames inside recordings, frame by frame."""
+    import torch
+    import torch.nn.functional as F
+
+    linear = objective.label_head.linear
+    inside = [(b, n) for b, n in np.ndindex(*batch.mask.shape) if batch.mask[b, n]]
+    return torch.stack([F.cross_entropy(linear(z[b, :, n]), batch.labels[b, n]) for b, n in inside]).mean()
+
+
+def naive_nll(objective, batch, condition, margin):
+    """NLL of the WaveNet, which hears nothing before the first frame after the margin, step by step."""
     import torch
     import torch.nn.functional as F
 
     from vqaudio.audio import mu_law_encode
-    from vqaudio.training.heads import mel_targets
 
-    encoder, data, trainer = objective.model.encoder, objective.cfg.data, objective.cfg.trainer
-    hop, (B, N) = encoder.hop_length, batch.mask.shape
-    wav = torch.stack([row[encoder.left : encoder.left + N * hop] for row in batch.padded])
-    mels = mel_targets(wav, sample_rate=data.sample_rate, hop_length=hop, bins=trainer.mel_bins)
-    M = objective.model.decoder.bands
-    steps, gains = hop // M, objective.model.bands.gains.numpy()
-    bands = np.stack([naive_bands(row.numpy(), M, data.pre_emphasis) for row in wav])
-    codes = mu_law_encode(torch.tensor(bands * gains, dtype=torch.float32), 256)
-    head = objective.label_head
-    label, mel, nll = [], [], []
+    encoder, model = objective.model.encoder, objective.model
+    hop, M, (B, N) = encoder.hop_length, model.decoder.bands, batch.mask.shape
+    first, width, steps = margin, N - 2 * margin, hop // M
+    wav = [row[encoder.left : encoder.left + N * hop].numpy() for row in batch.padded]
+    bands = np.stack([naive_bands(row, M, objective.cfg.data.pre_emphasis) for row in wav])
+    codes = mu_law_encode(torch.tensor(bands * model.bands.gains.numpy(), dtype=torch.float32), 256)
+    nll = []
     for b in range(B):
-        for n in range(N):
-            if batch.mask[b, n]:
-                distances = [(batch.features[b, n] - centroid).square().sum() for centroid in head.centroids]
-                nearest = min(range(len(distances)), key=distances.__getitem__)
-                label.append(F.cross_entropy(head.linear(latents.z[b, :, n]), torch.tensor(nearest)))
-                mel.append((objective.mel_head(latents.condition)[b, :, n] - mels[b, :, n]).abs().mean())
-        heard = [[128] * M]  # silence, then what came before each step of the window
+        heard = [[128] * M]  # silence, then what came before each step
         heard += codes[b, first * steps : (first + width) * steps - 1].tolist()
-        condition = latents.condition[b : b + 1, :, first : first + width]
-        logits = naive_wavenet(objective.model.decoder, torch.tensor([heard]), condition)[0]
+        logits = naive_wavenet(model.decoder, torch.tensor([heard]), condition[b : b + 1, :, first : first + width])[0]
         for i in range(width * steps):
             if batch.mask[b, first + i // steps]:
                 nll += [F.cross_entropy(logits[i, m], codes[b, first * steps + i, m]) for m in range(M)]
-    return [torch.stack(values).mean() for values in (label, mel, nll)]
+    return torch.stack(nll).mean()
 
 
 def boundary_hits(found: list[float], true: list[float], tolerance: float) -> int:

@@ -58,7 +58,7 @@ def test_points_are_drawn_in_proportion_and_the_second_phase_is_marked_at_its_fi
     assert heights == pytest.approx([3 * heights[2], 2 * heights[2], heights[2]])  # the axis begins at 0
     ((start, end),) = paths(chart, "muted", dashed=True)
     assert start[0] == end[0] == pytest.approx(left + 0.4 * (right - left), abs=1e-3)
-    assert "WaveNet joins" in chart.svg
+    assert "WaveNet starts" in chart.svg
 
 
 def test_boxes_means_and_intervals_are_drawn_in_proportion():

@@ -6,69 +6,34 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from segments import HOP, LEFT, RATE, RIGHT, dataset, middle, spoil, write_noise
 from tiny_training import write_tones
 
 from vqaudio import audio
-from vqaudio.audio.features import mfcc
 from vqaudio.errors import JobError, UserError
 from vqaudio.model_directory import UNKNOWN_SPEAKER
-from vqaudio.training.dataset import Batch, SegmentDataset, prefetch, speaker_list, take_turns
-
-RATE, HOP, LEFT, RIGHT = 8000, 80, 200, 120
+from vqaudio.training.dataset import prefetch, speaker_list, take_turns
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Three utterances of two speakers: 1 s, 0.5 s and 31 samples."""
-    random = np.random.default_rng(0)
-    lengths = {"a_1": 8000, "a_2": 4000, "b_1": 31}
-    scp = ""
-    for utt, length in lengths.items():
-        path = tmp_path / f"{utt}.wav"
-        soundfile.write(path, random.uniform(-0.5, 0.5, length).astype(np.float32), RATE, subtype="FLOAT")
-        scp += f"{utt} {path}\n"
-    (tmp_path / "wav.scp").write_text(scp)
-    (tmp_path / "utt2spk").write_text("a_1 a\na_2 a\nb_1 b\n")
-    return tmp_path
-
-
-def dataset(data: Path, **changes: object) -> SegmentDataset:
-    options = {
-        "speakers": speaker_list(data),
-        "sample_rate": RATE,
-        "level_db": None,
-        "hop_length": HOP,
-        "left": LEFT,
-        "right": RIGHT,
-        "speaker_dropout": 0.0,
-        "seed": 0,
-        "coefficients": 26,
-        "offsets": [-2, 0, 1],
-    }
-    return SegmentDataset(data, **{**options, **changes})
-
-
-def middle(source: SegmentDataset, utt: str, frames: int) -> Batch:
-    """The middle of an utterance, as validation takes it."""
-    (row,) = (row for row, utterance in enumerate(source.recordings.utterances) if utterance.utt == utt)
-    rows = take_turns([utterance.speaker for utterance in source.recordings.utterances])
-    return list(source.middles(len(rows), frames))[rows.index(row)]
+    return write_noise(tmp_path)
 
 
 def test_a_batch_is_a_function_of_the_step(data: Path) -> None:
     first, second = dataset(data), dataset(data)
     for step in (0, 1):
-        first.batch(step, size=4, frames=20, speed=0.0)
-    ours, theirs = first.batch(7, size=4, frames=20, speed=0.0), second.batch(7, size=4, frames=20, speed=0.0)
+        first.batch(step, size=4, frames=20)
+    ours, theirs = first.batch(7, size=4, frames=20), second.batch(7, size=4, frames=20)
     assert all(torch.equal(x, y) for x, y in zip(ours, theirs, strict=True))
-    assert not torch.equal(ours.padded, second.batch(8, size=4, frames=20, speed=0.0).padded)
-    assert not torch.equal(ours.padded, second.batch(7, size=4, frames=20, speed=0.0, stream=1).padded)
+    assert not torch.equal(ours.padded, second.batch(8, size=4, frames=20).padded)
+    assert not torch.equal(ours.padded, second.batch(7, size=4, frames=20, stream=1).padded)
 
 
 def test_segments_carry_the_audio_around_them_and_zeros_beyond_the_ends(data: Path) -> None:
     wav, _ = audio.read(data / "a_1.wav")
     around = np.concatenate([np.zeros(LEFT, np.float32), wav, np.zeros(20 * HOP + RIGHT, np.float32)])
-    batch = dataset(data).batch(3, size=30, frames=20, speed=0.0)
+    batch = dataset(data).batch(3, size=30, frames=20)
     found = 0
     for row in batch.padded.numpy():
         for start in range(len(wav) - 20 * HOP + 1):
@@ -79,15 +44,15 @@ def test_segments_carry_the_audio_around_them_and_zeros_beyond_the_ends(data: Pa
 
 
 def test_frames_beyond_the_end_are_masked_out(data: Path) -> None:
-    segment = dataset(data)._segment(2, 10, 0.0, 1.0, 1.0)
+    segment = dataset(data)._segment(2, 10, 0.0, 1.0, 1.0, 0)
     assert segment.mask.tolist() == [True] + [False] * 9
     assert segment.padded.shape == (LEFT + 10 * HOP + RIGHT,)
     assert segment.padded[LEFT + 31 :].abs().sum() == 0
-    assert dataset(data)._segment(0, 100, 0.0, 1.0, 1.0).mask.all()
+    assert dataset(data)._segment(0, 100, 0.0, 1.0, 1.0, 0).mask.all()
 
 
 def test_segments_are_drawn_by_duration(data: Path) -> None:
-    speakers = torch.cat([dataset(data).batch(step, size=50, frames=5, speed=0.0).speaker for step in range(10)])
+    speakers = torch.cat([dataset(data).batch(step, size=50, frames=5).speaker for step in range(10)])
     assert (speakers == 1).float().mean() > 0.97
     assert dataset(data).seconds == pytest.approx((8000 + 4000 + 31) / RATE)
 
@@ -97,18 +62,6 @@ def test_recordings_are_scaled_to_the_level_as_a_whole(data: Path) -> None:
     levelled = 10 ** (-26 / 20) * (wav - wav.mean()) / wav.std()  # as in Codec.encode
     padded = middle(dataset(data, level_db=-26.0), "a_1", 10).padded[0, LEFT : LEFT + 800].numpy()
     assert np.allclose(padded, levelled[3600:4400], atol=1e-6)
-
-
-def test_features_are_mfcc_of_the_utterance_normalised_over_it(data: Path) -> None:
-    wav, _ = audio.read(data / "a_1.wav")
-    whole = mfcc(torch.from_numpy(wav), sample_rate=RATE, hop_length=HOP)
-    whole = ((whole - whole.mean(0)) / whole.std(0, correction=0))[:, :26]
-    source, around = dataset(data), torch.tensor([-2, 0, 1])
-    expected = whole[torch.arange(6, 88).unsqueeze(1) + around].flatten(1)
-    assert torch.allclose(middle(source, "a_1", 100).features[0, 6:88], expected, atol=1e-3)  # Δ differ at the ends
-    faster = source._segment(0, 70, 0.0, 1.0, 1.25)  # frame n of it is frame 1.25 (n + ½) − ½ of the utterance
-    rows = torch.tensor([round(1.25 * (n + 0.5) - 0.5) for n in range(6, 62)])
-    assert torch.allclose(faster.features[6:62], whole[rows.unsqueeze(1) + around].flatten(1), atol=1e-3)
 
 
 def test_a_segment_played_faster_has_a_higher_pitch(tmp_path: Path) -> None:
@@ -124,7 +77,7 @@ def test_a_segment_played_faster_has_a_higher_pitch(tmp_path: Path) -> None:
 
 def test_speaker_dropout_and_new_speakers_become_unknown(data: Path) -> None:
     assert speaker_list(data) == [UNKNOWN_SPEAKER, "a", "b"]
-    batch = dataset(data, speaker_dropout=0.5).batch(0, size=400, frames=5, speed=0.0)
+    batch = dataset(data, speaker_dropout=0.5).batch(0, size=400, frames=5)
     assert (batch.speaker == 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
     assert middle(dataset(data, speakers=[UNKNOWN_SPEAKER, "b"]), "a_1", 5).speaker.tolist() == [0]
 
@@ -156,18 +109,6 @@ def test_turns_do_not_follow_the_order_of_names() -> None:
     assert 4 <= chosen.count("f") <= 12
 
 
-def spoil(path: Path, how: str) -> None:
-    """Leave a header that reads, and samples that do not."""
-    if how == "NaN":
-        wav, rate = soundfile.read(path, dtype="float32")
-        wav[-1] = np.nan
-        soundfile.write(path, wav, rate, subtype="FLOAT")
-    elif how == "truncated":
-        path.write_bytes(path.read_bytes()[:3000])
-    else:
-        path.unlink()
-
-
 @pytest.mark.parametrize("how", ["NaN", "truncated", "deleted"])
 def test_an_utterance_that_cannot_be_read_is_skipped_and_moves_no_other_segment(tmp_path, how, caplog) -> None:
     data = write_tones(tmp_path / "data")
@@ -190,12 +131,12 @@ def test_an_utterance_that_is_repaired_is_used_again(data: Path) -> None:
     content = (data / "a_2.wav").read_bytes()
     (data / "utt2dur").write_text("a_2 0.5\n")
     source = dataset(data)
-    expected = source.batch(0, size=20, frames=5, speed=0.0)
+    expected = source.batch(0, size=20, frames=5)
     (data / "a_2.wav").unlink()
-    source.batch(0, size=20, frames=5, speed=0.0)
+    source.batch(0, size=20, frames=5)
     assert list(source.recordings.unreadable) == ["a_2"]
     (data / "a_2.wav").write_bytes(content)
-    assert torch.equal(source.batch(0, size=20, frames=5, speed=0.0).padded, expected.padded)
+    assert torch.equal(source.batch(0, size=20, frames=5).padded, expected.padded)
     assert not source.recordings.unreadable
 
 
@@ -214,7 +155,7 @@ def test_speech_that_cannot_be_read_at_all_ends_the_job(data: Path) -> None:
     for name in ("a_1", "a_2", "b_1"):
         (data / f"{name}.wav").unlink()
     with pytest.raises(JobError, match="2 of 3 utterances cannot be read, more than 50 %"):
-        source.batch(0, size=4, frames=5, speed=0.0)
+        source.batch(0, size=4, frames=5)
 
 
 def test_many_unreadable_utterances_in_a_row_end_the_job(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,22 +164,22 @@ def test_many_unreadable_utterances_in_a_row_end_the_job(data: Path, monkeypatch
     for name in ("a_1", "a_2", "b_1"):
         (data / f"{name}.wav").unlink()
     with pytest.raises(JobError, match="101 utterances drawn in a row cannot be read; vqaudio data validate"):
-        source.batch(0, size=4, frames=5, speed=0.0)
+        source.batch(0, size=4, frames=5)
 
 
 def test_an_utt2dur_that_promises_too_much_does_not_lose_the_utterance(data: Path) -> None:
     (data / "utt2dur").write_text("a_1 3.0\na_2 0.5\n")
     source = dataset(data)
     for step in range(3):
-        source.batch(step, size=20, frames=5, speed=0.0)
+        source.batch(step, size=20, frames=5)
     assert not source.recordings.unreadable
 
 
 def test_prefetching_yields_the_same_batches_in_order_and_passes_errors_on(data: Path) -> None:
     source = dataset(data)
-    ahead = prefetch(lambda step: source.batch(step, size=2, frames=5, speed=0.0), 3)
+    ahead = prefetch(lambda step: source.batch(step, size=2, frames=5), 3)
     for step in (3, 4, 5):
-        assert torch.equal(next(ahead).padded, source.batch(step, size=2, frames=5, speed=0.0).padded)
+        assert torch.equal(next(ahead).padded, source.batch(step, size=2, frames=5).padded)
     ahead.close()
 
     def broken(step: int) -> None:

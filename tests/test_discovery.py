@@ -141,6 +141,7 @@ def test_one_to_one_needs_as_many_units_as_phones_with_silence():
     units, phones = {"a": "0000112"}, {"a": "_AAAAB_"}
     assert score_of(units, phones, taught=True, codebook_size=4).keys() == FIGURES
     assert score_of(units, phones, taught=True, codebook_size=2).keys() == FIGURES
+    assert score_of({"a": "0123"}, {"a": "_AAB"}, taught=True, codebook_size=3).keys() == FIGURES  # 3 is no such unit
     result = score_of(units, phones, taught=True, codebook_size=3)
     # 0 is A (3 frames), and then 1 is B and 2 silence (2 frames), although 1 alone could be A too: A B _ for _ A B _
     assert result["phone_error_rate_one_to_one"] == 1 / 4

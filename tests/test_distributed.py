@@ -31,10 +31,10 @@ folder, ports, overrides = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
 rank, drawn, stop_at = int(os.environ["RANK"]), [], 0
 forward, housekeeping, to_the_end = Objective.forward, loop.Training.housekeeping, loop.Training.loop
 
-def recording(self, batch, temperature, joint):
+def recording(self, batch, temperature, decoder):
     if self.training:
         drawn.append((batch.padded.clone(), torch.get_rng_state()))
-    return forward(self, batch, temperature, joint)
+    return forward(self, batch, temperature, decoder)
 
 def stopping(self, *args):
     housekeeping(self, *args)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig
-from reference import naive_losses
+from reference import naive_label_loss, naive_mel_loss, naive_nll
 from tiny_training import tiny_overrides
 
 from vqaudio.audio import mu_law_decode
@@ -14,14 +14,14 @@ from vqaudio.model import build_model
 from vqaudio.training.app import compose
 from vqaudio.training.dataset import Batch
 from vqaudio.training.objective import Objective
+from vqaudio.training.optimizer import make_optimizer
 
-N = 12
+N, MARGIN = 12, 2
 
 
 @pytest.fixture(scope="module", params=[1, 2, 4])
 def config(request: pytest.FixtureRequest) -> DictConfig:
-    changes = [f"model.decoder.bands={request.param}", "trainer.joint_phase.decoder_frames=5"]
-    return compose([*tiny_overrides(Path("data"), Path("exp")), *changes])
+    return compose([*tiny_overrides(Path("data"), Path("exp")), f"model.decoder.bands={request.param}"])
 
 
 @pytest.fixture
@@ -40,10 +40,9 @@ def objective(config: DictConfig) -> Objective:
 def batch(objective: Objective) -> Batch:
     encoder, generator = objective.model.encoder, torch.Generator().manual_seed(1)
     padded = 0.1 * torch.randn(3, encoder.left + N * encoder.hop_length + encoder.right, generator=generator)
-    mask = torch.arange(N) < torch.tensor([[N], [N - 1], [6]])
-    features = torch.randn(3, N, 130, generator=generator)
-    objective.label_head.start(features.flatten(0, 1), torch.Generator().manual_seed(0))
-    return Batch(padded, torch.tensor([0, 1, 2]), mask, features)
+    frames = torch.arange(N)
+    mask = (frames >= torch.tensor([[0], [4], [0]])) & (frames < torch.tensor([[N], [N - 1], [6]]))
+    return Batch(padded, torch.tensor([0, 1, 2]), mask, torch.randint(0, 256, (3, N), generator=generator))
 
 
 def in_mode(objective: Objective, training: bool) -> Objective:
@@ -52,20 +51,84 @@ def in_mode(objective: Objective, training: bool) -> Objective:
     return objective
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_losses_are_those_of_the_definition(objective: Objective, batch: Batch, training: bool) -> None:
-    in_mode(objective, training)
-    torch.manual_seed(5)
-    losses, _ = objective(batch, 1.0, True)
-    width, first = N, 0
-    if training:
-        torch.manual_seed(5)
-        width, first = 5, int(torch.randint(N - 5 + 1, (1,)))
-        assert first > 0  # a window that begins with the segment would hide an offset
+def condition_of(objective: Objective, batch: Batch) -> torch.Tensor:
+    """The condition that the codes of a batch give."""
+    model = objective.model
+    return model.condition(
+        model.quantizer.lookup(model.quantizer.encode(model.encoder.frames(batch.padded))), batch.speaker
+    )
+
+
+def test_losses_of_units_are_those_of_the_definition(objective: Objective, batch: Batch) -> None:
+    in_mode(objective, True)
+    losses, stats = objective(batch, 1.0, False)
     latents = objective.model(batch.padded, batch.speaker, temperature=1.0, jitter=0.0, mask=batch.mask)
-    expected = naive_losses(objective, batch, latents, first, width)
-    for name, value in zip(("label", "mel", "nll"), expected, strict=True):
-        assert losses[name].item() == pytest.approx(value.item(), rel=1e-4), name
+    assert losses.keys() == {"commitment", "label", "mel"}
+    assert losses["commitment"].item() == pytest.approx(latents.quantized.losses["commitment"].item())
+    assert losses["label"].item() == pytest.approx(naive_label_loss(objective, batch, latents.z).item(), rel=1e-4)
+    expected = naive_mel_loss(objective, batch, condition_of(objective, batch), 0)
+    assert losses["mel"].item() == pytest.approx(expected.item(), rel=1e-4)
+    assert stats["counts"].sum() == batch.mask.sum()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_losses_of_the_wavenet_are_those_of_the_definition_without_margins_in_training(
+    objective: Objective, batch: Batch, training: bool
+) -> None:
+    in_mode(objective, training)
+    assert objective.margin == MARGIN  # two layers of kernel 3
+    losses, stats = objective(batch, 1.0, True)
+    condition, margin = condition_of(objective, batch), MARGIN if training else 0
+    assert losses.keys() == {"nll", "mel"}
+    assert losses["nll"].item() == pytest.approx(naive_nll(objective, batch, condition, margin).item(), rel=1e-4)
+    assert losses["mel"].item() == pytest.approx(naive_mel_loss(objective, batch, condition, margin).item(), rel=1e-4)
+    assert stats["counts"].sum() == batch.mask.sum()
+
+
+def test_a_batch_without_a_frame_inside_recordings_has_losses_of_0(objective: Objective, batch: Batch) -> None:
+    in_mode(objective, True)
+    mask = batch.mask.clone()
+    mask[:, MARGIN:-MARGIN] = False
+    losses, _ = objective(batch._replace(mask=mask), 1.0, True)
+    assert {name: loss.item() for name, loss in losses.items()} == {"nll": 0.0, "mel": 0.0}
+
+
+def moved_by(net: Objective, batch: Batch, decoder: bool) -> set[str]:
+    """Parts whose state a step in training changes; they are those that get a gradient, or keep averages."""
+    net.train()
+    optimizer = make_optimizer(net, net.cfg.trainer)
+    before = copy.deepcopy(net.state_dict())
+    losses, _ = net(batch, 1.0, decoder)
+    sum(losses.values()).backward()
+    optimizer.step()
+    changed = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
+    learning = {name for name, parameter in net.named_parameters() if parameter.grad is not None}
+    assert all(part_of(name) == "quantizer" for name in changed - learning)
+    return {part_of(name) for name in changed | learning}
+
+
+def part_of(name: str) -> str:
+    return name.removeprefix("model.").split(".")[0]
+
+
+@pytest.mark.parametrize("quantizer", ["kmeans", "gumbel", "kmeans quantizer.options.update=gradient"])
+def test_each_phase_moves_its_own_parts_alone(batch: Batch, quantizer: str) -> None:
+    kind, *more = quantizer.split()
+    cfg = compose([*tiny_overrides(Path("data"), Path("exp"), quantizer=kind), *more, "trainer.jitter=0.2"])
+    torch.manual_seed(0)
+    net = Objective(build_model(cfg, speakers=3), cfg)
+    net.model.quantizer.initialise(torch.randn(200, 8), torch.Generator().manual_seed(0))
+    assert moved_by(copy.deepcopy(net), batch, True) == {"conditioner", "shaper", "decoder"}
+    assert moved_by(net, batch, False) == {"encoder", "quantizer", "conditioner", "shaper", "label_head"}
+
+
+def test_jitter_moves_codewords_in_training_alone(objective: Objective, batch: Batch) -> None:
+    model, expected = in_mode(objective, True).model, condition_of(objective, batch)
+    codes, condition = model.fixed(batch.padded, batch.speaker, jitter=0.5)
+    assert torch.equal(codes, model.quantizer.encode(model.encoder.frames(batch.padded)))
+    assert not torch.allclose(condition, expected, atol=1e-4)
+    in_mode(objective, False)
+    assert torch.equal(model.fixed(batch.padded, batch.speaker, jitter=0.5)[1], expected)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -76,8 +139,9 @@ def test_the_wavenet_gets_the_condition_of_the_very_frames_it_predicts(
     hop, numbers = objective.model.encoder.hop_length, torch.arange(N, dtype=torch.float32)
     M, steps = objective.model.decoder.bands, objective.model.steps_per_frame
     wav = (numbers / N).repeat_interleave(hop).expand(3, -1)  # of frame n all samples, and the condition, say n
-    latents = objective.model(batch.padded, batch.speaker, temperature=1.0, jitter=0.0, mask=batch.mask)
-    latents = latents._replace(condition=numbers.expand(3, 16, N))
+    codes = torch.zeros(3, 1, N, dtype=torch.long)
+    monkeypatch.setattr(objective.model, "fixed", lambda *_, **__: (codes, numbers.expand(3, 16, N)))
+    monkeypatch.setattr(objective, "wav", lambda _: wav)
     objective.model.bands.pre_emphasis = 0.0
     seen = []
 
@@ -86,21 +150,19 @@ def test_the_wavenet_gets_the_condition_of_the_very_frames_it_predicts(
         return torch.zeros(*previous.shape, 256)
 
     monkeypatch.setattr(objective.model.decoder, "forward", decoder)
-    for seed in range(4):
-        torch.manual_seed(seed)
-        objective.nll(wav, latents, torch.ones(3, N, dtype=torch.bool))
+    objective(batch, 1.0, True)
     reach = -(-objective.model.bands.side // M)  # steps on each side that a step of the lowest band hears
-    for previous, condition in seen:
-        heard = mu_law_decode(previous[..., 0], 256) * N  # the step before each one, so the first of a frame is late
-        frames = condition[:, 0].repeat_interleave(steps, dim=1)
-        before = torch.arange(frames.shape[1]) % steps - 1
-        inside = (before >= reach) & (before < steps - reach)
-        assert inside.sum() > N
-        assert (heard - frames)[:, inside].abs().max() < 0.3
-    assert len({condition[0, 0, 0].item() for _, condition in seen}) == (4 if training else 1)
+    [(previous, condition)] = seen
+    assert condition[0, 0].tolist() == (list(range(MARGIN, N - MARGIN)) if training else list(range(N)))
+    heard = mu_law_decode(previous[..., 0], 256) * N  # the step before each one, so the first of a frame is late
+    frames = condition[:, 0].repeat_interleave(steps, dim=1)
+    before = torch.arange(frames.shape[1]) % steps - 1
+    inside = (before >= reach) & (before < steps - reach)
+    assert inside.sum() >= N - 2 * MARGIN
+    assert (heard - frames)[:, inside].abs().max() < 0.3
 
 
-def test_validation_takes_whole_segments_and_no_random_number(objective: Objective, batch: Batch) -> None:
+def test_validation_is_the_same_every_time_and_takes_no_random_number(objective: Objective, batch: Batch) -> None:
     in_mode(objective, False)
     before = torch.get_rng_state()
     first, second = (objective(batch, 1.0, True)[0]["nll"] for _ in range(2))
@@ -108,25 +170,25 @@ def test_validation_takes_whole_segments_and_no_random_number(objective: Objecti
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_frames_beyond_a_recording_change_no_loss(objective: Objective, batch: Batch) -> None:
+def test_labels_beyond_a_recording_change_no_loss(objective: Objective, batch: Batch) -> None:
     in_mode(objective, False)
-    features = batch.features.clone()
-    features[2, 6:] = 100.0  # the last frame inside is 5
-    losses, other = objective(batch, 1.0, True)[0], objective(batch._replace(features=features), 1.0, True)[0]
+    labels = torch.where(batch.mask, batch.labels, 255 - batch.labels)
+    losses, other = objective(batch, 1.0, False)[0], objective(batch._replace(labels=labels), 1.0, False)[0]
     assert all(torch.equal(losses[name], other[name]) for name in losses)
 
 
-def test_weights_scale_their_losses_and_the_codebook_phase_has_no_nll(objective: Objective, batch: Batch) -> None:
+def test_weights_scale_their_losses_in_both_phases(objective: Objective, batch: Batch) -> None:
     in_mode(objective, False)
-    plain = objective(batch, 1.0, False)[0]
+    plain, plain_decoder = (objective(batch, 1.0, decoder)[0] for decoder in (False, True))
     objective.cfg.trainer.label_weight, objective.cfg.trainer.mel_weight = 3.0, 0.5
-    weighted = objective(batch, 1.0, False)[0]
-    assert "nll" not in plain
+    weighted, weighted_decoder = (objective(batch, 1.0, decoder)[0] for decoder in (False, True))
     assert weighted["label"].item() == pytest.approx(3 * plain["label"].item())
     assert weighted["mel"].item() == pytest.approx(0.5 * plain["mel"].item())
+    assert weighted_decoder["mel"].item() == pytest.approx(0.5 * plain_decoder["mel"].item())
+    assert torch.equal(weighted_decoder["nll"], plain_decoder["nll"])
 
 
-def test_the_example_is_speech_of_the_segment_s_length_in_the_joint_phase(objective: Objective, batch: Batch) -> None:
+def test_the_example_is_speech_of_the_segment_s_length_in_the_decoder_phase(objective: Objective, batch: Batch) -> None:
     in_mode(objective, False)
     with torch.no_grad():
         image, wav = objective.example(batch, True)

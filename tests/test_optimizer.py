@@ -87,7 +87,7 @@ def test_a_code_that_restarts_stays_on_its_latent_when_the_optimizer_steps(tmp_p
 
     def after_the_step(self: Training, *args: float) -> None:
         if restarts:
-            dead, placed = restarts[-1]
+            dead, placed = restarts.pop()
             found.append((dead.sum().item(), torch.equal(self.model.quantizer.codebook[dead], placed[dead])))
         housekeeping(self, *args)
 
@@ -99,6 +99,7 @@ def test_a_code_that_restarts_stays_on_its_latent_when_the_optimizer_steps(tmp_p
         "quantizer.options.update=gradient",
         "quantizer.options.restart_threshold=0.9",
         "trainer.weight_decay=0.5",
+        "trainer.decoder_start=1",
     ]
     train(compose([*tiny_overrides(data, tmp_path / "exp", steps=20), *options, "quantizer.options.decay=0.5"]))
     assert sum(count for count, _ in found) > 20

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from tiny_training import tiny_overrides, write_tones
 from vqaudio.training.signals import STOP_SIGNALS, stop_signals
 from vqaudio.training.state import states
 
-STEPS = 1_000_000
+STEPS, MAX_SECONDS = 1_000_000, 300
+"""A training ends by itself after these seconds, even if nobody is left to end it."""
+
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -20,13 +24,38 @@ def data(tmp_path: Path) -> Path:
     return write_tones(tmp_path / "data", speakers=1, utterances=2)
 
 
-def start(data: Path, exp: Path, *more: str, launcher: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-    """Start a training that would take days; return when it has logged its first steps."""
-    command = [*launcher, sys.executable, "-m", "vqaudio", "train", *tiny_overrides(data, exp, steps=STEPS)]
-    command += ["trainer.validate_every=1000000", "trainer.save_every=1000000", *more]
-    training = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    wait_for(training, "INFO step 5 ")
-    return training
+@pytest.fixture(autouse=True)
+def signals_as_in_a_terminal() -> Iterator[None]:
+    """Let no signal be ignored, here and in the processes started here, however the tests are started.
+
+    Under nohup, or in the background of a script, a test would inherit that some are.
+    """
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def start(data: Path) -> Iterator[Start]:
+    """Start a training that would take minutes; return when it has logged its first steps. The test's end ends it."""
+    started = []
+
+    def start(exp: Path, *more: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "vqaudio", "train", *tiny_overrides(data, exp, steps=STEPS)]
+        command += ["trainer.validate_every=1000000", "trainer.save_every=1000000"]
+        command += [f"trainer.max_seconds={MAX_SECONDS}", *more]
+        training = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        started.append(training)
+        wait_for(training, "INFO step 5 ")
+        return training
+
+    yield start
+    for training in started:
+        training.kill()
+        training.communicate()
 
 
 def wait_for(training: "subprocess.Popen[str]", words: str) -> None:
@@ -44,10 +73,10 @@ SLOW = [pytest.param(number, marks=pytest.mark.slow) for number in STOP_SIGNALS 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, *SLOW])
 def test_a_signal_saves_the_state_and_the_same_command_resumes(
-    number: signal.Signals, data: Path, tmp_path: Path
+    number: signal.Signals, data: Path, tmp_path: Path, start: Start
 ) -> None:
     exp = tmp_path / "exp"
-    training = start(data, exp)
+    training = start(exp)
     training.send_signal(number)
     _, errors = training.communicate(timeout=60)
     assert training.returncode == 128 + number, errors
@@ -71,8 +100,8 @@ def start_again(data: Path, exp: Path) -> str:
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_ends_at_once_and_without_an_abort(data: Path, tmp_path: Path) -> None:
-    training = start(data, tmp_path / "exp")
+def test_a_second_ctrl_c_ends_at_once_and_without_an_abort(tmp_path: Path, start: Start) -> None:
+    training = start(tmp_path / "exp")
     training.send_signal(signal.SIGINT)
     wait_for(training, "saving the state")
     training.send_signal(signal.SIGINT)
@@ -84,8 +113,8 @@ def test_a_second_ctrl_c_ends_at_once_and_without_an_abort(data: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_a_signal_stops_all_trainings_of_a_multirun(data: Path, tmp_path: Path) -> None:
-    training = start(data, Path(f"{tmp_path}/exp/${{seed}}"), "--multirun", "seed=0,1")
+def test_a_signal_stops_all_trainings_of_a_multirun(tmp_path: Path, start: Start) -> None:
+    training = start(Path(f"{tmp_path}/exp/${{seed}}"), "--multirun", "seed=0,1")
     training.send_signal(signal.SIGINT)
     _, errors = training.communicate(timeout=60)
     assert training.returncode == 130, errors

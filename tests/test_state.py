@@ -30,6 +30,8 @@ OTHER_MODEL = [
     "model.encoder.context_layers=1",
     "model.conditioner.layers=1",
     "model.decoder.cycle=2",
+    "model.shaper.bins=21",
+    "model.shaper.strength=0",
     "quantizer=gumbel",
     "quantizer.options.codebook_size=17",
     "quantizer.options.groups=2",
@@ -40,7 +42,7 @@ OTHER_MODEL = [
     "data.level_db=null",
     "data.pre_emphasis=0",
 ]
-OTHER_HEADS = ["trainer.mel_bins=21", "trainer.label_coefficients=13", "trainer.label_offsets=[-0.02,0,0.02,0.04,0.06]"]
+OTHER_HEADS = ["trainer.labels=17", "trainer.label_coefficients=13", "trainer.label_offsets=[-0.02,0,0.02,0.04,0.06]"]
 FREE = [
     "seed=1",
     "data.train=elsewhere",
@@ -55,6 +57,7 @@ FREE = [
     "trainer.jitter=0.1",
     "trainer.precision=bf16",
     "trainer.codebook_phase.segments=2",
+    "trainer.decoder_phase.segments=2",
     "trainer.decoder_start=1",
 ]
 

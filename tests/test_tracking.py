@@ -29,22 +29,26 @@ def test_means_are_over_the_steps_that_had_a_loss(tracker: Tracker, tmp_path: Pa
         if i >= 2:
             losses["nll"] = torch.tensor(5.0 + i)
         tracker.add(losses, {"counts": COUNTS}, torch.tensor(1.0))
-    assert tracker.log(4, 1.0, "joint", 0.5, {"lr": 0.25}) == 0.5
+    assert tracker.log(4, 1.0, "decoder", 0.5, {"lr": 0.25}) == 0.5
     (line,) = lines(tmp_path)
     assert (line["train/mel"], line["train/nll"], line["train/gradient_norm"], line["lr"]) == (1.5, 7.5, 1.0, 0.25)
     assert line["codebook/usage"] == 0.5
     tracker.add({"mel": torch.tensor(9.0)}, {"counts": COUNTS}, torch.tensor(1.0))
-    tracker.log(5, 1.0, "joint", 0.5, {})
+    tracker.log(5, 1.0, "decoder", 0.5, {})
     assert lines(tmp_path)[1]["train/mel"] == 9.0
 
 
-def test_the_nll_decides_and_before_the_wavenet_the_mel(tracker: Tracker) -> None:
+def test_the_sum_of_the_losses_decides(tracker: Tracker, tmp_path: Path) -> None:
     for value in (1.0, 3.0):
-        tracker.add_valid({"mel": torch.tensor(value)}, {"counts": COUNTS})
-    assert tracker.log_valid(1, 1.0, "codebook") == 2.0
+        tracker.add_valid({"mel": torch.tensor(value), "label": torch.tensor(2 * value)}, {"counts": COUNTS})
+    assert tracker.log_valid(1, 1.0, "codebook") == 6.0
     for value in (1.0, 3.0):
         tracker.add_valid({"mel": torch.tensor(value), "nll": torch.tensor(10 * value)}, {"counts": COUNTS})
-    assert tracker.log_valid(2, 1.0, "joint") == 20.0
+    assert tracker.log_valid(2, 1.0, "decoder") == 22.0
+    first, second = lines(tmp_path)
+    assert (first["valid/mel"], first["valid/label"], first["valid/usage"]) == (2.0, 4.0, 0.5)
+    assert (second["valid/mel"], second["valid/nll"]) == (2.0, 20.0)
+    assert "valid/label" not in second
 
 
 def test_a_resume_drops_what_came_after_its_step_and_torn_lines(tmp_path: Path) -> None:
@@ -60,7 +64,7 @@ def test_a_process_that_is_not_the_main_one_writes_nothing(tmp_path: Path) -> No
     tracker = Tracker(tmp_path, main=False)
     tracker.rewind(0)
     tracker.add({"mel": torch.tensor(1.0)}, {"counts": COUNTS}, torch.tensor(1.0))
-    assert tracker.log(1, 1.0, "joint", 0.5, {}) == 0.5
+    assert tracker.log(1, 1.0, "decoder", 0.5, {}) == 0.5
     tracker.close()
     assert not list(tmp_path.iterdir())
 

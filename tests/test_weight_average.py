@@ -53,6 +53,17 @@ def test_the_model_has_the_average_inside_the_with_and_its_own_weights_after_it(
     assert (model.weight.item(), model.count.item()) == (8.0, 7)
 
 
+def test_a_model_that_takes_the_average_over_keeps_it() -> None:
+    model = Counter()
+    average = WeightAverage(model, 0.5)
+    model.set(8.0, 7)
+    average.update()
+    average.take_over()
+    assert (model.weight.item(), model.count.item()) == (pytest.approx(0.9 * 8), 7)
+    model.set(1.0, 1)  # the average does not share memory with the model
+    assert average.values["weight"].item() == pytest.approx(0.9 * 8)
+
+
 def test_a_restart_forgets_what_was_averaged() -> None:
     model = Counter()
     average = WeightAverage(model, 0.9)

@@ -19,6 +19,7 @@ def save_tiny_model(
     bands: int = 1,
     levels: int = 256,
     level_db: float | None = -26.0,
+    strength: float = 1.0,
 ) -> Path:
     """Write a model of hop 80 at 8 kHz with 16 codewords, most of which a random signal visits."""
     config = OmegaConf.create(
@@ -43,6 +44,7 @@ def save_tiny_model(
                     "gate": 8,
                     "skip": 8,
                 },
+                "shaper": {"bins": 20, "strength": strength},
             },
             "quantizer": {
                 "name": "kmeans",
