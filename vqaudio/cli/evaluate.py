@@ -190,7 +190,7 @@ def _print_scores(scores: dict[str, Any], out: Path | None) -> None:
     for name, value in scores.items():
         if isinstance(value, int | float):
             bounds = scores.get("intervals", {}).get(name)
-            print(f"{name:27} {_number(value)}" + (f"  [{', '.join(map(_number, bounds))}]" if bounds else ""))
+            print(f"{name:28} {_number(value)}" + (f"  [{', '.join(map(_number, bounds))}]" if bounds else ""))
     if out is not None:
         files.write_json(out, {"vqaudio": __version__, **scores})
 
