@@ -219,7 +219,7 @@ def corpus():
         noise = random.random(len(said)) < 0.05 + 0.1 * (n % 4)
         phones[f"u{n}"] = "".join("_AB"[phone] for phone in said)
         units[f"u{n}"] = "".join(map(str, np.where(noise, random.integers(0, 3, len(said)), said)))
-    return units, phones, {f"u{n}": f"s{n % 4}" for n in range(8)}
+    return units, phones, {f"u{n}": f"s{n // 2}" for n in range(8)}
 
 
 def test_a_draw_gives_the_figures_of_the_corpus_that_was_drawn(corpus, monkeypatch):

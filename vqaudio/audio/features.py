@@ -25,7 +25,7 @@ def log_mel_power(wav: Tensor, *, sample_rate: int, hop_length: int) -> Tensor:
 
     Frame n is the samples [n, n + 1) · hop_length. Its Hann window of 25 ms (or a hop, if that is longer) has the same
     centre; the wav is padded with zeros. HTK mel scale from 0 Hz to half the rate; 1e-6 is added to the power. Those of
-    `vqaudio.training.heads` and `vqaudio.metrics.reconstruction` are of magnitudes, on other scales.
+    `vqaudio.model.shaping` and `vqaudio.metrics.reconstruction` are of magnitudes, on other scales.
     """
     window = max(round(WINDOW_SECONDS * sample_rate), hop_length)
     fft_size = 2 ** (window - 1).bit_length()
