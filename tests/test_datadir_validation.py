@@ -237,7 +237,7 @@ def test_a_segment_that_ends_at_minus_one_goes_to_the_end_of_its_recording(segme
     assert (last.start, last.end) == (0.4, None)
     assert len(audio.read(last.path, None, last.start, last.end)[0]) == 4800
     (segmented / "utt2dur").unlink()
-    recordings = Recordings(segmented, sample_rate=8000, level_db=None, hop_length=80)
+    recordings = Recordings(segmented, sample_rate=8000, level_db=None)
     assert recordings.durations == pytest.approx([0.4, 0.6])
 
 
@@ -287,7 +287,7 @@ def test_fix_writes_the_durations_and_training_opens_no_file(data, monkeypatch):
     assert datadir.fix(data) == [f"{data / 'utt2dur'}: wrote the durations of 6 of 6 entries"]
     assert datadir.fix(data) == []
     monkeypatch.setattr(audio, "info", lambda path: pytest.fail(f"opens {path}"))
-    recordings = Recordings(data, sample_rate=8000, level_db=None, hop_length=80)
+    recordings = Recordings(data, sample_rate=8000, level_db=None)
     assert recordings.durations.tolist() == [0.5] * 6
 
 

@@ -9,6 +9,7 @@ from vqaudio.listening.analysis.figures import analyse
 from vqaudio.listening.analysis.page import analysis_page
 from vqaudio.report.comparison import build_comparison
 from vqaudio.report.page import build_report
+from vqaudio.report.samples import NUM_SAMPLES
 
 pytestmark = pytest.mark.slow  # starts a browser
 
@@ -64,7 +65,7 @@ def test_every_picture_and_player_can_be_decoded(name, driver, pages) -> None:
         }))).then(done);
         """
     )
-    assert len(seconds) == 12
+    assert len(seconds) == 3 * NUM_SAMPLES
     assert seconds == pytest.approx([0.6] * len(seconds), abs=0.02)
     widths = driver.execute_async_script(
         """
