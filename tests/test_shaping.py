@@ -63,8 +63,12 @@ def test_speech_that_has_the_log_mel_already_stays_as_it_is() -> None:
 def test_a_strength_of_0_leaves_the_samples_unchanged() -> None:
     shaper, wav = shaper_of(0.0), noise(10 * HOP)
     assert np.array_equal(shaper.shape(wav, torch.zeros(BINS, 10)), wav)
-    [piece] = shaper.shape_pieces([wav], deque())  # no log-mel is asked for
+    mels: deque[np.ndarray] = deque()
+    [piece] = shaper.shape_pieces([wav], mels)  # no log-mel is asked for
     assert piece is wav
+    mels.extend([np.zeros((BINS, 5)), np.zeros((BINS, 5))])
+    assert list(shaper.shape_pieces([wav], mels))
+    assert not mels  # an endless stream would fill it
 
 
 def arriving(wav: np.ndarray, cuts: list[int], mel: np.ndarray, mels: "deque[np.ndarray]") -> Iterator[np.ndarray]:
