@@ -1,6 +1,7 @@
 """A training step of the mini recipe in both phases, on one and on all cores: audio seconds a second, and its limit.
 
-The limit is the step's matrix products at the speed of a large product on as many threads. To measure the processor as
+The limit is the step's matrix products at the speed of a large product on as many threads. Unlike the other benchmarks
+this one takes wall time, on all cores. To measure the processor as
 if it had AVX2 only, set ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
 NUMBA_CPU_NAME=haswell.
 """
@@ -99,7 +100,8 @@ def main() -> None:
     header = ["phase", "precision", "threads", "ms a step, median (range)", "audio seconds a second", "of the limit"]
     capability = torch.backends.cpu.get_cpu_capability()
     title = f"Training steps of the mini recipe, {capability}"
-    measure.report(title, f"{measure.machine()}\n\n{measure.table(header, rows)}", save=not quick)
+    about = f"{measure.machine()}\n\nWall times, on all cores."
+    measure.report(title, f"{about}\n\n{measure.table(header, rows)}", save=not quick)
 
 
 if __name__ == "__main__":

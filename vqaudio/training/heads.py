@@ -10,10 +10,10 @@ class LabelHead(nn.Module):
     """A linear map from latents `z` (B, D, N) to a label of every frame: the cluster of its MFCC.
 
     MFCC normalised over the utterance say little about voice and microphone, and a window of them says more about the
-    phone than one frame does. An encoder that is to name their clusters, also of frames it cannot see, learns phones.
+    phone than one frame does. An encoder that is to name their clusters learns phones.
 
-    Source: Hsu et al., "HuBERT: Self-Supervised Speech Representation Learning by Masked Prediction of Hidden Units"
-    (2021), section II.
+    Source of such labels: Hsu et al., "HuBERT: Self-Supervised Speech Representation Learning by Masked Prediction of
+    Hidden Units" (2021), section II.
     """
 
     centroids: Tensor
