@@ -16,9 +16,10 @@ from tiny_model import save_tiny_model
 import vqaudio
 from vqaudio import audio
 from vqaudio.audio.streams import ahead, windows
-from vqaudio.codec import Codec, one_thread, utterance_seed
+from vqaudio.codec import Codec, utterance_seed
 from vqaudio.errors import UserError
 from vqaudio.sampling import generate, generate_reference
+from vqaudio.threads import one_thread
 
 
 @pytest.fixture(scope="module")

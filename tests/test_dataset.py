@@ -194,3 +194,17 @@ def test_an_empty_data_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "utt2spk").write_text("")
     with pytest.raises(UserError, match="no utterances; training needs at least one"):
         dataset(tmp_path)
+
+
+def test_batches_are_made_on_one_thread_of_torch_which_leaves_those_of_training_alone() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        ahead = prefetch(lambda step: torch.get_num_threads(), 0)
+        assert (next(ahead), torch.get_num_threads()) == (1, 2)
+        ahead.close()
+        later = prefetch(lambda step: torch.get_num_threads(), 0)
+        assert (next(later), torch.get_num_threads()) == (1, 2)
+        later.close()
+    finally:
+        torch.set_num_threads(before)

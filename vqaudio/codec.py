@@ -1,10 +1,8 @@
 """A trained model for use: `Codec` turns speech into codes and codes into speech, the same every time."""
 
-import contextlib
 import functools
 import hashlib
 import math
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from vqaudio.defaults import SEED, TEMPERATURE, WEIGHTS, Weights
 from vqaudio.errors import UserError
 from vqaudio.model.penalty import CodeCosts, PenalisedSearch
 from vqaudio.model_directory import UNKNOWN_SPEAKER, LoadedModel, load_model
+from vqaudio.threads import one_thread
 
 CHUNK_SECONDS = 2.0
 """Length of the chunks that go through the encoder, the same for every recording."""
@@ -271,30 +270,4 @@ def utterance_seed(seed: int, utt: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {utt}".encode()).digest()[:8], "big") >> 1
 
 
-_lock = threading.Lock()
-_inside = 0  # threads inside `one_thread`
-_outside = 1  # torch's number of threads before the first of those entered
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep torch on one thread, so that sums have one order, whatever the number of cores. It cannot be nested.
-
-    torch's number of threads belongs to the calling thread, but new threads begin with what was set last. What they
-    find while this runs may be 1; therefore each thread restores the number from before any thread was inside.
-    """
-    global _inside, _outside
-    with _lock:
-        if _inside == 0:
-            _outside = torch.get_num_threads()
-        _inside += 1
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            torch.set_num_threads(_outside)
-
-
-__all__ = ["Codec", "load", "one_thread", "utterance_seed"]
+__all__ = ["Codec", "load", "utterance_seed"]

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vqaudio import audio
-from vqaudio.codec import one_thread
 from vqaudio.datadir import Utterance, read_audio_list, read_table
 from vqaudio.errors import UserError
 from vqaudio.metrics.alignment import default_utt2spk
 from vqaudio.metrics.bootstrap import MIN_COMPARISONS, ratio_interval
 from vqaudio.metrics.judge_models import RATE, Judges
 from vqaudio.metrics.word_error import normalise, word_errors
+from vqaudio.threads import one_thread
 
 logger = logging.getLogger("vqaudio.metrics")
 

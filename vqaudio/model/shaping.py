@@ -77,9 +77,9 @@ class Shaper(nn.Module):
         of the queue. The speech waits for the end of the window of its last frame. No piece of speech is empty.
         """
         if not self.strength:
-            for piece in pieces:
+            for samples in pieces:
                 mels.clear()
-                yield piece
+                yield samples
             return
         columns, skip = _columns(mels), self.margin
         held = np.zeros(self.margin, np.float32)  # from the window of the next frame on

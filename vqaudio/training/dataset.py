@@ -18,6 +18,7 @@ from torch import Tensor
 from vqaudio import datadir
 from vqaudio.errors import JobError, UserError
 from vqaudio.model_directory import UNKNOWN_SPEAKER
+from vqaudio.threads import one_thread
 from vqaudio.training.labels import Labeller
 from vqaudio.training.recordings import Recordings
 
@@ -227,13 +228,14 @@ def prefetch(make: Callable[[int], Batch], first: int, ahead: int = 4) -> Iterat
 
     def read() -> None:
         step = first
-        while wanted():
-            try:
-                put(make(step))
-            except BaseException as error:  # handed to the consumer, which raises it
-                put(error)
-                return
-            step += 1
+        with one_thread():  # OpenMP would make a second team, and then let the threads of training sleep at every wait
+            while wanted():
+                try:
+                    put(make(step))
+                except BaseException as error:  # handed to the consumer, which raises it
+                    put(error)
+                    return
+                step += 1
 
     thread = threading.Thread(target=read)
     thread.start()

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from vqaudio import audio, files
 from vqaudio.audio.features import log_mel_power, mfcc, stacked_mfcc
-from vqaudio.codec import one_thread
 from vqaudio.datadir import Utterance, read_utterances
 from vqaudio.defaults import FEATURES
 from vqaudio.errors import UserError
@@ -27,6 +26,7 @@ from vqaudio.model.clustering import kmeans, nearest_label
 from vqaudio.model.penalty import CodeCosts, PenalisedSearch, check_penalty
 from vqaudio.outputs import check_file, claim_folder
 from vqaudio.progress import Progress
+from vqaudio.threads import one_thread
 from vqaudio.units.directory import UnitsInfo
 from vqaudio.units.extraction import check_shard, write_all
 from vqaudio.units.npy import find_npy, read_npy
