@@ -1,7 +1,9 @@
-"""Make data directories from two corpora that have phone times, so that all test speakers are unseen.
+"""Make data directories from two corpora that have phone times, so that speakers to choose by and to test on are unseen.
 
 OUT/test_librispeech contains the speakers --librispeech-speakers, OUT/test_vctk every fifth speaker of the corpus in
-VCTK's layout, in the order of their ids; OUT/train and OUT/dev contain the other speakers of both.
+VCTK's layout, in the order of their ids, OUT/dev every fifth one from the second on; OUT/train and OUT/valid contain
+the other speakers of both. All choices are made with these, by the scores on dev. OUT/train_all is train with dev, for
+the models that are then scored on the test sets, once.
 """
 
 import argparse
@@ -17,11 +19,12 @@ from vqaudio.datadir import Phone, Utterance
 from vqaudio.datadir.layout import DATA_DIRECTORY
 from vqaudio.outputs import claim_folder
 
-DEV_STEP = 40  # one in as many utterances of the training speakers is for dev
+VALID_STEP = 40  # one in as many utterances of the training speakers is for valid
+SPEAKER_STEP = 5  # one in as many speakers is for test, and the next one for dev
 
 
 def main() -> None:
-    """Write the four data directories."""
+    """Write the data directories."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vctk-root", type=Path, required=True)
     parser.add_argument("--vctk-alignment", type=Path, required=True, help="phone times (CTM)")
@@ -31,16 +34,20 @@ def main() -> None:
     args = parser.parse_args()
     vctk_utterances = sorted(vctk.read(args.vctk_root).utterances, key=lambda u: u.utt)
     librispeech = read_librispeech(args.librispeech)
-    unseen = set(sorted({u.speaker for u in vctk_utterances})[::5])
-    seen = [u for u in vctk_utterances if u.speaker not in unseen]
-    seen += [u for u in librispeech if u.speaker not in args.librispeech_speakers]
+    speakers = sorted({u.speaker for u in vctk_utterances})
+    test, dev = set(speakers[::SPEAKER_STEP]), set(speakers[1::SPEAKER_STEP])
+    others = [u for u in vctk_utterances if u.speaker not in test | dev]
+    others += [u for u in librispeech if u.speaker not in args.librispeech_speakers]
     phones = {**datadir.read_ctm(args.vctk_alignment), **datadir.read_ctm(args.librispeech / "phones.ctm")}
-    dev = seen[::DEV_STEP]
+    valid = others[::VALID_STEP]
+    train = [u for u in others if u not in valid]
     sets = {
-        "train": [u for u in seen if u not in dev],
-        "dev": dev,
+        "train": train,
+        "valid": valid,
+        "train_all": sorted(train + [u for u in vctk_utterances if u.speaker in dev], key=lambda u: u.utt),
+        "dev": [u for u in vctk_utterances if u.speaker in dev and u.utt in phones],
         "test_librispeech": [u for u in librispeech if u.speaker in args.librispeech_speakers and u.utt in phones],
-        "test_vctk": [u for u in vctk_utterances if u.speaker in unseen and u.utt in phones],
+        "test_vctk": [u for u in vctk_utterances if u.speaker in test and u.utt in phones],
     }
     for name, utterances in sets.items():
         write_set(args.out / name, utterances, phones)
