@@ -1,4 +1,4 @@
-"""Make data directories from two corpora that have phone times, so that speakers to choose by and to test on are unseen.
+"""Make data directories from two corpora that have phone times, for training, choices and tests on unseen speakers.
 
 OUT/test_librispeech contains the speakers --librispeech-speakers, OUT/test_vctk every fifth speaker of the corpus in
 VCTK's layout, in the order of their ids, OUT/dev every fifth one from the second on; OUT/train and OUT/valid contain
