@@ -436,7 +436,7 @@ def test_only_a_few_utterances_are_under_way_at_a_time(model_dir, data, monkeypa
             yield utterance
 
     codec = vqaudio.load(model_dir)
-    results = extraction._results(lambda u: codec.encode_file(u.path), counted(), jobs=2)
+    results = extraction.encode_all(lambda u: codec.encode_file(u.path), counted(), jobs=2)
     next(results)
     assert len(taken) <= 5
     results.close()

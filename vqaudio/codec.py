@@ -61,7 +61,7 @@ class Codec:
         if not np.isfinite(x).all():
             raise UserError(f"wav[{int(np.flatnonzero(~np.isfinite(x))[0])}] is not finite; repair the recording")
         x = audio.resample(x, sample_rate, self.sample_rate)
-        return self._encode(lambda: (x[i : i + self.step] for i in range(0, len(x), self.step)), change_penalty)[0]
+        return self._encode(lambda: (x[i : i + self.step] for i in range(0, len(x), self.step)), [change_penalty])[0][0]
 
     def encode_file(
         self,
@@ -79,13 +79,28 @@ class Codec:
         Raises:
             UserError: bad penalty; a file missing, broken, not finite or shorter than a frame; channels that cancel.
         """
+        return self.encode_at_penalties(path, [change_penalty], start, end, channel)[0]
+
+    def encode_at_penalties(
+        self,
+        path: Path,
+        change_penalties: Sequence[float],
+        start: float = 0.0,
+        end: float | None = None,
+        channel: int | None = None,
+    ) -> np.ndarray:
+        """Return what `encode_file` returns at each of P penalties, (P, G, N) int64, in one pass through the file.
+
+        Raises:
+            UserError: as `encode_file`.
+        """
 
         def blocks() -> Iterator[np.ndarray]:
             return ahead(audio.blocks(path, self.sample_rate, self.step, start, end, channel))
 
         if channel is None and (fault := channel_fault(path, start, end)):
             raise UserError(f"{path}: {fault}")
-        codes, samples = self._encode(blocks, change_penalty)
+        codes, samples = self._encode(blocks, change_penalties)
         if samples < self.hop_length:
             raise UserError(
                 f"{path}: {samples} samples at {self.sample_rate} Hz are less than a frame ({self.hop_length}); "
@@ -93,21 +108,25 @@ class Codec:
             )
         return codes
 
-    def _encode(self, blocks: Callable[[], Iterable[np.ndarray]], change_penalty: float) -> tuple[np.ndarray, int]:
-        """Return the codes of a recording, which `blocks` opens twice, and its number of samples."""
-        encoder, level_db = self.model.encoder, self.config.data.level_db
+    def _encode(
+        self, blocks: Callable[[], Iterable[np.ndarray]], change_penalties: Sequence[float]
+    ) -> tuple[np.ndarray, int]:
+        """Return the codes (P, G, N) of a recording, which `blocks` opens twice, and its number of samples."""
+        encoder, quantizer, level_db = self.model.encoder, self.model.quantizer, self.config.data.level_db
         change = audio.level_change(blocks(), level_db)
-        codes, samples = [np.zeros((self.groups, 0), dtype=np.int64)], 0
+        plain, samples = [np.zeros((self.groups, 0), dtype=np.int64)], 0
         with torch.inference_mode(), one_thread():
-            search = PenalisedSearch(self._costs(), change_penalty) if change_penalty else None
+            searches = [PenalisedSearch(self._costs(), p) if p else None for p in change_penalties]
             for window, valid in windows(map(change.apply, blocks()), encoder.left, self.step, encoder.right):
                 samples += valid
+                frames = encoder.num_frames(valid)
                 z = encoder.frames(torch.from_numpy(window).unsqueeze(0).to(self.device))
-                if search:
-                    search.add(self.model.quantizer.split(z), encoder.num_frames(valid))
-                else:
-                    codes.append(self.model.quantizer.encode(z)[0, :, : encoder.num_frames(valid)].cpu().numpy())
-        return search.finish() if search else np.concatenate(codes, axis=1), samples
+                if None in searches:
+                    plain.append(quantizer.encode(z)[0, :, :frames].cpu().numpy())
+                for search in filter(None, searches):
+                    search.add(quantizer.split(z), frames)
+        unpenalised = np.concatenate(plain, axis=1)
+        return np.stack([search.finish() if search else unpenalised for search in searches]), samples
 
     def decode(
         self,

@@ -205,7 +205,7 @@ def _write_missing(encode: Encode, utterances: list[Utterance], writer: UnitWrit
         print(f"{writer.directory}: {len(utterances) - len(missing)} of {len(utterances)} utterances already done")
     failed: dict[str, str] = {}
     with Progress("extract", len(missing), "utterances") as progress:
-        for utt, result in _results(encode, missing, jobs):
+        for utt, result in encode_all(encode, missing, jobs):
             if isinstance(result, str):
                 failed[utt] = result
             else:
@@ -214,7 +214,7 @@ def _write_missing(encode: Encode, utterances: list[Utterance], writer: UnitWrit
     return dict(sorted(failed.items(), key=lambda item: item[0].encode()))
 
 
-def _results(encode: Encode, utterances: Iterable[Utterance], jobs: int) -> Iterator[tuple[str, np.ndarray | str]]:
+def encode_all(encode: Encode, utterances: Iterable[Utterance], jobs: int) -> Iterator[tuple[str, np.ndarray | str]]:
     """Yield (utt, codes or the reason of a failure) in the order of completion; only a few are in memory at a time."""
     queue = iter(utterances)
     running: set[Future] = set()

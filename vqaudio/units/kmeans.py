@@ -7,7 +7,7 @@ sample rate and the hop length.
 import functools
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,15 +151,23 @@ class KMeansUnits:
         Raises:
             UserError: it cannot be read, its features do not have the model's size, or a bad penalty.
         """
+        return self.encode_at_penalties(utterance, [change_penalty])[0]
+
+    def encode_at_penalties(self, utterance: Utterance, change_penalties: Sequence[float]) -> np.ndarray:
+        """Return what `encode` returns at each of P penalties, (P, 1, N) int64; the utterance is read once."""
         with one_thread():  # so that the codes are the same for any number of cores and jobs
             rows = read_features(utterance, self.features, sample_rate=self.sample_rate, hop_length=self.hop_length)
             _check_size(utterance, rows, len(self.mean))
             rows = (rows - self.mean) / self.std
-            if change_penalty:
-                search = PenalisedSearch(self._costs, change_penalty)
-                search.add(rows[None])
-                return search.finish()
+            return np.stack([self._codes(rows, penalty) for penalty in change_penalties])
+
+    def _codes(self, rows: Tensor, change_penalty: float) -> np.ndarray:
+        """Return the codes (1, N) of standardised features (N, D)."""
+        if not change_penalty:
             return nearest_label(rows, self.codebook)[None].numpy()
+        search = PenalisedSearch(self._costs, change_penalty)
+        search.add(rows[None])
+        return search.finish()
 
 
 def is_model(path: Path) -> bool:
