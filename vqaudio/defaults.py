@@ -22,3 +22,6 @@ FEATURES = ("mfcc", "mfcc-stacked", "log-mel", "npy")
 
 KMEANS_FRAMES = 300_000
 """Frames that k-means clusters at most."""
+
+CHANGE_PENALTIES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""Of `evaluate curve`."""

@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vqaudio.cli.curve import add_curve
 from vqaudio.cli.parser import add_jobs, command, command_group
+from vqaudio.cli.scores import add_json, add_silence, add_whisper, check_json, write_scores
 from vqaudio.errors import UserError
 
 DISCOPHON = """
@@ -26,6 +28,7 @@ def add_evaluate(subparsers: Any) -> None:
     )
     _add_units(group)
     _add_robustness(group)
+    add_curve(group)
     audio = command(
         group,
         "audio",
@@ -37,7 +40,7 @@ def add_evaluate(subparsers: Any) -> None:
     audio.add_argument("--system", type=Path, required=True, metavar="SCP", help="wav.scp of the reconstructions")
     _add_judges(audio)
     add_jobs(audio)
-    _add_json(audio)
+    add_json(audio)
 
 
 def _add_judges(audio: Any) -> None:
@@ -47,10 +50,7 @@ def _add_judges(audio: Any) -> None:
         help="also score words (by Whisper), naturalness (Distill-MOS) and voice, of the originals too; needs --text",
     )
     audio.add_argument("--text", type=Path, help="what the originals say: lines of an utterance and its words")
-    audio.add_argument(
-        "--whisper", type=Path, metavar="DIR", help="CTranslate2 model of Whisper (default: $VQAUDIO_WHISPER)"
-    )
-    audio.add_argument("--language", default="en", metavar="CODE", help="language that is spoken (default: en)")
+    add_whisper(audio)
     audio.add_argument("--utt2spk", type=Path, help="speakers of the originals (default: utt2spk next to --reference)")
     audio.add_argument("--voices", type=Path, metavar="UTT2SPK", help="speakers that the system speaks as, if others")
 
@@ -74,14 +74,8 @@ def _add_units(group: Any) -> None:
     units.add_argument("--model", type=Path, metavar="EXP", help="model of the units, for ABX on its codewords")
     units.add_argument("--mapping-units", type=Path, help="unit directory to learn the phone of each unit from")
     units.add_argument("--mapping-alignment", type=Path, metavar="CTM", help="phone times of --mapping-units")
-    units.add_argument(
-        "--silence",
-        action="append",
-        default=[],
-        metavar="LABEL",
-        help="label of silence in the alignment, besides those of the usual aligners; may be repeated",
-    )
-    _add_json(units)
+    add_silence(units)
+    add_json(units)
 
 
 def _add_robustness(group: Any) -> None:
@@ -107,11 +101,7 @@ def _add_robustness(group: Any) -> None:
         robustness.add_argument(f"--{name}", type=float, default=amount, metavar=unit, help=text)
     robustness.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     add_jobs(robustness)
-    _add_json(robustness)
-
-
-def _add_json(command: Any) -> None:
-    command.add_argument("--json", type=Path, metavar="OUT", help="also write the scores to this file")
+    add_json(robustness)
 
 
 def run_evaluate_units(args: argparse.Namespace) -> None:
@@ -119,7 +109,7 @@ def run_evaluate_units(args: argparse.Namespace) -> None:
     from vqaudio.metrics.evaluation import evaluate_units
 
     inputs = [args.units, args.alignment, args.utt2spk, args.mapping_units, args.mapping_alignment]
-    _check_json(args.json, *(path for path in inputs if path))
+    check_json(args.json, *(path for path in inputs if path))
     scores = evaluate_units(
         args.units,
         args.alignment,
@@ -136,7 +126,7 @@ def run_evaluate_robustness(args: argparse.Namespace) -> None:
     """Score the units of changed speech against those of the original."""
     from vqaudio.metrics.robustness import Changes, evaluate_robustness
 
-    _check_json(args.json, args.data)
+    check_json(args.json, args.data)
     changes = Changes(args.gain, args.noise, args.tempo, args.pitch, args.resampling, args.offset)
     scores = evaluate_robustness(args.model, args.data, changes=changes, jobs=args.jobs, seed=args.seed)
     _print_scores(scores, args.json)
@@ -147,7 +137,7 @@ def run_evaluate_audio(args: argparse.Namespace) -> None:
     from vqaudio.metrics.reconstruction import evaluate_audio
 
     inputs = [args.reference, args.system, args.text, args.utt2spk, args.voices]
-    _check_json(args.json, *(path for path in inputs if path))
+    check_json(args.json, *(path for path in inputs if path))
     judged = _judge(args)  # first: it refuses more inputs
     scores = evaluate_audio(args.reference, args.system, jobs=args.jobs)
     for utt, figures in judged.pop("per_utterance", {}).items():
@@ -175,24 +165,13 @@ def _judge(args: argparse.Namespace) -> dict[str, Any]:
     return {**judged, "whisper": files.sha256(whisper / "model.bin")}
 
 
-def _check_json(out: Path | None, *inputs: Path) -> None:
-    """Check that scores may be written to `out`, before they are computed."""
-    from vqaudio.outputs import check_file, is_our_json
-
-    if out is not None:
-        check_file(out, inputs=inputs, ours=is_our_json)
-
-
 def _print_scores(scores: dict[str, Any], out: Path | None) -> None:
-    """Print numbers with their intervals; write everything as JSON, with the version of vqaudio."""
-    from vqaudio import __version__, files
-
+    """Print numbers with their intervals, and write everything as JSON."""
     for name, value in scores.items():
         if isinstance(value, int | float):
             bounds = scores.get("intervals", {}).get(name)
             print(f"{name:28} {_number(value)}" + (f"  [{', '.join(map(_number, bounds))}]" if bounds else ""))
-    if out is not None:
-        files.write_json(out, {"vqaudio": __version__, **scores})
+    write_scores(scores, out)
 
 
 def _number(value: float) -> str:

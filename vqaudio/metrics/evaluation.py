@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vqaudio import files
-from vqaudio.codec import load
+from vqaudio.codec import Codec, load
 from vqaudio.datadir import read_table
 from vqaudio.errors import UserError
 from vqaudio.metrics.abx import Distance, average, make_frames, speaker_errors
@@ -28,9 +28,14 @@ from vqaudio.metrics.phone_scores import (
 from vqaudio.metrics.speaker_probe import speaker_probe
 from vqaudio.units.kmeans import KMeansUnits
 
-ABX_OF_CODEWORDS: dict[str, Distance] = {"abx": "angular"}
-ABX_OF_PHONES: dict[str, Distance] = {"abx_phone": "angular"}
-ABX_OF_UNITS: dict[str, Distance] = {"abx_units": "identical", "abx_edit": "edit"}
+Wanted = Mapping[Task, Mapping[str, Distance]]
+"""ABX errors: what a token is -> name of the error -> distance."""
+
+ABX: Wanted = {
+    "triphone": {"abx": "angular", "abx_units": "identical", "abx_edit": "edit"},
+    "phone": {"abx_phone": "angular"},
+}
+SIDES = ("within", "across")
 
 
 def evaluate_units(
@@ -43,7 +48,7 @@ def evaluate_units(
     mapping_alignment: Path | None = None,
     silence: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Score a unit directory against a phone alignment; `figures` describes the result.
+    """Score a unit directory against a phone alignment: its `change_penalty`, and what `figures` describes.
 
     Args:
         units: unit directory; a deduplicated one is expanded by its durations.
@@ -68,7 +73,7 @@ def evaluate_units(
         phones = read_alignment(mapping_alignment or alignment, silence=silence)
         mapping = (read_frames(mapping_units)[1], phones)
     try:
-        return figures(
+        scores = figures(
             codes,
             read_alignment(alignment, silence=silence),
             frame_rate=info.frame_rate,
@@ -79,6 +84,7 @@ def evaluate_units(
         )
     except UserError as error:
         raise UserError(f"{units}: {error}") from None
+    return {"change_penalty": info.change_penalty, **scores}
 
 
 def figures(
@@ -113,6 +119,31 @@ def figures(
     Raises:
         UserError: as in `code_statistics` and `label_frames`, or an utterance has no speaker.
     """
+    scores, intervals = cheap_figures(
+        codes, alignment, frame_rate=frame_rate, codebook_size=codebook_size, speakers=speakers, mapping=mapping
+    )
+    if speakers is None:
+        return scores
+    abx, of_abx = abx_figures(codes, alignment, speakers, frame_rate=frame_rate, codebook=codebook)
+    scores |= abx
+    scores |= speaker_probe(codes, speakers, codebook_size=codebook_size)
+    intervals |= of_abx
+    return scores | ({"intervals": intervals} if intervals else {})
+
+
+def cheap_figures(
+    codes: Codes,
+    alignment: Alignment,
+    *,
+    frame_rate: float,
+    codebook_size: int,
+    speakers: Mapping[str, str] | None,
+    mapping: tuple[Codes, Alignment] | None,
+) -> tuple[dict[str, Any], dict[str, Interval]]:
+    """Return those of `figures` that take little time, all but ABX and the speaker probe, and their intervals.
+
+    Args and errors are those of `figures`.
+    """
     scores: dict[str, Any] = {}
     scores |= code_statistics(codes.values(), frame_rate=frame_rate, codebook_size=codebook_size)
     frames = label_frames(codes, alignment, frame_rate=frame_rate, mapping=mapping)
@@ -122,15 +153,11 @@ def figures(
     scores |= boundary_scores(codes, alignment, frame_rate=frame_rate)
     scores |= run_lengths(codes.values(), frame_rate=frame_rate)
     if speakers is None:
-        return scores
+        return scores, {}
     if missing := sorted(codes.keys() - speakers.keys()):
         raise UserError(f"{len(missing)} utterances have no speaker, such as {missing[0]}; add them to utt2spk")
-    abx, intervals = abx_figures(codes, alignment, speakers, frame_rate=frame_rate, codebook=codebook)
-    scores |= abx
-    scores |= speaker_probe(codes, speakers, codebook_size=codebook_size)
     of_utterances = [speakers[utt] for utt in frames.utts]
-    intervals = phone_intervals(frames, of_utterances) | string_intervals(strings, of_utterances) | intervals
-    return scores | ({"intervals": intervals} if intervals else {})
+    return scores, phone_intervals(frames, of_utterances) | string_intervals(strings, of_utterances)
 
 
 def abx_figures(
@@ -140,25 +167,37 @@ def abx_figures(
     *,
     frame_rate: float,
     codebook: np.ndarray | None,
+    wanted: Wanted = ABX,
+    sides: Collection[str] = SIDES,
 ) -> tuple[dict[str, float], dict[str, Interval]]:
-    """Return the ABX figures that `figures` names, and the intervals of those errors that have one."""
+    """Return ABX figures, as `figures` names them, and the intervals of those errors that have one.
+
+    Args:
+        codes: as in `figures`, like all that follow.
+        alignment: phones.
+        speakers: utt -> speaker.
+        frame_rate: Hz.
+        codebook: without it there are no errors of the angular distance.
+        wanted: which errors.
+        sides: within, across, or both.
+    """
     errors: dict[str, float] = {}
     intervals: dict[str, Interval] = {}
     lengths = {utt: units.shape[1] for utt, units in codes.items()}
     scored = [codes[utt] for utt in sorted(codes.keys() & alignment.keys())]
-    tasks: list[tuple[Task, dict[str, Distance]]] = [("triphone", ABX_OF_UNITS)]
-    if codebook is not None:
-        tasks = [("triphone", ABX_OF_CODEWORDS | ABX_OF_UNITS), ("phone", ABX_OF_PHONES)]
-    for task, distances in tasks:
+    for task, named in wanted.items():
+        distances = {name: of for name, of in named.items() if of != "angular" or codebook is not None}
+        if not distances:
+            continue
         cells = make_cells(lengths, alignment, speakers, frame_rate=frame_rate, task=task, seed=0)
-        sides = {"within": cells.within, "across": cells.across}
-        comparisons = {side: cells.comparisons(jobs) for side, jobs in sides.items()}
+        jobs = {side: getattr(cells, side) for side in sides}
+        comparisons = {side: cells.comparisons(of_side) for side, of_side in jobs.items()}
         if task == "triphone":
             errors |= {f"abx_comparisons_{side}": count for side, count in comparisons.items()}
         for name, distance in distances.items():
             frames = make_frames(scored, distance, codebook)
-            for side, jobs in sides.items():
-                of_speakers = speaker_errors(cells, jobs, frames)
+            for side, of_side in jobs.items():
+                of_speakers = speaker_errors(cells, of_side, frames)
                 errors[f"{name}_{side}"] = average(of_speakers)
                 if interval := abx_interval(of_speakers, comparisons[side]):
                     intervals[f"{name}_{side}"] = interval
@@ -174,6 +213,11 @@ def read_codebook(model: Path) -> tuple[str, np.ndarray]:
     if model.is_file():
         return files.sha256(model), KMeansUnits.load(model).codebook[None].numpy()
     codec = load(model)
+    return codec.hash, codewords(codec)
+
+
+def codewords(codec: Codec) -> np.ndarray:
+    """Return the codewords (G, K, d) of a trained model."""
     codes = torch.arange(codec.codebook_size).expand(codec.groups, -1)
     with torch.inference_mode():
-        return codec.hash, codec.model.quantizer.codewords(codes).numpy()
+        return codec.model.quantizer.codewords(codes).numpy()

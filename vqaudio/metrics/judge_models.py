@@ -4,8 +4,10 @@ Nothing is downloaded. All compute on the CPU, one thread for each utterance.
 """
 
 import contextlib
+import hashlib
 import importlib.resources
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from string import digits
@@ -56,6 +58,26 @@ def load_judges(whisper: Path, *, language: str, jobs: int) -> Judges:
     """
     require_judges()
     return Judges(_whisper(whisper, language, jobs), _distill_mos(), _voice_encoder())
+
+
+def load_listener(whisper: Path, *, language: str, jobs: int) -> Judges:
+    """Load the judge of words alone; of naturalness it says NaN, and all voices are 0.
+
+    It remembers what it heard, so that originals that several systems share are heard once.
+
+    Args and errors are those of `load_judges`.
+    """
+    require_judges()
+    hear = _whisper(whisper, language, jobs)
+    heard: dict[bytes, str] = {}
+
+    def transcribe(wav: np.ndarray) -> str:
+        key = hashlib.sha256(wav.tobytes()).digest()
+        if key not in heard:
+            heard[key] = hear(wav)
+        return heard[key]
+
+    return Judges(transcribe, lambda _: math.nan, lambda _: np.zeros(1))
 
 
 def _whisper(folder: Path, language: str, jobs: int) -> Callable[[np.ndarray], str]:

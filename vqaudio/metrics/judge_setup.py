@@ -39,7 +39,7 @@ def find_whisper(given: Path | None, environment: Mapping[str, str] = os.environ
         UserError: neither names one, or files of a model are missing, which faster-whisper would download.
     """
     if given is None and not environment.get(VARIABLE):
-        raise UserError(f"evaluate audio --judges needs a Whisper model directory; {CURE}")
+        raise UserError(f"--judges needs a Whisper model directory; {CURE}")
     folder = given or Path(environment[VARIABLE])
     for name in ("model.bin", "config.json", "tokenizer.json"):
         if not (folder / name).is_file():

@@ -85,16 +85,16 @@ def decode(
     def tasks() -> Iterator[Task]:
         for sequence in source:
             voice = speaker if voices is None else voices[sequence.utt]
-            yield _task(codec, sequence.utt, sequence.codes, voice, temperature, seed, weights)
+            yield make_task(codec, sequence.utt, sequence.codes, voice, temperature, seed, weights)
 
     with locked(out):
         present, frames = _present(out, tasks())
         print(f"{out}: {len(present)} of {len(source)} utterances already done")
         with Progress("decode", frames / codec.frame_rate, "seconds of speech") as progress:
             missing = (task for task in tasks() if task.utt not in present)
-            clipped, scaled = _write(codec, out, missing, temperature, weights, jobs, progress)
+            clipped, scaled = write_wavs(codec, out, missing, temperature, weights, jobs, progress)
         with files.atomic_writer(out / "wav.scp") as file:
-            file.writelines(f"{sequence.utt} {_wav(out, sequence.utt)}\n" for sequence in source)
+            file.writelines(f"{sequence.utt} {wav_path(out, sequence.utt)}\n" for sequence in source)
     _report_loud(out, clipped, scaled)
     print(f"{len(source)} utterances in {out}")
 
@@ -108,7 +108,7 @@ def _report_loud(out: Path, clipped: int, scaled: int) -> None:
         print(f"{out}: {scaled} utterances had more than {share} of their samples outside −1..1 and are scaled down")
 
 
-def _task(
+def make_task(
     codec: Codec, utt: str, codes: np.ndarray, speaker: str | None, temperature: float, seed: int, weights: Weights
 ) -> Task:
     """Return the task of an utterance. Its stamp depends on everything that decides about its samples."""
@@ -148,7 +148,7 @@ def _voices(codec: Codec, units: Units, speaker: str | None, utt2spk: Path | Non
     return voices
 
 
-def _wav(out: Path, utt: str) -> Path:
+def wav_path(out: Path, utt: str) -> Path:
     """Return the file of an utterance."""
     return out / f"{file_name(utt)}.wav"
 
@@ -164,7 +164,7 @@ def _present(out: Path, tasks: Iterable[Task]) -> tuple[set[str], int]:
     present: dict[str, str] = {}
     frames = 0
     for task in tasks:
-        if stamps.get(task.utt) == task.stamp and _wav(out, task.utt).is_file():
+        if stamps.get(task.utt) == task.stamp and wav_path(out, task.utt).is_file():
             present[task.utt] = task.stamp
         else:
             frames += task.codes.shape[1]
@@ -173,7 +173,7 @@ def _present(out: Path, tasks: Iterable[Task]) -> tuple[set[str], int]:
     return set(present), frames
 
 
-def _write(
+def write_wavs(
     codec: Codec,
     out: Path,
     tasks: Iterable[Task],
@@ -182,7 +182,16 @@ def _write(
     jobs: int,
     progress: Progress,
 ) -> tuple[int, int]:
-    """Make the files of `tasks` group by group, and add the stamp of each.
+    """Make the files of `tasks` in `out` group by group, and add the stamp of each to its `STAMPS`.
+
+    Args:
+        codec: the model that speaks.
+        out: folder, which exists.
+        tasks: what `make_task` returned for the same temperature and weights.
+        temperature: of sampling.
+        weights: as in `decode`.
+        jobs: threads.
+        progress: told of the seconds of speech that are done.
 
     Returns:
         Numbers of clipped samples, and of utterances that were scaled down because too many would have been clipped.
@@ -203,7 +212,7 @@ def _write(
             for task, wav in zip(group, wavs, strict=True):
                 if np.mean(np.abs(wav) > 1) > audio.MAX_CLIPPED_SHARE:
                     wav, scaled = wav / np.abs(wav).max(), scaled + 1
-                clipped += audio.write(_wav(out, task.utt), wav, codec.sample_rate)
+                clipped += audio.write(wav_path(out, task.utt), wav, codec.sample_rate)
                 stamps.write(f"{task.utt} {task.stamp}\n".encode())
                 stamps.flush()
     return clipped, scaled
