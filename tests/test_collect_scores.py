@@ -31,6 +31,15 @@ def collect(monkeypatch):
 
 
 @pytest.fixture
+def baselines(monkeypatch):
+    """The functions of the script that scores baselines."""
+    monkeypatch.syspath_prepend(LOCAL)
+    import score_baselines
+
+    return score_baselines
+
+
+@pytest.fixture
 def run(tmp_path):
     """Data directories of tones, a phone each, and a run whose units mean nothing; the unseen set has no phones."""
     generator = np.random.default_rng(0)
@@ -57,8 +66,8 @@ def run(tmp_path):
     return tmp_path
 
 
-def test_the_baseline_tells_tones_apart_at_the_rate_and_codebook_size_of_the_units(run, collect):
-    scores = collect.baseline_scores(run / "exp", run / "data", "mfcc")
+def test_the_baseline_tells_tones_apart_at_the_rate_and_codebook_size_of_the_units(run, baselines):
+    scores = baselines.baseline_scores(run / "exp", run / "data", "mfcc")
     assert scores.keys() == {"dev", "test_seen"}
     test = scores["test_seen"]
     assert test["pnmi"] > 0.8
@@ -68,8 +77,8 @@ def test_the_baseline_tells_tones_apart_at_the_rate_and_codebook_size_of_the_uni
     assert test.keys() >= {"abx_within", "abx_units_across", "boundary_r_value", "run_length_mean", "speaker_probe"}
 
 
-def test_the_baseline_is_what_the_commands_make(run, collect):
-    scores = collect.baseline_scores(run / "exp", run / "data", "mfcc-stacked")["test_seen"]
+def test_the_baseline_is_what_the_commands_make(run, baselines):
+    scores = baselines.baseline_scores(run / "exp", run / "data", "mfcc-stacked")["test_seen"]
     folder = run / "exp" / "baseline" / "mfcc-stacked"
     argv = ["--features", "mfcc-stacked", "--data", run / "data" / "train", "--codebook-size", 16, "--out", run / "km"]
     assert main(["kmeans", "fit", *map(str, argv)]) == 0
@@ -89,30 +98,56 @@ def test_the_baseline_is_what_the_commands_make(run, collect):
     }
 
 
-def test_a_second_run_with_other_units_makes_the_baseline_anew(run, collect):
-    collect.baseline_scores(run / "exp", run / "data", "mfcc")
+def test_a_second_run_with_other_units_makes_the_baseline_anew(run, baselines):
+    baselines.baseline_scores(run / "exp", run / "data", "mfcc")
     info = UnitsInfo.of(sample_rate=RATE, hop_length=2 * HOP, codebook_size=8, groups=1)
     write_units(run / "exp" / "units" / "train", info, [("s-1", np.array([[0, 1]]))], [])
-    scores = collect.baseline_scores(run / "exp", run / "data", "mfcc")
+    scores = baselines.baseline_scores(run / "exp", run / "data", "mfcc")
     assert scores["test_seen"]["bitrate_nominal"] == 50 * 3
     assert read_units(run / "exp" / "baseline" / "mfcc" / "units" / "dev").info.codebook_size == 8
 
 
-def test_a_folder_of_the_user_is_no_baseline_and_stays(run, collect):
+def test_a_folder_of_the_user_is_no_baseline_and_stays(run, baselines):
     (run / "exp" / "baseline" / "mfcc").mkdir(parents=True)
     (run / "exp" / "baseline" / "mfcc" / "notes").write_text("mine")
     with pytest.raises(UserError, match=r"baseline: holds mfcc, and no \.vqaudio"):
-        collect.baseline_scores(run / "exp", run / "data", "mfcc")
+        baselines.baseline_scores(run / "exp", run / "data", "mfcc")
     assert (run / "exp" / "baseline" / "mfcc" / "notes").read_text() == "mine"
 
 
-def test_all_figures_of_a_run_are_in_one_strict_json_file(run, collect, monkeypatch):
+def test_the_baseline_has_the_change_penalty_of_the_units_beside_it(run, baselines):
+    plain = baselines.baseline_scores(run / "exp", run / "data", "mfcc")
+    assert {scores["change_penalty"] for scores in plain.values()} == {0}
+    for name in ("train", "test_seen"):
+        settings = {"sample_rate": RATE, "hop_length": HOP, "codebook_size": 16, "groups": 2}
+        info = UnitsInfo.of(**settings, change_penalty=3.0)
+        write_units(run / "exp" / "units" / name, info, [(utt, np.array([[0], [1]])) for utt in SETS[name]], [])
+    scores = baselines.baseline_scores(run / "exp", run / "data", "mfcc")
+    penalties = {path.name: read_units(path).info.change_penalty for path in run.glob("exp/baseline/mfcc/units/*")}
+    assert penalties == {"train": 3.0, "test_seen": 3.0, "dev": 0.0}
+    assert scores["test_seen"]["change_penalty"] == 3.0
+    assert scores["test_seen"]["runs_per_second"] < plain["test_seen"]["runs_per_second"]
+    assert scores["dev"]["runs_per_second"] == plain["dev"]["runs_per_second"]
+
+
+def test_the_rows_of_the_curve_are_put_under_the_units_and_their_baselines(run, collect):
+    assert collect.curve_rows(run / "exp") == {}
+    paths = ["exp", "exp/baseline/mfcc/kmeans.safetensors", "exp/baseline/mfcc-stacked/kmeans.safetensors"]
+    rows = [{"model": path, "change_penalty": p} for path in paths for p in (0, 1)]
+    (run / "exp" / "scores" / "curve.json").write_text(json.dumps({"rows": rows, "failed": {}}))
+    found = collect.curve_rows(run / "exp")
+    assert found == {"test_seen": {"units": rows[:2], "baseline": rows[2:4], "baseline_stacked": rows[4:]}}
+
+
+def test_all_figures_of_a_run_are_in_one_strict_json_file(run, collect, baselines, monkeypatch):
     (run / "exp" / "scores" / "units_dev.json").write_text('{"pnmi": NaN, "log_f0_rmse": Infinity}')
     (run / "exp" / "scores" / "audio_test_seen_swap.json").write_text('{"mos": 2.5}')
     (run / "exp" / MARK).write_text("")
     (run / "exp" / ".stamps").mkdir()
     (run / "exp" / ".stamps" / "stage3").write_text("a b train 12\n")
     (run / "exp" / ".stamps" / "stage3.begun").write_text("a\n")
+    monkeypatch.setattr("sys.argv", ["score_baselines.py", str(run / "exp"), str(run / "data")])
+    baselines.main()
     monkeypatch.setattr("sys.argv", ["collect_scores.py", str(run / "exp"), str(run / "data"), "7"])
     collect.main()
     text = (run / "exp" / "scores.json").read_text()

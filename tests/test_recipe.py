@@ -115,7 +115,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 EVERYTHING = [
     *("data_prep", "make_splits", "format_data", "data", "train", "extract", "swap_speakers", "decode"),
-    *("evaluate", "collect_scores", "report", "results_row", "listen"),
+    *("evaluate", "score_baselines", "collect_scores", "report", "results_row", "listen"),
 ]
 
 
@@ -366,6 +366,21 @@ def test_unseen_speakers_are_decoded_without_a_voice_and_seen_ones_with(recipe: 
     assert "--utt2spk" not in voices["test_unseen"]
     assert voices["test_seen"][-1].endswith("data/mini/test_seen/utt2spk")
     assert voices["test_seen_swap"][-1].endswith("swap_utt2spk")
+
+
+def test_the_curve_is_of_the_units_and_both_baselines_where_there_are_phones(recipe: Recipe) -> None:
+    recipe.run("--mini", "true")
+    (curve,) = (call for call in recipe.calls() if call[:2] == ["evaluate", "curve"])
+    models = [curve[n + 1] for n, word in enumerate(curve) if word == "--model"]
+    exp = recipe.folder / "exp" / "mini_tiny_kmeans"
+    folders = [exp / "baseline" / features / "kmeans.safetensors" for features in ("mfcc", "mfcc-stacked")]
+    assert models == [str(exp), *map(str, folders)]
+    assert recipe.verbs().index("score_baselines") < recipe.verbs().index("collect_scores")
+    assert curve[curve.index("--json") + 1] == str(exp / "scores" / "curve.json")
+    (recipe.folder / "data" / "mini" / "test_seen" / "phones.ctm").unlink()
+    (exp / "scores.json").unlink()
+    recipe.run("--mini", "true", "--stage", "6")
+    assert not [call for call in recipe.calls() if call[:2] == ["evaluate", "curve"]]
 
 
 def judged(recipe: Recipe) -> dict[str, list[str]]:

@@ -133,8 +133,8 @@ if stage 5 reconstruct "synthesise speech from the units" "$exp/wav/test_unseen/
 fi
 
 find_judges
-if stage 6 score "score" "$exp/scores.json" "$package_sum" "$(checksum "$here/local/collect_scores.py")" \
-  "$judges"; then
+if stage 6 score "score" "$exp/scores.json" "$package_sum" \
+  "$(checksum "$here/local/"{score_baselines,collect_scores}.py)" "$judges"; then
   if [ -n "$judges" ]; then say "judges listen, with Whisper of $judges"; else say "no judges: $no_judges"; fi
   rm -rf -- "$exp/scores"
   mkdir -p -- "$exp/scores"
@@ -155,6 +155,15 @@ if stage 6 score "score" "$exp/scores.json" "$package_sum" "$(checksum "$here/lo
         "${judging[@]}" --voices "$exp/swap_utt2spk"
     fi
   done
+  job "$exp/log/score_baselines.log" python "$here/local/score_baselines.py" "$exp" "$data"
+  if [ -f "$data/test_seen/phones.ctm" ] && [ -f "$data/train/phones.ctm" ]; then
+    # No words here: to synthesise and judge one more penalty takes as long as all of this.
+    job "$exp/log/score_curve.log" vqaudio evaluate curve --model "$exp" \
+      --model "$exp/baseline/mfcc/kmeans.safetensors" --model "$exp/baseline/mfcc-stacked/kmeans.safetensors" \
+      --change-penalties 0 0.5 1 2 --data "$data/test_seen" --alignment "$data/test_seen/phones.ctm" \
+      --mapping-data "$data/train" --mapping-alignment "$data/train/phones.ctm" --jobs "$nj" \
+      --json "$exp/scores/curve.json"
+  fi
   job "$exp/log/collect_scores.log" python "$here/local/collect_scores.py" "$exp" "$data" \
     "$((SECONDS - stage_began))"
   finish
