@@ -18,6 +18,7 @@ from vqaudio.units.writer import write_units
 RATE, HOP, CODES = 8000, 80, 16
 UTTS = [f"p225_{number:03d}" for number in range(1, 7)]
 PHONES = ("SIL", "AH0", "T", "S", "M", "SIL")
+COSTS = {"units": 300.0, "baseline": 400.0, "baseline_stacked": 350.0}
 VOID = {"meta", "img", "br", "input"}
 
 
@@ -85,6 +86,20 @@ def write_metrics(exp: Path) -> None:
     (exp / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def curve_rows(cost: float) -> list[dict]:
+    """Rows of `evaluate curve` at three penalties."""
+    return [
+        {
+            "change_penalty": penalty,
+            "bitrate_deduplicated": cost / (1 + penalty),
+            "pnmi": 0.5 + penalty / 10,
+            "phone_error_rate": None if penalty else 1.5,
+            "intervals": {"pnmi": [0.4, 0.8]},
+        }
+        for penalty in (0, 0.5, 1)
+    ]
+
+
 def write_scores(exp: Path, utts: list[str], name: str, mark: str) -> None:
     units = {"pnmi": 0.61, "phone_purity": 0.5, "usage": 0.75, "perplexity": 9.0, "bitrate_entropy": 312.0}
     units |= {"abx_across": 0.214, "boundary_r_value": 0.33, "intervals": {"pnmi": [0.583, 0.641], "usage": None}}
@@ -94,6 +109,7 @@ def write_scores(exp: Path, utts: list[str], name: str, mark: str) -> None:
         "audio": {name: {"estoi": 0.437, "mcd": None, "utterances": 6, "per_utterance": per_utterance}},
         "baseline": {name: {**units, "pnmi": 0.42}},
         "baseline_stacked": {name: {**units, "pnmi": 0.47}},
+        "curve": {name: {key: curve_rows(cost) for key, cost in COSTS.items()}},
         "seconds": {f"train{mark}": 100, "score": 7},
     }
     (exp / "scores.json").write_text(json.dumps(scores))

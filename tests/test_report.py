@@ -169,6 +169,13 @@ def test_only_the_last_line_of_the_metrics_may_be_cut_off(tmp_path):
 def test_odd_scores_do_not_break_the_page(exp):
     odd = {"units": {"test_seen": {"pnmi": "x", "usage": float("nan"), "intervals": {"pnmi": [1]}}, "dev": None}}
     odd |= {"audio": {"test_seen": {"estoi": 0.4, "per_utterance": {UTTS[0]: None}}}, "baseline": 3, "seconds": None}
+    rows = [
+        3,
+        {},
+        {"change_penalty": None},
+        {"change_penalty": 1, "bitrate_deduplicated": 9.0, "intervals": 3, "pnmi": "x"},
+    ]
+    odd |= {"curve": {"test_seen": {"units": rows, "baseline": {}}, "dev": 3}}
     (exp / "scores.json").write_text(json.dumps(odd))
     _, page = report(exp)
     assert "0.400" in page.text

@@ -117,7 +117,8 @@ def test_a_comparison_holds_scores_curves_and_players_of_every_run(tmp_path):
     assert len(clips) == (1 + len(exps)) * NUM_SAMPLES
     assert len(set(clips)) > NUM_SAMPLES
     assert page.tags.count("figure") > 6
-    assert page.classes.count("first") == 1 + text.count("training step")  # in the header and in every chart
+    of_charts = text.count("training step") + text.count("bit/s of merged units")
+    assert page.classes.count("first") == 1 + of_charts  # in the header and in every chart
     assert "data.train" in page.text  # where the configurations differ
     assert "missing" not in page.classes
 

@@ -62,6 +62,15 @@ class Series(NamedTuple):
     points: list[tuple[float, float]]
 
 
+class Mark(NamedTuple):
+    """A point of a `mark_chart`, the text beside it, and the bounds of its interval if it has one."""
+
+    x: float
+    y: float
+    label: str
+    bounds: tuple[float, float] | None = None
+
+
 @dataclass(frozen=True)
 class ValueAxis:
     """A horizontal axis from `low` to `high`: its name, its ticks if not at round numbers, and a dashed line."""
@@ -122,6 +131,27 @@ def line_chart(title: str, series: list[Series], *, switch: float | None = None,
 
     keys = tuple((line.name, line.colour) for line in series)
     return Chart(title, _svg(title, CHART_WIDTH, CHART_HEIGHT, draw), keys=keys)
+
+
+def mark_chart(title: str, lines: dict[str, list[Mark]], x_name: str) -> Chart:
+    """Return a chart of lines, by their names, through marks, whose intervals are vertical bars."""
+    colours = dict(zip(lines, LINE_COLOURS, strict=False))
+
+    def draw(axes: "Axes") -> None:
+        axes.grid(axis="y", clip_on=False)
+        for name, colour in colours.items():
+            drawn = COLOURS[colour]
+            for mark in lines[name]:
+                if mark.bounds:
+                    axes.plot([mark.x, mark.x], mark.bounds, color=drawn, alpha=0.35, linewidth=1, clip_on=False)
+                place: dict[str, Any] = {"textcoords": "offset points", "color": drawn, "fontsize": 8}
+                axes.annotate(mark.label, (mark.x, mark.y), (4, 4), **place)
+            x, y = [mark.x for mark in lines[name]], [mark.y for mark in lines[name]]
+            axes.plot(x, y, color=drawn, marker="o", markersize=4.5, clip_on=False)
+        _set_ticks(axes.xaxis, x_name)
+        _set_ticks(axes.yaxis)
+
+    return Chart(title, _svg(title, CHART_WIDTH, CHART_HEIGHT, draw), keys=tuple(colours.items()))
 
 
 def usage_chart(title: str, shares: list[float], caption: str) -> Chart:

@@ -12,6 +12,7 @@ from vqaudio.report.charts import LINE_COLOURS, Chart, usage_chart
 from vqaudio.report.curves import overlaid_curves
 from vqaudio.report.facts import model_facts, training_facts
 from vqaudio.report.judgements import JUDGE_SCORES, judged_columns, verdicts
+from vqaudio.report.penalties import UNITS_ALONE, penalty_charts, penalty_lines
 from vqaudio.report.phones import HeatMap, heat_map
 from vqaudio.report.render import TEMPLATES, render
 from vqaudio.report.run import FinishedRun
@@ -58,6 +59,7 @@ def build_comparison(exps: list[Path], out: Path) -> Path:
         audio_scores=_audio_scores(runs),
         judge_scores=_judge_scores(runs),
         verdicts={name: verdicts(run.scores) for name, run in runs.items()},
+        penalties=_penalties(runs),
         curves=overlaid_curves({name: run.metrics for name, run in runs.items()}),
         samples=_samples(runs),
         max_seconds=f"{MAX_SECONDS:g}",
@@ -106,6 +108,17 @@ def _judge_scores(runs: Runs) -> list[OfSet]:
             table = score_table(f"scores of the judges of {name}", JUDGE_SCORES, columns)
             found.append(_of_set(name, table, "what models hear"))
     return found
+
+
+def _penalties(runs: Runs) -> list[OfSet]:
+    """Return the charts of change penalties of each set, with a line for the units of each run."""
+    found = {name: penalty_lines(run.scores, UNITS_ALONE) for name, run in runs.items()}
+    return [
+        _of_set(
+            name, penalty_charts({run: next(iter(sets[name].values())) for run, sets in found.items() if name in sets})
+        )
+        for name in _sets(found.values())
+    ]
 
 
 def _samples(runs: Runs) -> list[OfSet]:

@@ -9,6 +9,7 @@ from vqaudio.report.charts import Chart, usage_chart
 from vqaudio.report.curves import learning_curves
 from vqaudio.report.facts import model_facts, training_facts
 from vqaudio.report.judgements import JUDGE_SCORES, judged_columns, verdicts
+from vqaudio.report.penalties import penalty_charts, penalty_lines
 from vqaudio.report.phones import HeatMap, heat_map
 from vqaudio.report.render import TEMPLATES, render
 from vqaudio.report.run import FinishedRun
@@ -46,6 +47,7 @@ def build_report(exp: Path, out: Path | None = None) -> Path:
         samples=[(name, SET_MEANING.get(name), _cards(run, name)) for name in ordered(run.wavs)],
         max_seconds=f"{MAX_SECONDS:g}",
         **_scores(run),
+        penalties=_penalties(run),
         maps=_maps(run),
         usage=_usage(run),
         curves=learning_curves(run.metrics),
@@ -77,6 +79,12 @@ def _scores(run: FinishedRun) -> dict[str, Any]:
         "audio_scores": score_table("audio scores", AUDIO_SCORES, audio) if audio else None,
         "judge_scores": score_table("scores of the judges", JUDGE_SCORES, judged) if judged else None,
     }
+
+
+def _penalties(run: FinishedRun) -> list[tuple[str, str | None, list[Chart]]]:
+    """Return each set with a curve of change penalties: its name, its meaning and the charts."""
+    lines = penalty_lines(run.scores)
+    return [(name, SET_MEANING.get(name), penalty_charts(of_set)) for name, of_set in lines.items()]
 
 
 def _maps(run: FinishedRun) -> list[HeatMap]:

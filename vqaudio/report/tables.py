@@ -97,6 +97,7 @@ SPEAKER = (
     Score("speaker_probe_chance", "chance level", "always answering the speaker with the most utterances", "{:.1%}"),
 )
 CODES = (
+    Score("change_penalty", "change penalty", "price of every change of unit, 0 is none", "{:g}"),
     Score("usage", "codes in use", "of the codebook", "{:.1%}"),
     Score("perplexity", "perplexity", "number of equally frequent codes with the same entropy", "{:.1f}"),
     Score("bitrate_nominal", "bitrate, nominal", "bit/s, all codes of the same length", "{:.0f}"),
