@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--alignment", type=Path, required=True, metavar="CTM")
     parser.add_argument("--python", default=sys.executable, help="a Python that has discophon (default: this one)")
     args = parser.parse_args()
-    if reason := missing(args.python):
+    if reason := missing(args.python, "discophon.evaluate"):
         print(f"not compared: {args.python} cannot import discophon ({reason})")
         return 0
     info, codes = read_frames(args.units)
@@ -63,10 +63,10 @@ def main() -> int:
     return int(differ)
 
 
-def missing(python: str) -> str:
-    """Return why a Python cannot import discophon; empty if it can."""
+def missing(python: str, module: str) -> str:
+    """Return why a Python cannot import a module; empty if it can."""
     try:
-        found = subprocess.run([python, "-c", "import discophon.evaluate"], capture_output=True, text=True)
+        found = subprocess.run([python, "-c", f"import {module}"], capture_output=True, text=True)
     except OSError as error:
         return str(error.strerror)
     return found.stderr.strip().splitlines()[-1] if found.returncode else ""

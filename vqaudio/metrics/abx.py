@@ -6,6 +6,9 @@ their cheapest warping path, divided by the length of the path. A cell is a phon
 in one context, and X, of phone A in the same context: of that speaker (within) or of another one (across). Its error is
 1 − mean[1(d_xa < d_xb) + ½·1(d_xa = d_xb)]. Errors are averaged over contexts (and speakers of X), then over speakers,
 then over ordered pairs (A, B). `vqaudio.metrics.abx_cells` draws the tokens.
+
+fastabx gives the same errors for the same tokens (`tools/check_fastabx.py`), but by default its tokens have one frame
+more, the one at ⌊f·off − ½⌋, which libri-light leaves out. Compare errors only if both count frames alike.
 """
 
 from concurrent.futures import ThreadPoolExecutor
