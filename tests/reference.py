@@ -362,20 +362,23 @@ def _windowed_spectrum(wav: np.ndarray, first: int, size: int) -> np.ndarray:
     return np.exp(-2j * np.pi * np.outer(np.arange(size // 2 + 1), np.arange(size)) / size) @ np.array(samples)
 
 
-def naive_labels(wav, centroids, rate: int, hop: int, coefficients: int, offsets: list[int]) -> list[int]:
-    """The nearest centroid of every frame's normalised MFCC at some offsets, a frame and a centroid at a time."""
+def naive_voice_features(wavs: list, row: int, warp: float, rate: int, hop: int, coefficients: int, offsets: list[int]):
+    """MFCC of an utterance of a speaker, who says `wavs`, normalised over all of them, with those at some offsets."""
     import torch
 
-    from vqaudio.audio.features import mfcc
+    from vqaudio.audio.features import warped_mfcc
 
-    frames = mfcc(torch.from_numpy(wav), sample_rate=rate, hop_length=hop).double().numpy()
-    frames = (frames - frames.mean(0)) / frames.std(0)
-    labels = []
-    for n in range(len(frames)):
-        rows = [frames[min(max(n + offset, 0), len(frames) - 1), :coefficients] for offset in offsets]
-        distances = [float(np.square(np.concatenate(rows) - centroid.numpy()).sum()) for centroid in centroids]
-        labels.append(distances.index(min(distances)))
-    return labels
+    made = [warped_mfcc(torch.from_numpy(wav), [warp], sample_rate=rate, hop_length=hop)[0].numpy() for wav in wavs]
+    everything = np.concatenate(made).astype(float)
+    frames = ((made[row] - everything.mean(0)) / everything.std(0))[:, :coefficients]
+    last = len(frames) - 1
+    return np.array([np.concatenate([frames[min(max(n + i, 0), last)] for i in offsets]) for n in range(last + 1)])
+
+
+def naive_labels(features: np.ndarray, projection: np.ndarray, centroids: np.ndarray) -> list[int]:
+    """The labels of an utterance's features, from the table of all costs."""
+    projected = np.array([[float(sum(row * column)) for column in projection.T] for row in features])
+    return cheapest_codes(scaled_distances(projected, centroids), 0.5)
 
 
 def naive_mel_loss(objective, batch, condition, margin):

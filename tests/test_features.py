@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchaudio
 
-from vqaudio.audio.features import log_mel_power, mfcc, stacked_mfcc
+from vqaudio.audio.features import log_mel_power, mfcc, stacked_mfcc, warped_mfcc
 
 RATE, HOP = 16000, 160
 
@@ -72,3 +72,15 @@ def test_stacked_mfcc_of_silence_and_of_one_sample_are_finite():
         stacked = stacked_mfcc(wav, sample_rate=RATE, hop_length=HOP)
         assert stacked.shape == (math.ceil(len(wav) / HOP), 130)
         assert stacked.isfinite().all()
+
+
+def test_a_warp_moves_frequencies_to_those_of_a_shorter_vocal_tract():
+    t = torch.arange(RATE) / RATE
+    tone = lambda scale: sum(0.05 * torch.sin(2 * math.pi * f * scale * t) for f in (300, 700, 1300, 1900, 2500))  # noqa: E731
+    warps = [0.8, 0.9, 1.0, 1.1, 1.2]
+    warped = warped_mfcc(tone(1.0), warps, sample_rate=RATE, hop_length=HOP)
+    assert warped.shape == (5, 100, 39)
+    assert torch.equal(warped[2], mfcc(tone(1.0), sample_rate=RATE, hop_length=HOP))
+    distances = (warped - mfcc(tone(1.1), sample_rate=RATE, hop_length=HOP))[:, 50].norm(dim=1)
+    assert warps[int(distances.argmin())] == 1.1
+    assert distances.min() < 0.3 * distances[2]

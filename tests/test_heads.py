@@ -2,19 +2,7 @@
 
 import torch
 
-from vqaudio.model.clustering import nearest_label
 from vqaudio.training.heads import LabelHead
-
-
-def test_labels_are_the_clusters_of_the_features() -> None:
-    torch.manual_seed(0)
-    centres, truth = 10 * torch.randn(4, 6), torch.randint(0, 4, (3, 50))
-    features = centres[truth] + 0.01 * torch.randn(3, 50, 6)
-    head = LabelHead(5, 4, 6)
-    head.start(features.flatten(0, 1), torch.Generator().manual_seed(0))
-    labels = nearest_label(features.flatten(0, 1), head.centroids)
-    assert head.started
-    assert len({(t, n) for t, n in zip(truth.flatten().tolist(), labels.flatten().tolist(), strict=True)}) == 4
 
 
 def test_each_latent_predicts_the_label_of_its_frame_alone() -> None:

@@ -1,4 +1,4 @@
-"""The labels of frames: nearest centroids of MFCC normalised over the whole utterance."""
+"""The labels of frames: clusters of projected MFCC, whose changes are penalised."""
 
 from pathlib import Path
 
@@ -7,11 +7,12 @@ import pytest
 import soundfile
 import torch
 from audio_makers import voice
-from reference import naive_labels
+from reference import naive_labels, naive_voice_features
 
 from vqaudio import audio
 from vqaudio.errors import UserError
-from vqaudio.training.labels import Labeller
+from vqaudio.training.heads import LabelHead
+from vqaudio.training.labels import DIMENSIONS, Labeller, LabelSpace, fit_projection
 from vqaudio.training.recordings import Recordings
 
 RATE, HOP, OFFSETS = 8000, 80, [-3, 0, 2]  # in frames
@@ -33,58 +34,88 @@ def labeller_of(data: Path, coefficients: int = 13, level_db: float | None = Non
     )
 
 
-def centroids_of(labeller: Labeller, seed: int = 0, count: int = 20) -> torch.Tensor:
-    return torch.randn(count, labeller.centroids.shape[1], generator=torch.Generator().manual_seed(seed))
+def space_of(labeller: Labeller, seed: int = 0, count: int = 20) -> LabelSpace:
+    """A label space without a warp."""
+    generator = torch.Generator().manual_seed(seed)
+    features = labeller.voices.centroids.shape[1]
+    projection = torch.randn(features, 5, generator=generator)
+    return LabelSpace(labeller.voices.centroids, projection, 6 * torch.randn(count, 5, generator=generator))
 
 
 @pytest.mark.parametrize(("coefficients", "level_db"), [(13, None), (39, -40.0)])
-def test_labels_are_the_nearest_centroids_of_the_normalised_mfcc_around_each_frame(
+def test_labels_are_the_cheapest_clusters_of_the_projected_mfcc_around_each_frame(
     data: Path, coefficients: int, level_db: float | None
 ) -> None:
     labeller = labeller_of(data, coefficients, level_db)
-    centroids = centroids_of(labeller)
-    labeller.use(centroids)
-    for row, name, frames in ((0, "a", 60), (1, "b", 60)):
-        wav, _ = audio.read(data / f"{name}.wav")
-        if level_db is not None:
-            wav = 10 ** (level_db / 20) * (wav - wav.mean()) / wav.std()
+    space = space_of(labeller)
+    labeller.use(space)
+    wavs = [audio.read(data / f"{name}.wav")[0] for name in "abc"]
+    if level_db is not None:
+        wavs = [(10 ** (level_db / 20) * (wav - wav.mean()) / wav.std()).astype(np.float32) for wav in wavs]
+    for row, frames in ((0, 60), (1, 60), (2, 2)):
         labels = labeller.labels(row)
+        features = naive_voice_features(wavs, row, 1.0, RATE, HOP, coefficients, OFFSETS)
         assert labels.dtype == np.int32
-        assert labels.tolist() == naive_labels(wav, centroids, RATE, HOP, coefficients, OFFSETS)
+        assert labels.tolist() == naive_labels(features, space.projection.numpy(), space.centroids.numpy())
         assert labels.shape == (frames,)
-        assert len(set(labels.tolist())) > 2
-    assert labeller.labels(2).shape == (2,)
+    assert 2 < len(set(labeller.labels(0).tolist()))
+    assert (np.diff(labeller.labels(0)) == 0).mean() > 0.3
 
 
-def test_features_are_frames_at_offsets_each_normalised_over_the_utterance(data: Path) -> None:
-    features = labeller_of(data).features(0).view(60, len(OFFSETS), 13)
-    assert torch.equal(features[0, 0], features[0, 1])  # beyond the end the outermost frame is repeated
-    assert torch.equal(features[58, 2], features[59, 1])
-    assert torch.equal(features[20, 0], features[17, 1])
-    torch.testing.assert_close(features[:, 1].mean(0), torch.zeros(13), atol=1e-4, rtol=0)
-    torch.testing.assert_close(features[:, 1].std(0, correction=0), torch.ones(13), atol=1e-3, rtol=0)
-
-
-def test_labels_are_made_once_and_again_for_other_centroids(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_are_made_once_and_again_in_another_space(data: Path) -> None:
     labeller = labeller_of(data)
-    assert labeller.labels(0).tolist() == [0] * 60  # there are no centroids yet
-    first, second = centroids_of(labeller, 0), centroids_of(labeller, 1)
-    labeller.use(first)
-    wav, _ = audio.read(data / "a.wav")
-    labels = labeller.labels(0)
-    assert labels.any()
-    labeller.use(second)
-    assert labeller.labels(0).tolist() == naive_labels(wav, second, RATE, HOP, 13, OFFSETS) != labels.tolist()
+    assert labeller.labels(0).tolist() == [0] * 60  # there is no space yet
+    labeller.use(space_of(labeller, 0))
+    first = labeller.labels(0)
+    labeller.use(space_of(labeller, 1))
+    second = labeller.labels(0)
+    assert first.any()
+    assert first.tolist() != second.tolist()
     (data / "a.wav").unlink()
-    assert labeller.labels(0).any()  # nothing is read again
+    assert labeller.labels(0).tolist() == second.tolist()  # nothing is read again
 
 
 def test_silence_has_labels_and_an_unreadable_utterance_none(data: Path) -> None:
     soundfile.write(data / "b.wav", np.zeros(4000), RATE)
     labeller = labeller_of(data)
-    labeller.use(centroids_of(labeller))
-    assert labeller.features(1).isfinite().all()
+    labeller.use(space_of(labeller))
+    assert labeller.labels(1).shape == (50,)
     (data / "a.wav").unlink()
     for _ in range(2):  # nothing is kept of a failure: the file may be repaired
         with pytest.raises(UserError, match=r"a\.wav"):
             labeller.labels(0)
+
+
+def clusters_in_noise(clusters: int = 4, noise: float = 30.0) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Utterances whose clusters lie in the first three of eight features; the others are noise of large variance."""
+    generator = torch.Generator().manual_seed(0)
+    centres = 100 * torch.randn(clusters, 3, generator=generator)
+    truth = torch.randint(0, clusters, (6, 40), generator=generator).repeat_interleave(4, dim=1)
+    signal = centres[truth] + torch.randn(*truth.shape, 3, generator=generator)
+    return list(torch.cat([signal, noise * torch.randn(*truth.shape, 5, generator=generator)], dim=2)), truth
+
+
+def test_the_projection_finds_the_features_that_tell_clusters_apart_and_makes_their_variance_one() -> None:
+    utterances, truth = clusters_in_noise()
+    projection = fit_projection(utterances, 4, torch.Generator().manual_seed(0))
+    assert projection.shape == (8, 8)
+    best = projection[:, :3]
+    assert best[3:].abs().max() < 0.01 * best[:3].abs().max()
+    projected = torch.cat(utterances) @ projection
+    within = [projected[truth.flatten() == k] for k in range(4)]
+    covariance = sum(((x - x.mean(0)).T @ (x - x.mean(0)) for x in within), torch.zeros(8, 8)) / len(projected)
+    torch.testing.assert_close(covariance, torch.eye(8), atol=2e-2, rtol=0)
+    spread = torch.stack([x.mean(0) for x in within]).var(0)
+    assert spread.argsort(descending=True)[:3].tolist() == [0, 1, 2]
+
+
+def test_the_label_space_has_the_sizes_that_its_head_was_made_for() -> None:
+    utterances, truth = clusters_in_noise()
+    head = LabelHead(5, 4, 8)
+    head.start(torch.zeros(64, 8), utterances, torch.Generator().manual_seed(0))
+    assert head.started
+    assert head.space.projection.shape == (8, 8)
+    assert head.space.centroids.shape == (4, 8)
+    assert LabelHead(5, 4, 130).space.projection.shape == (130, DIMENSIONS)
+    labels = ((torch.cat(utterances) @ head.projection)[:, None] - head.centroids).square().sum(2).argmin(1)
+    assert len(set(zip(truth.flatten().tolist(), labels.tolist(), strict=True))) == 4

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from reference import naive_labels
-from segments import HOP, LEFT, RATE, RIGHT, dataset, middle, spoil, write_noise
+from segments import HOP, LEFT, RIGHT, dataset, middle, spoil, write_noise
 
 from vqaudio import audio
 from vqaudio.errors import JobError
 from vqaudio.training.dataset import SegmentDataset
+from vqaudio.training.labels import LabelSpace
 
 
 @pytest.fixture
@@ -18,18 +19,19 @@ def data(tmp_path: Path) -> Path:
     return write_noise(tmp_path)
 
 
-def with_centroids(source: SegmentDataset, row: int = 0) -> tuple[SegmentDataset, torch.Tensor]:
+def with_labels(source: SegmentDataset, row: int = 0) -> tuple[SegmentDataset, torch.Tensor]:
     """Let every tenth frame of an utterance be a centroid; return the dataset and the utterance's labels."""
-    centroids = source.labeller.features(row)[::10].clone()
-    source.labeller.use(centroids)
-    wav, _ = audio.read(source.recordings.utterances[row].path)
-    labels = torch.tensor(naive_labels(wav, centroids, RATE, HOP, 26, [-2, 0, 1]))
+    features = source.labeller.voices.features(row)
+    projection = torch.eye(features.shape[1])[:, 26:52]  # of the frame alone
+    centroids = (features @ projection)[::10].clone()
+    source.labeller.use(LabelSpace(source.labeller.voices.centroids, projection, centroids))
+    labels = torch.tensor(naive_labels(features.numpy(), projection.numpy(), centroids.numpy()))
     assert len(labels.unique()) == len(centroids)
     return source, labels
 
 
 def test_labels_of_a_segment_are_those_of_its_frames_in_the_whole_utterance(data: Path) -> None:
-    source, whole = with_centroids(dataset(data))
+    source, whole = with_labels(dataset(data))
     assert torch.equal(middle(source, "a_1", 100).labels[0], whole)
     assert torch.equal(middle(source, "a_1", 20).labels[0], whole[40:60])
     assert torch.equal(source._segment(0, 30, 0.0, 1.0, 1.0, 0).labels, whole[:30])
@@ -39,7 +41,7 @@ def test_labels_of_a_segment_are_those_of_its_frames_in_the_whole_utterance(data
 @pytest.mark.parametrize("speed", [0.8, 1.25, 1.1])
 @pytest.mark.parametrize("margin", [0, 4])
 def test_labels_follow_the_speed_and_are_0_outside_the_utterance(data: Path, speed: float, margin: int) -> None:
-    source, whole = with_centroids(dataset(data))
+    source, whole = with_labels(dataset(data))
     frames = int(100 / speed)
     segment = source._segment(0, frames, 0.0, 1.0, speed, margin)  # frame n is frame speed (n + ½) − ½ of the utterance
     rows = [round(speed * (n + 0.5) - 0.5) for n in range(-margin, frames + margin)]
@@ -50,7 +52,7 @@ def test_labels_follow_the_speed_and_are_0_outside_the_utterance(data: Path, spe
 
 
 def test_labels_stay_with_the_audio_at_any_place_of_a_margin(data: Path) -> None:
-    source, whole = with_centroids(dataset(data))
+    source, whole = with_labels(dataset(data))
     for where in (0.0, 0.3, 0.999999):
         for margin in (0, 3, 30):
             segment = source._segment(0, 20, where, 1.0, 1.0, margin)
@@ -95,7 +97,7 @@ def test_batches_with_a_margin_are_a_function_of_the_step(data: Path) -> None:
 
 def test_label_features_are_of_whole_utterances_until_there_are_enough(data: Path) -> None:
     source = dataset(data)
-    features = [source.labeller.features(row) for row in range(3)]
+    features = [source.labeller.voices.features(row) for row in range(3)]
     everything = source.label_features(10_000)
     assert sorted(map(len, everything)) == [1, 50, 100]
     assert all(any(torch.equal(x, y) for y in features) for x in everything)

@@ -1,6 +1,7 @@
 """MFCC and log-mel power of audio, at the frame rate of units."""
 
 import functools
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -27,22 +28,7 @@ def log_mel_power(wav: Tensor, *, sample_rate: int, hop_length: int) -> Tensor:
     centre; the wav is padded with zeros. HTK mel scale from 0 Hz to half the rate; 1e-6 is added to the power. Those of
     `vqaudio.model.shaping` and `vqaudio.metrics.reconstruction` are of magnitudes, on other scales.
     """
-    window = max(round(WINDOW_SECONDS * sample_rate), hop_length)
-    fft_size = 2 ** (window - 1).bit_length()
-    num_frames = -(-wav.shape[-1] // hop_length)
-    left = (fft_size - hop_length) // 2
-    right = fft_size - hop_length - left + num_frames * hop_length - wav.shape[-1]
-    transform = _mel_spectrogram(sample_rate, fft_size, window, hop_length, wav.device)
-    return (transform(torch.nn.functional.pad(wav, (left, right))) + MIN_POWER).log().mT
-
-
-@functools.lru_cache
-def _mel_spectrogram(
-    sample_rate: int, fft_size: int, window: int, hop_length: int, device: torch.device
-) -> torchaudio.transforms.MelSpectrogram:
-    return torchaudio.transforms.MelSpectrogram(
-        sample_rate, n_fft=fft_size, win_length=window, hop_length=hop_length, n_mels=MEL_BANDS, center=False
-    ).to(device)
+    return _log_mel(_power(wav, sample_rate, hop_length), sample_rate, 1.0)
 
 
 def mfcc(wav: Tensor, *, sample_rate: int, hop_length: int) -> Tensor:
@@ -50,10 +36,53 @@ def mfcc(wav: Tensor, *, sample_rate: int, hop_length: int) -> Tensor:
 
     They are the orthonormal DCT of `log_mel_power`, c0 included; Δ is over five frames.
     """
-    mel = log_mel_power(wav, sample_rate=sample_rate, hop_length=hop_length)
-    static = (mel @ torchaudio.functional.create_dct(MFCC_COEFFICIENTS, MEL_BANDS, norm="ortho").to(mel.device)).mT
+    return warped_mfcc(wav, (1.0,), sample_rate=sample_rate, hop_length=hop_length)[0]
+
+
+def warped_mfcc(wav: Tensor, warps: Sequence[float], *, sample_rate: int, hop_length: int) -> Tensor:
+    """Return `mfcc` (len(warps), …, N, 39) of a wav (…, T) as if each frequency f of it were at `warp` · f.
+
+    A warp above 1 makes a longer vocal tract sound like a shorter one.
+
+    Source: Lee and Rose, "A frequency warping approach to speaker normalization" (1998).
+    """
+    power = _power(wav, sample_rate, hop_length)
+    dct = torchaudio.functional.create_dct(MFCC_COEFFICIENTS, MEL_BANDS, norm="ortho").to(wav.device)
+    static = torch.stack([_log_mel(power, sample_rate, warp) @ dct for warp in warps]).mT
     delta = torchaudio.functional.compute_deltas(static)
     return torch.cat([static, delta, torchaudio.functional.compute_deltas(delta)], dim=-2).mT
+
+
+def _power(wav: Tensor, sample_rate: int, hop_length: int) -> Tensor:
+    """Return the power spectrum (…, F, N) of a wav (…, T)."""
+    window = max(round(WINDOW_SECONDS * sample_rate), hop_length)
+    fft_size = 2 ** (window - 1).bit_length()
+    num_frames = -(-wav.shape[-1] // hop_length)
+    left = (fft_size - hop_length) // 2
+    right = fft_size - hop_length - left + num_frames * hop_length - wav.shape[-1]
+    padded = torch.nn.functional.pad(wav, (left, right))
+    return _spectrogram(fft_size, window, hop_length, wav.device)(padded)
+
+
+def _log_mel(power: Tensor, sample_rate: int, warp: float) -> Tensor:
+    """Return the log-mel power (…, N, 40) of a power spectrum (…, F, N)."""
+    return (_mel_scale(sample_rate, warp, power.shape[-2], power.device)(power) + MIN_POWER).log().mT
+
+
+@functools.lru_cache
+def _spectrogram(
+    fft_size: int, window: int, hop_length: int, device: torch.device
+) -> torchaudio.transforms.Spectrogram:
+    transform = torchaudio.transforms.Spectrogram(fft_size, win_length=window, hop_length=hop_length, center=False)
+    return transform.to(device)
+
+
+@functools.lru_cache
+def _mel_scale(sample_rate: int, warp: float, bins: int, device: torch.device) -> torchaudio.transforms.MelScale:
+    # Bins of a spectrum that was sampled faster lie at higher frequencies.
+    with warnings.catch_warnings(action="ignore"):  # a warp below 1 leaves nothing for the highest bands
+        scale = torchaudio.transforms.MelScale(MEL_BANDS, round(warp * sample_rate), f_max=sample_rate / 2, n_stft=bins)
+        return scale.to(device)
 
 
 def stacked_mfcc(
@@ -71,7 +100,14 @@ def stacked_mfcc(
     """
     frames = mfcc(wav, sample_rate=sample_rate, hop_length=hop_length)[:, :coefficients]
     std, mean = torch.std_mean(frames, dim=0, correction=0)
-    normal = (frames - mean) / std.clamp_min(MIN_STD)
-    offsets = torch.tensor([round(s * sample_rate / hop_length) for s in seconds])
-    around = torch.arange(len(normal)).unsqueeze(1) + offsets
-    return normal[around.clamp(0, len(normal) - 1)].flatten(1)
+    offsets = [round(s * sample_rate / hop_length) for s in seconds]
+    return side_by_side((frames - mean) / std.clamp_min(MIN_STD), offsets)
+
+
+def side_by_side(frames: Tensor, offsets: Sequence[int]) -> Tensor:
+    """Return each of the frames (…, N, F) with those at some offsets from it: (…, N, len(offsets) * F).
+
+    Beyond an end, the outermost frame is repeated.
+    """
+    around = torch.arange(frames.shape[-2]).unsqueeze(1) + torch.tensor(offsets)
+    return frames[..., around.clamp(0, frames.shape[-2] - 1), :].flatten(-2)

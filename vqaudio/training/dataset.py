@@ -120,7 +120,7 @@ class SegmentDataset:
         parts: list[Tensor] = []
         for row in np.random.default_rng(self.seed).permutation(len(self.recordings.utterances)).tolist():
             try:
-                parts.append(self.labeller.features(row))
+                parts.append(self.labeller.voices.features(row))
             except UserError as error:
                 self.recordings.skip(row, error)
             if sum(map(len, parts)) >= frames:

@@ -111,7 +111,7 @@ class Training:
             start_labels(self.net, self.data, self.cfg.trainer.codebook_phase, self.cfg.seed, self.device)
             self.average.restart()
         for data in (self.data, self.valid):
-            data.labeller.use(self.net.label_head.centroids)
+            data.labeller.use(self.net.label_head.space)
         cfg, net = self.cfg.trainer, distributed.wrap(self.net)
         logger.info(
             "%.2f hours of speech, %d speakers, %.2f M parameters, %s, %s",

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 START_FRAMES = 40_000
-"""Frames that all of it is made from."""
+"""Frames that the gains and the codebook are made from."""
+
+LABEL_FRAMES = 100_000
+"""Frames that labels are made from."""
+
+VOICES = 100
+"""Speakers whose voices the centroids of voices are made from."""
 
 START_STREAM = 1_000_000
 """Stream of the segments of these frames; those of the processes are their ranks."""
@@ -23,12 +29,16 @@ START_STREAM = 1_000_000
 
 @torch.no_grad()
 def start_labels(net: Objective, data: SegmentDataset, phase: "DictConfig", seed: int, device: torch.device) -> None:
-    """Cluster MFCC into labels, and measure the gains of the bands; every process gets the same ones.
+    """Make the label space, and measure the gains of the bands; every process gets the same ones.
 
     `phase` gives the segments of a batch and their frames.
     """
-    encoder, parts = net.model.encoder, data.label_features(START_FRAMES)
-    net.label_head.start(torch.cat(parts).to(device), torch.Generator(device).manual_seed(seed))
+    encoder, voices = net.model.encoder, data.labeller.voices
+    generator = torch.Generator().manual_seed(seed)
+    speakers = sorted(voices.rows)
+    chosen = torch.randperm(len(speakers), generator=generator)[:VOICES].tolist()
+    voices.use(voices.fit([speakers[i] for i in chosen], generator))
+    net.label_head.start(voices.centroids, data.label_features(LABEL_FRAMES), generator)
     batches = _batches(data, phase, device)
     wavs = [batch.padded[:, encoder.left : batch.padded.shape[1] - encoder.right] for batch in batches]
     net.model.bands.fit(torch.cat(wavs))
