@@ -376,6 +376,7 @@ def test_the_curve_is_of_the_units_and_both_baselines_where_there_are_phones(rec
     folders = [exp / "baseline" / features / "kmeans.safetensors" for features in ("mfcc", "mfcc-stacked")]
     assert models == [str(exp), *map(str, folders)]
     assert recipe.verbs().index("score_baselines") < recipe.verbs().index("collect_scores")
+    assert curve[curve.index("--change-penalties") + 1 :][:4] == ["0", "0.5", "1", "2"]  # few, as each takes time
     assert curve[curve.index("--json") + 1] == str(exp / "scores" / "curve.json")
     (recipe.folder / "data" / "mini" / "test_seen" / "phones.ctm").unlink()
     (exp / "scores.json").unlink()

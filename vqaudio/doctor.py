@@ -20,7 +20,7 @@ Check = tuple[bool, str]
 MINIMUM_PYTHON = (3, 10)
 EXTRAS = {
     "eval": "STOI and ESTOI in `vqaudio evaluate audio`, TextGrid files in `vqaudio evaluate units`",
-    "judges": "`vqaudio evaluate audio --judges`",
+    "judges": "`vqaudio evaluate audio --judges` and `evaluate curve --judges`",
     "listen": "`vqaudio listen serve`",
     "bench": "tools/bench",
     "dev": "tools/test.sh",

@@ -157,7 +157,7 @@ if stage 6 score "score" "$exp/scores.json" "$package_sum" \
   done
   job "$exp/log/score_baselines.log" python "$here/local/score_baselines.py" "$exp" "$data"
   if [ -f "$data/test_seen/phones.ctm" ] && [ -f "$data/train/phones.ctm" ]; then
-    # No words here: to synthesise and judge one more penalty takes as long as all of this.
+    # No words here: to synthesise and judge the speech of one penalty takes longer than all of this.
     job "$exp/log/score_curve.log" vqaudio evaluate curve --model "$exp" \
       --model "$exp/baseline/mfcc/kmeans.safetensors" --model "$exp/baseline/mfcc-stacked/kmeans.safetensors" \
       --change-penalties 0 0.5 1 2 --data "$data/test_seen" --alignment "$data/test_seen/phones.ctm" \
