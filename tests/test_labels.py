@@ -58,7 +58,7 @@ def test_labels_are_the_cheapest_clusters_of_the_projected_mfcc_around_each_fram
         assert labels.dtype == np.int32
         assert labels.tolist() == naive_labels(features, space.projection.numpy(), space.centroids.numpy())
         assert labels.shape == (frames,)
-    assert 2 < len(set(labeller.labels(0).tolist()))
+    assert len(set(labeller.labels(0).tolist())) > 2
     assert (np.diff(labeller.labels(0)) == 0).mean() > 0.3
 
 
