@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from reference import naive_conditioner, naive_encoder
 from torch import Tensor, nn
 
-from vqaudio.model.convolution import convolve_gelu
+from vqaudio.model.convolution import convolve_each, convolve_gelu
 from vqaudio.model.decoder import Conditioner
 from vqaudio.model.encoder import Encoder
 
@@ -41,6 +41,17 @@ def test_gradients_are_those_of_the_numbers() -> None:
     assert torch.autograd.gradcheck(
         lambda rows: convolve_gelu(rows, conv), torch.randn(12, 2).double().requires_grad_()
     )
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 20), st.sampled_from([1, 3, 9, 15]), st.integers(1, 30))
+def test_rows_and_gradients_of_each_channel_equal_those_of_conv1d(C: int, kernel: int, length: int) -> None:
+    torch.manual_seed(C + 3 * kernel + 5 * length)
+    conv = nn.Conv1d(C, C, kernel, padding=kernel // 2, groups=C)
+    rows, upstream = torch.randn(length, C, requires_grad=True), torch.randn(length, C)
+    exact = conv(rows.t().unsqueeze(0))[0].t()
+    results = [gradients(y, upstream, rows, conv.weight, conv.bias) for y in (convolve_each(rows, conv), exact)]
+    assert all(torch.allclose(a, b, atol=2e-5) for a, b in zip(*results, strict=True))
 
 
 @pytest.mark.parametrize("batch", [1, 3])
