@@ -50,6 +50,8 @@ def _rows(values: Any) -> Rows:
 
 def _mark(row: dict[str, Any], key: str) -> Mark:
     intervals = row.get("intervals")
-    bounds = intervals.get(key) if isinstance(intervals, dict) else None
-    known = isinstance(bounds, list) and len(bounds) == 2 and all(map(is_figure, bounds))
-    return Mark(row[COST], row[key], f"{row['change_penalty']:g}", (bounds[0], bounds[1]) if known else None)
+    found = intervals.get(key) if isinstance(intervals, dict) else None
+    bounds = None
+    if isinstance(found, list) and len(found) == 2 and all(map(is_figure, found)):
+        bounds = found[0], found[1]
+    return Mark(row[COST], row[key], f"{row['change_penalty']:g}", bounds)
