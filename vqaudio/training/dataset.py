@@ -111,6 +111,10 @@ class SegmentDataset:
             items.append(segment)
         return _collate(items)
 
+    def shuffled(self) -> list[int]:
+        """Return all rows in an order that depends on the seed alone."""
+        return np.random.default_rng(self.seed).permutation(len(self.recordings.utterances)).tolist()
+
     def label_features(self, frames: int) -> list[Tensor]:
         """Return features of labels, (N, F) of each utterance of a fixed shuffle, until they are `frames` or all.
 
@@ -118,7 +122,7 @@ class SegmentDataset:
             JobError: too many utterances cannot be read.
         """
         parts: list[Tensor] = []
-        for row in np.random.default_rng(self.seed).permutation(len(self.recordings.utterances)).tolist():
+        for row in self.shuffled():
             try:
                 parts.append(self.labeller.voices.features(row))
             except UserError as error:

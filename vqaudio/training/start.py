@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 START_FRAMES = 40_000
 """Frames that the gains and the codebook are made from."""
 
-LABEL_FRAMES = 100_000
+LABEL_FRAMES = 200_000
 """Frames that labels are made from."""
 
 VOICES = 100
-"""Speakers whose voices the centroids of voices are made from."""
+"""Speakers whose voices the centroids of voices are made from; who has more utterances is drawn sooner."""
 
 START_STREAM = 1_000_000
 """Stream of the segments of these frames; those of the processes are their ranks."""
@@ -35,9 +35,8 @@ def start_labels(net: Objective, data: SegmentDataset, phase: "DictConfig", seed
     """
     encoder, voices = net.model.encoder, data.labeller.voices
     generator = torch.Generator().manual_seed(seed)
-    speakers = sorted(voices.rows)
-    chosen = torch.randperm(len(speakers), generator=generator)[:VOICES].tolist()
-    voices.use(voices.fit([speakers[i] for i in chosen], generator))
+    speakers = dict.fromkeys(data.recordings.utterances[row].speaker for row in data.shuffled())
+    voices.use(voices.fit(list(speakers)[:VOICES], generator))
     net.label_head.start(voices.centroids, data.label_features(LABEL_FRAMES), generator)
     batches = _batches(data, phase, device)
     wavs = [batch.padded[:, encoder.left : batch.padded.shape[1] - encoder.right] for batch in batches]
