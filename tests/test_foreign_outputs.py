@@ -113,6 +113,9 @@ CASES: dict[str, str | list[Callable[[World], list[Any]]]] = {
     ],
     "kmeans apply": [lambda w: ["--model", w.km, "--data", w.data, "--out", w.foreign]],
     "evaluate units": [lambda w: ["--units", w.units, "--alignment", w.ctm, "--json", w.foreign / "scores.json"]],
+    "evaluate curve": [
+        lambda w: ["--model", w.km, "--data", w.data, "--alignment", w.ctm, "--json", w.foreign / "scores.json"]
+    ],
     "evaluate audio": [
         lambda w: ["--reference", w.data / "wav.scp", "--system", w.data / "wav.scp", "--jobs", 1,
                    "--json", w.foreign / "notes.txt"],
@@ -233,6 +236,8 @@ INSIDE = {
     "kmeans apply": lambda w: ["--model", w.km, "--data", w.data, "--out", w.data / "units"],
     "evaluate units": lambda w: ["--units", w.units, "--alignment", w.ctm, "--json", w.ctm],
     "evaluate units ": lambda w: ["--units", w.units, "--alignment", w.ctm, "--json", w.units / "scores.json"],
+    "evaluate curve": lambda w: ["--model", w.km, "--data", w.data, "--alignment", w.ctm, "--json", w.ctm],
+    "evaluate curve ": lambda w: ["--model", w.km, "--data", w.data, "--alignment", w.ctm, "--json", w.data / "c.json"],
     "listen static": lambda w: [w.test, w.test / "public" / "static"],
     "listen analyse": lambda w: [w.test, "--out", w.test],
 }

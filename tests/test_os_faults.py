@@ -22,7 +22,8 @@ Place = Callable[[str], Path]
 
 READ_ONLY = {
     "data validate",
-    "evaluate units",  # its --json is a file like those of the others, and needs a longer corpus
+    "evaluate units",  # their --json is a file like those of the others, and needs a longer corpus
+    "evaluate curve",
     "info",
     "doctor",
     "listen serve",  # SQLite writes its answers: see test_listen_faults
