@@ -43,7 +43,7 @@ def convolve_each(rows: Tensor, conv: nn.Conv1d) -> Tensor:
 class _ConvolveEach(torch.autograd.Function):
     """The depthwise convolution of `rows` (L, C) with `weight` (C, 1, taps), an odd number, and `bias` (C,).
 
-    The library's backward takes five times as long as this one for 15 taps, and that of fewer taps twice as long.
+    With the library's backward, training takes five times as long for 15 taps, and 1.6 times as long for 9.
     """
 
     @staticmethod

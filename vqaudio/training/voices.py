@@ -1,6 +1,6 @@
 """The voices of a training set, so that labels of frames tell phones rather than speakers.
 
-Each speaker has a warp of frequencies, which undoes the length of the vocal tract, and the mean and standard deviation
+Each speaker has a warp of frequencies (vocal tract length normalisation, VTLN), and the mean and standard deviation
 of his or her MFCC. The warp is the one with which the speech is nearest to the centroids of all speakers' frames.
 
 Source: Lee and Rose, "A frequency warping approach to speaker normalization" (1998), with k-means for the mixtures.
