@@ -7,10 +7,11 @@ import pytest
 import soundfile
 import torch
 from audio_makers import voice
-from reference import naive_labels, naive_voice_features
+from reference import cheapest_codes, naive_labels, naive_voice_features, scaled_distances
 
 from vqaudio import audio
 from vqaudio.errors import UserError
+from vqaudio.model.clustering import kmeans
 from vqaudio.training.heads import LabelHead
 from vqaudio.training.labels import DIMENSIONS, Labeller, LabelSpace, fit_projection
 from vqaudio.training.recordings import Recordings
@@ -107,6 +108,25 @@ def test_the_projection_finds_the_features_that_tell_clusters_apart_and_makes_th
     torch.testing.assert_close(covariance, torch.eye(8), atol=2e-2, rtol=0)
     spread = torch.stack([x.mean(0) for x in within]).var(0)
     assert spread.argsort(descending=True)[:3].tolist() == [0, 1, 2]
+
+
+def test_the_projection_is_that_of_clusters_that_change_seldom() -> None:
+    random = torch.Generator().manual_seed(3)
+    utterances = [torch.randn(60, 3, generator=random) for _ in range(2)]
+    found = fit_projection(utterances, 5, torch.Generator().manual_seed(0))
+    centroids = kmeans(torch.cat(utterances), 5, generator=torch.Generator().manual_seed(0)).numpy()
+    of_penalty = {}
+    for penalty in (0, 1.0):
+        labels = np.array(
+            [k for x in utterances for k in cheapest_codes(scaled_distances(x.numpy(), centroids), penalty)]
+        )
+        x = torch.cat(utterances).double().numpy()
+        means = np.array([x[labels == k].mean(0) for k in labels])
+        within, between = (x - means).T @ (x - means) / len(x), (means - x.mean(0)).T @ (means - x.mean(0)) / len(x)
+        root = np.linalg.inv(np.linalg.cholesky(within + 1e-3 * np.eye(3)))
+        of_penalty[penalty] = np.abs(root.T @ np.linalg.eigh(root @ between @ root.T)[1][:, ::-1])
+    np.testing.assert_allclose(found.abs().numpy(), of_penalty[1.0], atol=1e-4)
+    assert np.abs(of_penalty[0] - of_penalty[1.0]).max() > 0.1
 
 
 def test_the_label_space_has_the_sizes_that_its_head_was_made_for() -> None:
