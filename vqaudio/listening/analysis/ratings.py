@@ -1,6 +1,6 @@
 """Reads the answers of a test and puts the true labels in the place of random names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,13 @@ class Rating:
 
     `system` and `other` are true labels: names given to `listen build`, or `reference`, `anchor_3500`, `anchor_7000`.
     A pair is in the order of the command line, the reference last, whichever clip was first. `value` is 0 to 100 for
-    mushra and 1 to 5 for acr and dcr; for ccr, −3 to 3, how much better `system` is than `other`; for ab, 1 if `system`
-    was preferred, 0 if `other` was, 0.5 for no preference; for abx, 1 for a right and 0 for a wrong answer.
+    mushra and 1 to 5 for acr, dcr and smos; for ccr, −3 to 3, how much better `system` is than `other`; for ab, 1 if
+    `system` was preferred, 0 if `other` was, 0.5 for no preference; for abx, 1 for a right and 0 for a wrong answer;
+    for words, the errors of `text` in per cent of the `words` that were spoken.
+
+    `trial` counts the scored trials of the listener and `position` the stimuli of the trial, from 1; `clock_ms` is the
+    listener's clock (milliseconds since 1970), `seconds` the time since the trial was shown, and `plays` how often the
+    stimulus was started until the answer. All of these are None if they are not known.
     """
 
     listener: str
@@ -24,16 +29,43 @@ class Rating:
     system: str
     value: float
     other: str | None = None
+    trial: int | None = None
+    position: int | None = None
+    clock_ms: int | None = None
+    seconds: float | None = None
+    plays: int | None = None
+    text: str | None = None
+    words: int | None = None
+
+
+@dataclass(frozen=True)
+class Person:
+    """How far a listener got: `answers` of the test given, `of` asked, first and last answer, and how it ended."""
+
+    listener: str
+    answers: int
+    of: int
+    started_ms: int | None = None
+    minutes: float | None = None
+    outcome: str | None = None
 
 
 @dataclass(frozen=True)
 class Results:
-    """All final answers of a test, without those of its training trials; `sample_rate` in Hz."""
+    """All final answers of a test, without those of its training trials; `sample_rate` in Hz.
+
+    `failed` says of listeners who must not count why not (wrong answers to checks), `people` how far each one got, and
+    `asked_items` how many items the test has.
+    """
 
     type: str
     ratings: list[Rating]
     sample_rate: int
     seed: int
+    attribute: str | None = None
+    failed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    people: dict[str, Person] = field(default_factory=dict)
+    asked_items: int | None = None
 
 
 def read_results(test: Path) -> Results:
