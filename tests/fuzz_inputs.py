@@ -20,10 +20,12 @@ from vqaudio import audio, codec, datadir
 from vqaudio.datadir.repair import fix
 from vqaudio.datadir.validation import validate
 from vqaudio.errors import JobError, UserError
-from vqaudio.listening.answers import parse_events, parse_page, session_for_browser
+from vqaudio.listening.answers import parse_events, parse_page, wanted_answers
 from vqaudio.listening.key import read_key
+from vqaudio.listening.pages import session_for_browser
 from vqaudio.listening.static import FORMAT, import_results
 from vqaudio.listening.store import Store
+from vqaudio.listening.study import Study, read_study_file
 from vqaudio.metrics.alignment import read_alignment
 from vqaudio.model_directory import load_model
 from vqaudio.report.facts import read_metrics
@@ -275,7 +277,7 @@ def _answers(folder: Path) -> None:
     key = read_key(test)
     with Store(test) as store:
         listener, token = store.listeners()[0]
-        session = session_for_browser(key, store, listener)
+        session = session_for_browser(key, Study(), store, listener)
     (folder / "session.json").write_text(json.dumps(store_session := session["trials"]))
     events = [
         {"trial": trial["id"], "stimulus": name, "seq": seq, "value": 50, "client_ms": 1_700_000_000_000}
@@ -287,6 +289,15 @@ def _answers(folder: Path) -> None:
     shutil.rmtree(test / "public")
 
 
+def _study(folder: Path) -> None:
+    (folder / "study.yaml").write_text(
+        "title: Voices\nlanguage: de\nconsent: I agree.\nheadphones: true\ngold: 2\ntexts: {next: On}\nbefore:\n"
+        "  - {name: age, ask: How old?, type: number, min: 1, max: 120, screen_below: 18}\n"
+        "  - {name: hearing, ask: Well?, type: choice, choices: ['yes', 'no'], screen_out: ['no']}\n"
+        "platform: {limit: 24, parameters: [pid], finished: {code: A1, url: 'https://example.org/?cc=A1'}}\n"
+    )
+
+
 def _request(folder: Path) -> Any:
     """Parse a request as the server does, which answers a `ValueError` with its text."""
     try:
@@ -296,8 +307,9 @@ def _request(folder: Path) -> Any:
     if not isinstance(data, dict):
         return None
     session = json.loads((folder / "session.json").read_text())
-    parse_page(data.get("page"), session)
-    return parse_events(data.get("events"), read_key(folder / "test_mushra"), session)
+    parse_page(data.get("page"), len(session) + 3)
+    wanted = wanted_answers(read_key(folder / "test_mushra"), Study(), session)
+    return parse_events(data.get("events"), wanted)
 
 
 def _sound(kind: str, subtype: str, channels: int = 1) -> Reader:
@@ -372,6 +384,7 @@ READERS = {
     "result": Reader(
         _answers, ("result.json",), lambda folder: import_results(folder / "test_mushra", [folder / "result.json"])
     ),
+    "study": Reader(_study, ("study.yaml",), lambda folder: len(vars(read_study_file(folder / "study.yaml")))),
     "key": Reader(
         _answers, ("test_mushra/private/key.json",), lambda folder: len(read_key(folder / "test_mushra").trials)
     ),

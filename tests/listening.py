@@ -12,6 +12,7 @@ import numpy as np
 
 from vqaudio import audio, datadir
 from vqaudio.listening.build import build
+from vqaudio.listening.design import Design
 
 RATE = 16000
 SYSTEMS = ("secretkmeans", "secretgumbel")
@@ -34,27 +35,32 @@ def write_scps(folder: Path, items: int, seconds: float = 0.6, rate: int = RATE)
     return paths
 
 
-def make_test(folder: Path, test_type: str, items: int = 2, listeners: int = 3, **options: Any) -> Path:
-    """Build a test of noise; `options` are those of `write_scps`."""
-    paths = write_scps(folder, items + 1, **options)
+def make_test(
+    folder: Path,
+    test_type: str,
+    items: int = 2,
+    listeners: int = 3,
+    seconds: float = 0.6,
+    rate: int = RATE,
+    **more: Any,
+) -> Path:
+    """Build a test of noise, of utterances of so many seconds; `more` are fields of the design."""
+    paths = write_scps(folder, items + 1, seconds, rate)
     test = folder / f"test_{test_type}"
-    build(
-        test,
-        test_type=test_type,
-        reference=paths["reference"],
-        systems={name: paths[name] for name in SYSTEMS},
-        items=items,
-        seed=1,
-        match_loudness=False,
-        listeners=listeners,
-    )
+    if test_type == "words":
+        more["text"] = folder / "text"
+        datadir.write_table(more["text"], {f"utterance{n}": f"the words of number {n}" for n in range(items + 1)})
+    systems = {name: paths[name] for name in SYSTEMS}
+    design = {"reference": paths["reference"], "items": items, "seed": 1, "extension": "wav"} | more
+    build(test, Design(test_type, systems, **design), listeners=listeners)
     return test
 
 
 @contextlib.contextmanager
-def serving(test: Path) -> Iterator[int]:
+def serving(test: Path, *, preview: bool = False) -> Iterator[int]:
     """Serve a test from a thread; yields the port."""
     from vqaudio.listening.server import listening_socket, make_app, make_server
+    from vqaudio.listening.store import Store
 
     with listening_socket("127.0.0.1", 0) as bound:
         ready = threading.Event()
@@ -62,9 +68,10 @@ def serving(test: Path) -> Iterator[int]:
 
         def run() -> None:
             # The data base belongs to the thread that opens it.
-            servers.append(make_server(make_app(test, {"127.0.0.1"})))
-            ready.set()
-            servers[0].run(sockets=[bound])
+            with Store.snapshot(test) if preview else Store(test) as store:
+                servers.append(make_server(make_app(test, {"127.0.0.1"}, store, preview=preview)))
+                ready.set()
+                servers[0].run(sockets=[bound])
 
         thread = threading.Thread(target=run)
         thread.start()

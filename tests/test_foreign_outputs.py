@@ -131,6 +131,10 @@ CASES: dict[str, str | list[Callable[[World], list[Any]]]] = {
     "listen links": [lambda w: [w.foreign, "--add", 1, "--url", "http://localhost"]],
     "listen static": [lambda w: [w.test, w.foreign]],
     "listen import": [lambda w: [w.foreign, w.foreign / "scores.json"]],
+    "listen status": WRITES_NOTHING,
+    "listen backup": [lambda w: [w.test, w.foreign]],
+    "listen reset": [lambda w: [w.foreign, "L001"]],
+    "listen remove": [lambda w: [w.foreign, "L001"]],
     "listen analyse": [lambda w: [w.test, "--out", w.foreign], lambda w: [w.foreign]],
     "report": [
         lambda w: [w.foreign],
@@ -239,6 +243,7 @@ INSIDE = {
     "evaluate curve": lambda w: ["--model", w.km, "--data", w.data, "--alignment", w.ctm, "--json", w.ctm],
     "evaluate curve ": lambda w: ["--model", w.km, "--data", w.data, "--alignment", w.ctm, "--json", w.data / "c.json"],
     "listen static": lambda w: [w.test, w.test / "public" / "static"],
+    "listen backup": lambda w: [w.test, w.test / "private" / "copy"],
     "listen analyse": lambda w: [w.test, "--out", w.test],
 }
 """Commands whose output is, holds or lies in an input."""

@@ -26,7 +26,8 @@ def run_build(folder: Path, *options: object, test_type: str = "acr", items: int
     """Build by the command line from files that are there already."""
     systems = [part for name in SYSTEMS for part in ("--system", f"{name}={folder / name}.scp")]
     arguments = ["--type", test_type, "--reference", folder / "reference.scp", *systems, "--out", folder / "test"]
-    return main(["listen", "build", *map(str, [*arguments, "--items", items, "--seed", 3, *options])])
+    arguments += ["--items", items, "--seed", 3, "--format", "wav", *options]
+    return main(["listen", "build", *map(str, arguments)])
 
 
 def level_db(taps: np.ndarray, frequency: np.ndarray, rate: int) -> np.ndarray:
@@ -165,13 +166,13 @@ def test_utterances_that_cannot_be_used_are_left_out_with_their_reason(tmp_path)
     audio.write(tmp_path / "audio/reference/utterance7.wav", noise[:1000], RATE)
     table = datadir.read_table(paths[SYSTEMS[1]])
     datadir.write_table(paths[SYSTEMS[1]], {utt: path for utt, path in table.items() if utt != "utterance8"})
-    assert run_build(tmp_path, items=2) == 0
+    assert run_build(tmp_path, items=2, test_type="mushra") == 0
     reasons = dict(line.split("\t") for line in (tmp_path / "test/private/skipped.tsv").read_text().splitlines())
     expected = {
         "utterance0": "they may differ by 0.1 s",
         "utterance1": "clipped",
         "utterance2": "8000 Hz, but its reference 16000 Hz",
-        "utterance3": "2 channels",
+        "utterance3": "not as many channels as its reference",
         "utterance4": "silent",
         "utterance5": "no such file",
         "utterance6": "not 0.5 to 12 s",
@@ -202,7 +203,7 @@ def test_a_clip_of_almost_the_length_of_its_reference_is_cut_or_filled(tmp_path)
         path = tmp_path / "audio" / SYSTEMS[0] / f"utterance{number}.wav"
         wav, rate = audio.read(path)
         audio.write(path, wav[:-100] if number % 2 else np.concatenate([wav, wav[:100]]), rate)
-    assert run_build(tmp_path) == 0
+    assert run_build(tmp_path, test_type="mushra") == 0
     assert {audio.info(path).num_samples for path in (tmp_path / "test/public/audio").iterdir()} == {9600}
 
 
@@ -237,11 +238,13 @@ def test_a_rate_without_room_for_the_anchor_is_rejected_for_mushra(tmp_path, cap
 
 
 def test_fewer_items_than_the_standard_asks_for_are_reported(tmp_path, capsys) -> None:
-    write_scps(tmp_path, 7)
+    write_scps(tmp_path, 8)
     assert run_build(tmp_path, test_type="mushra", items=4) == 0
-    assert "4 items: BS.1534-3 asks for at least 5 with 2 systems" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "4 items: BS.1534-3 asks for at least 5 with 2 systems" in error
+    assert "4 items: with under 7, one slip on the hidden reference excludes a listener" in error
     (tmp_path / "test").rename(tmp_path / "before")
-    assert run_build(tmp_path, test_type="mushra", items=5) == 0
+    assert run_build(tmp_path, test_type="mushra", items=7) == 0
     assert capsys.readouterr().err == ""
 
 

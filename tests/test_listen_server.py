@@ -1,5 +1,6 @@
 """The server of a listening test: what it saves, what it refuses, what it gives away; and tests without a server."""
 
+import contextlib
 import json
 import socket
 import sqlite3
@@ -11,11 +12,11 @@ import pytest
 from listening import ask, make_test, serving
 
 from vqaudio.cli import main
-from vqaudio.listening import server
+from vqaudio.listening import api
 from vqaudio.listening.analysis.ratings import Rating, read_results
-from vqaudio.listening.answers import rated_stimuli
+from vqaudio.listening.api import RateLimit
 from vqaudio.listening.key import read_key
-from vqaudio.listening.server import RateLimit
+from vqaudio.listening.sessions import rated_stimuli
 from vqaudio.listening.static import FORMAT
 from vqaudio.listening.store import Event, Store
 
@@ -143,8 +144,8 @@ def test_requests_without_a_known_token_get_nothing_and_are_slowed_down(served, 
 
 def test_a_rate_limit_fills_up_again_and_forgets_the_oldest(monkeypatch) -> None:
     now = 0.0
-    monkeypatch.setattr(server.time, "monotonic", lambda: now)
-    monkeypatch.setattr(server, "MAX_KEYS", 3)
+    monkeypatch.setattr(api.time, "monotonic", lambda: now)
+    monkeypatch.setattr(api, "MAX_KEYS", 3)
     limit = RateLimit(per_second=2, burst=3)
     assert [limit.allow("a") for _ in range(4)] == [True, True, True, False]
     now = 1.0
@@ -293,6 +294,7 @@ def test_ratings_have_their_true_labels_and_signs_whatever_the_order(tmp_path, t
 
 def test_links_are_printed_and_more_can_be_made(tmp_path, capsys) -> None:
     test = make_test(tmp_path, "acr", listeners=2)
+    capsys.readouterr()
     assert main(["listen", "links", str(test), "--url", "https://listen.example.org/"]) == 0
     before = capsys.readouterr().out.splitlines()
     assert main(["listen", "links", str(test), "--url", "https://listen.example.org", "--add", "2"]) == 0
@@ -351,8 +353,9 @@ def test_a_static_test_holds_a_session_for_each_listener_and_nothing_private(tmp
     test, out = make_test(tmp_path, "acr"), tmp_path / "static"
     assert main(["listen", "static", str(test), str(out)]) == 0
     with Store(test) as store:
-        assert {path.stem for path in (out / "sessions").iterdir()} == {token for _, token in store.listeners()}
-    session = json.loads(next((out / "sessions").iterdir()).read_text())
+        tokens = {token for _, token in store.listeners()}
+    assert {path.stem for path in (out / "sessions").glob("*.json")} == tokens
+    session = json.loads(next((out / "sessions").glob("*.json")).read_text())
     assert session["static"] is True
     assert all((out / "audio" / f"{name}.wav").is_file() for t in session["trials"] for name in t["stimuli"])
     assert not any(b"secret" in path.read_bytes() for path in out.rglob("*") if path.is_file())
@@ -364,9 +367,10 @@ def test_results_of_a_static_test_are_imported_once(tmp_path, capsys) -> None:
     with Store(test) as store:
         tokens = [token for _, token in store.listeners()]
     files = [str(result_file(test, token, tmp_path / f"{n}.json")) for n, token in enumerate(tokens)]
-    for _ in range(2):
+    capsys.readouterr()
+    for new in (2, 0):
         assert main(["listen", "import", str(test), *files]) == 0
-        assert capsys.readouterr().out == "2 answers imported\n"
+        assert capsys.readouterr().out == f"{new} new answers imported\n"
         ratings = read_results(test).ratings
         assert {type(rating) for rating in ratings} == {Rating}
         assert [(rating.listener, rating.value) for rating in ratings] == [("L001", 4.0), ("L002", 4.0)]
@@ -410,8 +414,30 @@ def test_a_damaged_database_is_one_line(tmp_path, capsys) -> None:
     assert "results.sqlite: cannot be used" in capsys.readouterr().err
 
 
-def test_the_database_is_in_wal_mode_and_syncs_every_answer(tmp_path) -> None:
-    test = make_test(tmp_path, "acr")
-    assert sqlite3.connect(test / "private/results.sqlite").execute("PRAGMA journal_mode").fetchone() == ("wal",)
+def test_an_answer_is_synced_to_one_file_so_that_a_copy_of_it_is_complete(tmp_path) -> None:
+    test, copy = make_test(tmp_path, "acr", listeners=1), tmp_path / "copy.sqlite"
     with Store(test) as store:
         assert store.connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        trial = store.session("L001")[0]
+        store.save("L001", [Event(trial["id"], trial["stimuli"][0], 0, 4, 5)], 0)
+        copy.write_bytes((test / "private/results.sqlite").read_bytes())  # as `cp` does it while the test is served
+    assert sqlite3.connect(copy).execute("SELECT value FROM events").fetchall() == [(4,)]
+
+
+def test_a_test_with_the_tables_of_an_earlier_version_is_read_and_written(tmp_path) -> None:
+    test = make_test(tmp_path, "acr", listeners=2)
+    path = test / "private/results.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript(
+            "DROP TABLE people; DROP TABLE events; CREATE TABLE events (listener TEXT NOT NULL, seq INTEGER NOT NULL,"
+            " trial TEXT NOT NULL, stimulus TEXT NOT NULL, value INTEGER NOT NULL, client_ms INTEGER NOT NULL,"
+            " server_ms INTEGER NOT NULL, PRIMARY KEY (listener, seq)) WITHOUT ROWID; PRAGMA journal_mode = WAL;"
+        )
+    with Store.snapshot(test) as store:
+        trial = store.session("L002")[-1]
+    with contextlib.closing(sqlite3.connect(path)) as old, old:
+        old.execute("INSERT INTO events VALUES ('L002', 0, ?, ?, 3, 4, 5)", (trial["id"], trial["stimuli"][0]))
+    assert [(r.listener, r.value, r.plays) for r in read_results(test).ratings] == [("L002", 3.0, None)]
+    with Store(test) as store:
+        store.save("L002", [Event(trial["id"], trial["stimuli"][0], 1, 2, 5, 60, 7)], 0)
+    assert [(r.value, r.plays, r.seconds) for r in read_results(test).ratings] == [(2.0, 7, 0.06)]

@@ -8,8 +8,8 @@ import pytest
 from listening import SYSTEMS, make_test
 
 from vqaudio.cli import main
-from vqaudio.listening.answers import rated_stimuli
 from vqaudio.listening.key import Key, read_key
+from vqaudio.listening.sessions import rated_stimuli
 from vqaudio.listening.store import Event, Store
 
 GOOD, BAD = SYSTEMS

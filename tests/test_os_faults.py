@@ -29,6 +29,9 @@ READ_ONLY = {
     "listen serve",  # SQLite writes its answers: see test_listen_faults
     "listen links",
     "listen import",
+    "listen status",
+    "listen reset",
+    "listen remove",
 }
 """Commands that write no file of `vqaudio.files`."""
 
@@ -104,6 +107,10 @@ def static(make: Place) -> list[object]:
     return ["listen", "static", make_test(make("in"), "acr", items=1, listeners=1), make("out")]
 
 
+def backup(make: Place) -> list[object]:
+    return ["listen", "backup", make_test(make("in"), "acr", items=1, listeners=1), make("out")]
+
+
 def report(make: Place) -> list[object]:
     from finished_run import finished_run
 
@@ -123,6 +130,7 @@ WRITING = {
     "evaluate audio": reconstruction,
     "listen build": build,
     "listen static": static,
+    "listen backup": backup,
     "report": report,
 }
 """A command line for each command that writes, with its inputs in `make("in")` and its output at `make("out")`."""

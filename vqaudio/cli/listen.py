@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from vqaudio.cli.listen_analyse import add_analyse
+from vqaudio.cli.listen_build import add_build
 from vqaudio.cli.parser import command, command_group, count
 from vqaudio.errors import UserError
-from vqaudio.listening.key import SCALES
 
 
 def add_listen(subparsers: Any) -> None:
     """Add `listen`."""
     group = command_group(subparsers, "listen", "run listening tests in browsers", "vqaudio listen serve my_test")
-    _add_build(group)
+    add_build(group)
     serve = command(
         group,
         "serve",
@@ -26,6 +26,9 @@ def add_listen(subparsers: Any) -> None:
     serve.add_argument("--port", type=port, default=8000, help="port; 0 takes a free one (default: 8000)")
     serve.add_argument(
         "--url", help="address that listeners open, if it is another one: with --host 0.0.0.0, or that of a proxy"
+    )
+    serve.add_argument(
+        "--preview", action="store_true", help="for a look: anybody may take the test, and nothing is saved"
     )
     links = command(
         group,
@@ -55,43 +58,34 @@ def add_listen(subparsers: Any) -> None:
     )
     import_.add_argument("test", type=Path, metavar="TEST")
     import_.add_argument("results", type=Path, nargs="+", metavar="RESULT")
+    _add_listeners(group)
     add_analyse(group)
 
 
-def _add_build(group: Any) -> None:
-    build = command(
+def _add_listeners(group: Any) -> None:
+    """Add the commands about listeners and what they answered."""
+    status = command(
+        group, "status", run_listen_status, "who has finished, and how long it took", "vqaudio listen status my_test"
+    )
+    status.add_argument("test", type=Path, metavar="TEST")
+    status.add_argument("--ids", action="store_true", help="show the ids of the platform, to pay by")
+    backup = command(
         group,
-        "build",
-        run_listen_build,
-        "build a test from wav.scp files",
-        "vqaudio listen build --type mushra --reference data/test/wav.scp --system kmeans=exp/a/wav/test/wav.scp"
-        " --system gumbel=exp/b/wav/test/wav.scp --out my_test --items 8",
+        "backup",
+        run_listen_backup,
+        "copy key and answers to a folder that can be analysed; the test may be served meanwhile",
+        "vqaudio listen backup my_test backups/2026-05-04",
     )
-    build.add_argument("--type", choices=tuple(SCALES), required=True)
-    build.add_argument("--reference", type=Path, required=True, metavar="SCP", help="wav.scp of the originals")
-    build.add_argument(
-        "--system",
-        type=system,
-        action="append",
-        required=True,
-        metavar="NAME=SCP",
-        help="wav.scp of a system; may be repeated",
-    )
-    build.add_argument("--out", type=Path, required=True, metavar="TEST", help="folder to create")
-    build.add_argument(
-        "--items", type=count, metavar="N", help="utterances to rate, in addition to one for training (default: all)"
-    )
-    build.add_argument(
-        "--seed",
-        type=int,
-        help="seed of the choice of utterances and of all orders (default: drawn, and stored in the key)",
-    )
-    build.add_argument(
-        "--listeners", type=count, default=20, help="links to make (default: 20); listen links --add makes more"
-    )
-    build.add_argument(
-        "--match-loudness", action="store_true", help="scale every clip to the loudness of its reference"
-    )
+    backup.add_argument("test", type=Path, metavar="TEST")
+    backup.add_argument("out", type=Path, metavar="OUT", help="folder to create")
+    for name, what in (
+        ("reset", "delete the answers of listeners, who may then start again"),
+        ("remove", "delete listeners with all that is known of them"),
+    ):
+        change = command(group, name, run_listen_change, what, f"vqaudio listen {name} my_test L003")
+        change.add_argument("test", type=Path, metavar="TEST")
+        change.add_argument("listeners", nargs="+", metavar="LISTENER", help="names, as listen status shows them")
+        change.set_defaults(change=name)
 
 
 def port(text: str) -> int:
@@ -101,46 +95,18 @@ def port(text: str) -> int:
     return int(text)
 
 
-def system(text: str) -> tuple[str, Path]:
-    """Read NAME=SCP."""
-    name, equals, path = text.partition("=")
-    if not (name and equals and path):
-        raise argparse.ArgumentTypeError(f"{text!r} must be NAME=SCP")
-    return name, Path(path)
-
-
-def run_listen_build(args: argparse.Namespace) -> None:
-    """Build a test."""
-    from vqaudio.listening.build import build
-
-    systems = dict(args.system)
-    if len(systems) < len(args.system):
-        raise UserError("--system: a name is used twice; give every system its own")
-    build(
-        args.out,
-        test_type=args.type,
-        reference=args.reference,
-        systems=systems,
-        items=args.items,
-        seed=args.seed,
-        match_loudness=args.match_loudness,
-        listeners=args.listeners,
-    )
-    print(f"{args.out}: ready; vqaudio listen serve {args.out} offers it to browsers")
-
-
 def run_listen_serve(args: argparse.Namespace) -> None:
     """Serve a test."""
     try:
         from vqaudio.listening.server import serve
     except ModuleNotFoundError as error:
         raise UserError(f"listen serve: {error.name} is not installed; install vqaudio[listen]") from None
-    serve(args.test, host=args.host, port=args.port, url=args.url)
+    serve(args.test, host=args.host, port=args.port, url=args.url, preview=args.preview)
 
 
 def run_listen_links(args: argparse.Namespace) -> None:
     """Print links."""
-    from vqaudio.listening.links import add_listeners, participant_links
+    from vqaudio.listening.people import add_listeners, participant_links
 
     if args.add:
         add_listeners(args.test, args.add)
@@ -160,4 +126,27 @@ def run_listen_import(args: argparse.Namespace) -> None:
     """Import result files."""
     from vqaudio.listening.static import import_results
 
-    print(f"{import_results(args.test, args.results)} answers imported")
+    print(f"{import_results(args.test, args.results)} new answers imported")
+
+
+def run_listen_status(args: argparse.Namespace) -> None:
+    """Print the state of all listeners."""
+    from vqaudio.listening.status import status
+
+    print(status(args.test, ids=args.ids))
+
+
+def run_listen_backup(args: argparse.Namespace) -> None:
+    """Copy a test's answers."""
+    from vqaudio.listening.status import backup
+
+    backup(args.test, args.out)
+    print(f"{args.out}: ready; vqaudio listen analyse {args.out} reads it")
+
+
+def run_listen_change(args: argparse.Namespace) -> None:
+    """Reset or remove listeners."""
+    from vqaudio.listening.people import remove, reset
+
+    (reset if args.change == "reset" else remove)(args.test, args.listeners)
+    print(f"{args.test}: {args.change} {', '.join(args.listeners)}")

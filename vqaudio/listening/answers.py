@@ -1,73 +1,130 @@
-"""Between browser and store: what the page of a listener gets, and the checks before `store` saves an answer."""
+"""Checks what browsers send before `store` saves it."""
 
+from collections.abc import Callable
 from typing import Any
 
-from vqaudio.listening.key import SCALES, Key
-from vqaudio.listening.store import Event, Store
+from vqaudio.listening.key import CHECK_SCALES, SCALES, Key
+from vqaudio.listening.sessions import rated_stimuli
+from vqaudio.listening.store import Event, Value
+from vqaudio.listening.study import Question, Study
 
+FORM = "form"
+"""Stands for the trial in answers to questions; the stimulus is then the name of the question."""
+
+CONSENT = "consent"
 MAX_SEQ = 1_000_000
 MAX_CLIENT_MS = 10**14  # milliseconds since 1970
+MAX_SHOWN_MS = 10**10
+MAX_PLAYS = 100_000
+MAX_TEXT = 2000  # characters
+
+Check = Callable[[Any], Value]
 
 
-def session_for_browser(key: Key, store: Store, listener: str) -> dict[str, Any]:
-    """Return all that the page of a listener needs; its only names are random ones."""
-    shown = store.session(listener)
-    return {
-        "type": key.type,
-        "scale": SCALES[key.type],
-        "sample_rate": key.sample_rate,
-        "trials": [
-            {**trial, "training": key.trials[trial["id"]].training, "reference": key.trials[trial["id"]].reference}
-            for trial in shown
-        ],
-        "values": [[trial, stimulus, value] for (trial, stimulus), value in store.final(listener).items()],
-        "next_seq": store.next_seq(listener),
-        "page": store.page(listener),
-    }
+def wanted_answers(key: Key, study: Study, session: list[dict[str, Any]]) -> dict[tuple[str, str], Check]:
+    """Return what a listener may answer, by trial and stimulus: functions that return a value or raise ValueError."""
+    wanted: dict[tuple[str, str], Check] = {}
+    for shown in session:
+        kind = key.kind(shown["id"])
+        scale = (SCALES | CHECK_SCALES)[kind]
+        for stimulus in rated_stimuli(kind, shown):
+            wanted[shown["id"], stimulus] = _text if scale is None else _within(*scale)
+    for name, question in study.questions.items():
+        wanted[FORM, name] = _reply_to(question)
+    if study.consent:
+        wanted[FORM, CONSENT] = _within(1, 1)
+    return wanted
 
 
-def rated_stimuli(test_type: str, trial: dict[str, Any]) -> list[str]:
-    """Return the stimuli of a trial, as presented, that the listener rates."""
-    if test_type == "abx":
-        return [trial["x"]]
-    return trial["stimuli"][1:] if test_type in ("ccr", "ab") else trial["stimuli"]
-
-
-def parse_events(data: Any, key: Key, session: list[dict[str, Any]]) -> list[Event]:
-    """Return the events of a JSON request about this session.
+def parse_events(data: Any, wanted: dict[tuple[str, str], Check]) -> list[Event]:
+    """Return the events of a JSON request, which may be about `wanted_answers`.
 
     Raises:
         ValueError: `data` is not a list of answers within their ranges; the message says what is wrong.
     """
     if not isinstance(data, list) or not data:
         raise ValueError("events must be a list that is not empty")
-    allowed = {(trial["id"], stimulus) for trial in session for stimulus in rated_stimuli(key.type, trial)}
-    return [_parse_event(entry, SCALES[key.type], allowed) for entry in data]
+    return [_parse_event(entry, wanted) for entry in data]
 
 
-def parse_page(data: Any, session: list[dict[str, Any]]) -> int:
-    """Return the number of a page: 0 is the welcome, 1 the volume, then come the trials and the end.
+def parse_page(data: Any, pages: int) -> int:
+    """Return the number of one of so many pages, from 0.
 
     Raises:
         ValueError: there is no such page.
     """
-    return _integer("page", data, 0, len(session) + 2)
+    return whole("page", data, 0, pages - 1)
 
 
-def _parse_event(entry: Any, scale: tuple[int, int], allowed: set[tuple[str, str]]) -> Event:
-    """Return one answer, checked."""
-    if not isinstance(entry, dict) or set(entry) != {"trial", "stimulus", "seq", "value", "client_ms"}:
-        raise ValueError("an event must have trial, stimulus, seq, value and client_ms, and nothing else")
-    trial, stimulus = entry["trial"], entry["stimulus"]
-    if not isinstance(trial, str) or not isinstance(stimulus, str) or (trial, stimulus) not in allowed:
-        raise ValueError("an event must name a trial of this listener and a stimulus that is rated in it")
-    seq = _integer("seq", entry["seq"], 0, MAX_SEQ)
-    value = _integer("value", entry["value"], *scale)
-    return Event(trial, stimulus, seq, value, _integer("client_ms", entry["client_ms"], 0, MAX_CLIENT_MS))
+def parse_person(data: Any) -> str | None:
+    """Return the id of a listener on a platform, None if there is none.
+
+    Raises:
+        ValueError: it is not a short word of printable ASCII characters.
+    """
+    if data is None or data == "":
+        return None
+    if not isinstance(data, str) or len(data) > 100 or not all("!" <= letter <= "~" for letter in data):
+        raise ValueError("person must be at most 100 printable ASCII characters without blanks")
+    return data
 
 
-def _integer(name: str, value: Any, low: int, high: int) -> int:
-    """Return a whole number within its bounds; JSON's true is not a number."""
+def whole(name: str, value: Any, low: int, high: int) -> int:
+    """Return a whole number within its bounds; JSON's true is not a number.
+
+    Raises:
+        ValueError: it is something else.
+    """
     if type(value) is not int or not low <= value <= high:
         raise ValueError(f"{name} must be a whole number from {low} to {high}")
     return value
+
+
+def _parse_event(entry: Any, wanted: dict[tuple[str, str], Check]) -> Event:
+    """Return one answer, checked."""
+    needed, more = {"trial", "stimulus", "seq", "value", "client_ms"}, {"shown_ms", "plays"}
+    if not isinstance(entry, dict) or not needed <= set(entry) <= needed | more:
+        raise ValueError(
+            "an event must have trial, stimulus, seq, value and client_ms, and may have shown_ms and plays"
+        )
+    trial, stimulus = entry["trial"], entry["stimulus"]
+    if not isinstance(trial, str) or not isinstance(stimulus, str) or (trial, stimulus) not in wanted:
+        raise ValueError(
+            "an event must name a trial of this listener and a stimulus that is rated in it, or a question"
+        )
+    shown, plays = entry.get("shown_ms"), entry.get("plays")
+    return Event(
+        trial,
+        stimulus,
+        whole("seq", entry["seq"], 0, MAX_SEQ),
+        wanted[trial, stimulus](entry["value"]),
+        whole("client_ms", entry["client_ms"], 0, MAX_CLIENT_MS),
+        None if shown is None else whole("shown_ms", shown, 0, MAX_SHOWN_MS),
+        None if plays is None else whole("plays", plays, 0, MAX_PLAYS),
+    )
+
+
+def _within(low: int, high: int) -> Check:
+    return lambda value: whole("value", value, low, high)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > MAX_TEXT or "\0" in value:
+        raise ValueError(f"value must be a text of at most {MAX_TEXT} characters")
+    return value
+
+
+def _reply_to(question: Question) -> Check:
+    """Return the check of an answer to a question."""
+    if question.type == "number":
+        low = -(10**9) if question.min is None else question.min
+        return _within(low, 10**9 if question.max is None else question.max)
+    if question.type == "text":
+        return _text
+
+    def one_of(value: Any) -> str:
+        if value not in question.choices:
+            raise ValueError("value must be one of the choices")
+        return str(value)
+
+    return one_of

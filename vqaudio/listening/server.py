@@ -1,14 +1,13 @@
 """`vqaudio listen serve`: offers the page and the audio, and acknowledges an answer only when it is on disk.
 
 There is one process and one thread: the event loop is SQLite's only writer, so nothing needs a lock. The browser gets
-`public/` and three addresses under `/api`; there are no pages for administrators.
+the page, the audio in `public/`, and the addresses under `/api`; there are no pages for administrators.
 """
 
-import json
+import signal
 import socket
-import time
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -25,13 +24,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vqaudio.errors import UserError
 from vqaudio.files import locked
-from vqaudio.listening.answers import parse_events, parse_page, session_for_browser
-from vqaudio.listening.key import Key, read_key
-from vqaudio.listening.links import participant_links
-from vqaudio.listening.store import SequenceTaken, Store
+from vqaudio.listening.api import Api
+from vqaudio.listening.key import read_key
+from vqaudio.listening.people import participant_links
+from vqaudio.listening.static import PAGE
+from vqaudio.listening.store import Store
+from vqaudio.listening.study import Platform, Study, read_study
 
-MAX_BODY_BYTES = 1 << 16
-MAX_KEYS = 10_000  # whose requests a rate limit counts at a time
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -42,26 +41,50 @@ HEADERS = {
 }
 
 
-def serve(test: Path, *, host: str, port: int, url: str | None) -> None:
-    """Serve a test until interrupted, and print the link of every listener; port 0 takes a free one.
+def serve(test: Path, *, host: str, port: int, url: str | None, preview: bool = False) -> None:
+    """Serve a test until interrupted, and print the addresses for listeners; port 0 takes a free one.
 
     `url` is the address that listeners open, if it is not `http://host:port`: that of a proxy, or of this machine if
-    `host` is 0.0.0.0.
+    `host` is 0.0.0.0. A preview may be opened by anybody, and saves nothing.
 
     Raises:
         UserError: the folder contains no test or is already served, or the address cannot be used.
     """
     read_key(test)
+    study = read_study(test)
     if host == "0.0.0.0" and url is None:  # noqa: S104
         example = f"http://{socket.gethostname()}:{port or 'PORT'}"
         raise UserError(f"--host {host}: no address that listeners can open; give --url too, such as {example}")
-    with locked(test / "private"), listening_socket(host, port) as listening:
-        address = url or f"http://{host}:{listening.getsockname()[1]}"
-        app = make_app(test, {"127.0.0.1", "localhost", host, urlsplit(address).hostname or host})
-        for listener, link in participant_links(test, address):
-            print(f"{listener}  {link}")
-        print("One link for one listener. Stop with Ctrl-C; answers are safe, and links stay valid.", flush=True)
-        make_server(app).run(sockets=[listening])
+    with listening_socket(host, port) as listening:
+        address = (url or f"http://{host}:{listening.getsockname()[1]}").rstrip("/")
+        hosts = {"127.0.0.1", "localhost", host, urlsplit(address).hostname or host}
+        if preview:
+            print(f"{address}/\nA preview: nothing is saved. Stop with Ctrl-C.", flush=True)
+            _run(test, hosts, listening, preview=True)
+            return
+        with locked(test / "private"):
+            _print_addresses(test, study, address)
+            _run(test, hosts, listening)
+
+
+def _print_addresses(test: Path, study: Study, address: str) -> None:
+    """Print the link of every listener, and the address for those of a platform."""
+    for listener, link in participant_links(test, address):
+        print(f"{listener}  {link}")
+    if study.platform:
+        print(f"For all listeners of a platform: {address}/?{study.platform.parameters[0]}=<the id of each>")
+    print("One link for one listener. Stop with Ctrl-C; answers are safe, and links stay valid.", flush=True)
+
+
+def _run(test: Path, hosts: set[str], listening: socket.socket, *, preview: bool = False) -> None:
+    """Answer requests until SIGINT or SIGTERM, then close the database."""
+
+    def leave(*_: object) -> NoReturn:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, leave)  # uvicorn answers what it has begun, then sends itself the signal again
+    with Store.snapshot(test) if preview else Store(test) as store:
+        make_server(make_app(test, hosts, store, preview=preview)).run(sockets=[listening])
 
 
 def make_server(app: Starlette) -> uvicorn.Server:
@@ -71,98 +94,27 @@ def make_server(app: Starlette) -> uvicorn.Server:
     )
 
 
-def make_app(test: Path, hosts: set[str]) -> Starlette:
+def make_app(test: Path, hosts: set[str], store: Store, *, preview: bool = False) -> Starlette:
     """Return the application of a test, which answers only requests to the names in `hosts`."""
-    api = _Api(read_key(test), Store(test))
+    study = read_study(test)
+    platform = Platform(required=False) if preview else study.platform
+    api = Api(read_key(test), study, store, platform, preview=preview)
     routes = [
+        Route("/api/study", api.about),
         Route("/api/session", api.session),
+        Route("/api/join", api.join, methods=["POST"]),
         Route("/api/events", api.events, methods=["POST"]),
         Route("/api/page", api.page, methods=["POST"]),
-        Mount("/", StaticFiles(directory=test / "public", html=True)),
+        Route("/api/gate", api.gate, methods=["POST"]),
+        Route("/api/finish", api.finish, methods=["POST"]),
+        Mount("/audio", StaticFiles(directory=test / "public" / "audio")),
+        Mount("/", StaticFiles(directory=PAGE, html=True)),
     ]
     middleware = [
         Middleware(_Headers),
         Middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts), www_redirect=False),
     ]
     return Starlette(routes=routes, middleware=middleware, exception_handlers={HTTPException: _rejection})
-
-
-class _Api:
-    """The three addresses that the page uses; the token in the Authorization header identifies the listener."""
-
-    def __init__(self, key: Key, store: Store) -> None:
-        self.key, self.store = key, store
-        self.unknown = RateLimit(per_second=0.5, burst=20)  # at this rate nobody can guess tokens of 128 bits
-        self.listeners = RateLimit(per_second=20, burst=100)
-
-    async def session(self, request: Request) -> Response:
-        """Return the listener's trials, answers and page."""
-        return JSONResponse(session_for_browser(self.key, self.store, self._listener(request)))
-
-    async def events(self, request: Request) -> Response:
-        """Save answers; the response means that they are on disk."""
-        listener = self._listener(request)
-        data = await _json_body(request)
-        events = _checked(parse_events, data.get("events"), self.key, self.store.session(listener))
-        try:
-            self.store.save(listener, events, round(time.time() * 1000))
-        except SequenceTaken:
-            return JSONResponse({"next_seq": self.store.next_seq(listener)}, status_code=409)
-        return JSONResponse({"saved": len(events)})
-
-    async def page(self, request: Request) -> Response:
-        """Save that the listener has reached a page."""
-        listener = self._listener(request)
-        data = await _json_body(request)
-        page = _checked(parse_page, data.get("page"), self.store.session(listener))
-        self.store.reach(listener, page, round(time.time() * 1000))
-        return JSONResponse({"page": self.store.page(listener)})
-
-    def _listener(self, request: Request) -> str:
-        """Return the listener who sent a request.
-
-        Raises:
-            HTTPException: the token is unknown, or there are too many requests.
-        """
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        listener = self.store.find(token) if scheme == "Bearer" else None
-        address = request.client.host if request.client else ""
-        limit, name = (self.listeners, listener) if listener else (self.unknown, address)
-        if not limit.allow(name):
-            raise HTTPException(429, "too many requests; wait a moment", {"Retry-After": "5"})
-        if listener is None:
-            raise HTTPException(401, "this link is unknown")
-        return listener
-
-
-async def _json_body(request: Request) -> dict[str, Any]:
-    """Return the JSON object of a request.
-
-    Raises:
-        HTTPException: the content is something else, or longer than `MAX_BODY_BYTES`.
-    """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "send application/json")
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"at most {MAX_BODY_BYTES} bytes")
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        raise HTTPException(400, "not JSON") from None
-    if not isinstance(data, dict):
-        raise HTTPException(400, "not a JSON object")
-    return data
-
-
-def _checked(parse: Any, *arguments: Any) -> Any:
-    """Return what a parser returns; if it raises ValueError, reject the request."""
-    try:
-        return parse(*arguments)
-    except ValueError as error:
-        raise HTTPException(422, str(error)) from None
 
 
 async def _rejection(_: Request, error: Exception) -> Response:
@@ -207,25 +159,3 @@ def listening_socket(host: str, port: int) -> socket.socket:
             f"--host {host} --port {port}: {error.strerror}; choose another port, or 0 for a free one"
         ) from None
     return listening
-
-
-class RateLimit:
-    """Allows `burst` requests at once, and `per_second` on average, for each key."""
-
-    def __init__(self, per_second: float, burst: float) -> None:
-        self.per_second, self.burst = per_second, burst
-        self.buckets: dict[str, tuple[float, float]] = {}
-
-    def allow(self, key: str) -> bool:
-        """Count a request of `key`; return False if it is one too many."""
-        now = time.monotonic()
-        tokens, before = self.buckets.pop(key, (self.burst, now))
-        tokens = min(self.burst, tokens + (now - before) * self.per_second)
-        allowed = tokens >= 1
-        self.buckets[key] = (
-            tokens - allowed,
-            now,
-        )  # at the end: the first has been idle longest
-        if len(self.buckets) > MAX_KEYS:
-            del self.buckets[next(iter(self.buckets))]
-        return allowed

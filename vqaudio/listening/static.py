@@ -3,16 +3,21 @@
 import json
 import secrets
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 from vqaudio import files
 from vqaudio.errors import JobError
-from vqaudio.listening.answers import parse_events, parse_page, session_for_browser
+from vqaudio.listening.answers import parse_events, parse_page, wanted_answers
 from vqaudio.listening.key import Key, read_key
+from vqaudio.listening.pages import page_list, session_for_browser
+from vqaudio.listening.people import now_ms
 from vqaudio.listening.store import SequenceTaken, Store
+from vqaudio.listening.study import Study, read_study
 from vqaudio.outputs import check_new
+
+PAGE = Path(__file__).parent / "page"
+"""The page that every test shows; it is served from here, so that its repairs reach tests that are running."""
 
 FORMAT = "vqaudio-listening-1"
 MAX_RESULT_BYTES = 1 << 24
@@ -27,15 +32,18 @@ def write_static(test: Path, out: Path) -> None:
     Raises:
         UserError: `out` exists, lies in `test` or cannot be written, or `test` contains no test.
     """
-    key = read_key(test)
+    key, study = read_key(test), read_study(test)
     check_new(out, inputs=[test])
     partial = out.with_name(f"{files.PARTIAL}{secrets.token_hex(8)}")
     try:
-        shutil.copytree(test / "public", partial)
+        shutil.copytree(PAGE, partial)
+        shutil.copytree(test / "public" / "audio", partial / "audio")
         (partial / "sessions").mkdir()
-        with Store(test) as store:
+        for folder in ("audio", "sessions"):
+            (partial / folder / "index.html").touch()  # or a web server lists the tokens
+        with Store.snapshot(test) as store:
             for listener, token in store.listeners():
-                session = session_for_browser(key, store, listener) | {"static": True}
+                session = session_for_browser(key, study, store, listener) | {"static": True}
                 files.atomic_write(partial / "sessions" / f"{token}.json", json.dumps(session) + "\n")
         partial.rename(out)
     except OSError as error:
@@ -45,7 +53,7 @@ def write_static(test: Path, out: Path) -> None:
 
 
 def import_results(test: Path, results: list[Path]) -> int:
-    """Save the answers of result files that listeners downloaded; return the number of answers in them.
+    """Save the answers of result files that listeners downloaded; return the number of new answers.
 
     A file may be imported again, also with more answers. If a file is rejected, the others are imported.
 
@@ -53,13 +61,13 @@ def import_results(test: Path, results: list[Path]) -> int:
         UserError: `test` contains no test.
         JobError: files were rejected; the message names the first, and why.
     """
-    key = read_key(test)
+    key, study = read_key(test), read_study(test)
     count = 0
     rejected = []
     with Store(test) as store:
         for path in results:
             try:
-                count += _import_result(key, store, path)
+                count += _import_result(key, study, store, path)
             except ValueError as error:  # UserError, too
                 rejected.append(f"{path}: not imported: {error}")
     if rejected:
@@ -68,8 +76,8 @@ def import_results(test: Path, results: list[Path]) -> int:
     return count
 
 
-def _import_result(key: Key, store: Store, path: Path) -> int:
-    """Save the answers of one file and return their number.
+def _import_result(key: Key, study: Study, store: Store, path: Path) -> int:
+    """Save the answers of one file and return how many are new.
 
     Raises:
         ValueError: the file is rejected; the message is the reason.
@@ -78,17 +86,17 @@ def _import_result(key: Key, store: Store, path: Path) -> int:
     listener = store.find(str(data.get("token")))
     if listener is None:
         raise ValueError("its token belongs to no listener of this test; choose the test that it came from")
-    session, now = store.session(listener), round(time.time() * 1000)
-    page = parse_page(data.get("page"), session)
-    events = parse_events(data.get("events"), key, session)
+    session, now = store.session(listener), now_ms()
+    page = parse_page(data.get("page"), len(page_list(key, study, session)))
+    events = parse_events(data.get("events"), wanted_answers(key, study, session))
     try:
-        store.save(listener, events, now)
+        added = store.save(listener, events, now)
     except SequenceTaken as error:
         raise ValueError(
             f"answer {error} of {listener} differs from the one imported before; use the file of one browser only"
         ) from None
     store.reach(listener, page, now)
-    return len(events)
+    return added
 
 
 def _read_result(path: Path) -> dict[str, Any]:
