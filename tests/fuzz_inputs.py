@@ -291,9 +291,9 @@ def _answers(folder: Path) -> None:
 
 def _study(folder: Path) -> None:
     (folder / "study.yaml").write_text(
-        "title: Voices\nlanguage: de\nconsent: I agree.\nheadphones: true\ngold: 2\ntexts: {next: On}\nbefore:\n"
-        "  - {name: age, ask: How old?, type: number, min: 1, max: 120, screen_below: 18}\n"
-        "  - {name: hearing, ask: Well?, type: choice, choices: ['yes', 'no'], screen_out: ['no']}\n"
+        "title: Voices\nlanguage: de\nconsent: I agree.\nheadphones: true\ngold: 2\ntexts: {next: Further}\nbefore:\n"
+        "  - {name: age, ask: 'How old?', type: number, min: 1, max: 120, screen_below: 18}\n"
+        "  - {name: hearing, ask: 'Well?', type: choice, choices: ['yes', 'no'], screen_out: ['no']}\n"
         "platform: {limit: 24, parameters: [pid], finished: {code: A1, url: 'https://example.org/?cc=A1'}}\n"
     )
 

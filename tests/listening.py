@@ -4,7 +4,7 @@ import contextlib
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from vqaudio import audio, datadir
 from vqaudio.listening.build import build
 from vqaudio.listening.design import Design
+from vqaudio.listening.sessions import rated_stimuli
 
 RATE = 16000
 SYSTEMS = ("secretkmeans", "secretgumbel")
@@ -103,3 +104,41 @@ def ask(
         return response.status, response.read(), {name.lower(): value for name, value in response.getheaders()}
     finally:
         connection.close()
+
+
+class Visitor:
+    """Somebody who takes a test by what the server says, page by page, without a browser."""
+
+    def __init__(self, port: int, person: str | None = None, token: str | None = None) -> None:
+        self.port = port
+        self.token = token or self.post("join", {"person": person, "token": None})["token"]
+        self.session = json.loads(ask(port, "/api/session", self.token)[1])
+        self.seq = self.session["next_seq"]
+
+    def post(self, path: str, body: Any) -> Any:
+        """Send a request that must succeed."""
+        status, answer, _ = ask(self.port, f"/api/{path}", getattr(self, "token", None), body)
+        assert status == 200, (path, status, answer)
+        return json.loads(answer)
+
+    def answer(self, trial: str, stimulus: str, value: Any, shown_ms: int = 5000) -> None:
+        """Save one answer."""
+        event = {"trial": trial, "stimulus": stimulus, "seq": self.seq, "value": value, "client_ms": 10**12 + self.seq}
+        self.post("events", {"events": [event | {"shown_ms": shown_ms, "plays": 2}]})
+        self.seq += 1
+
+    def go_through(self, replies: dict[str, Any], rate: Callable[[dict[str, Any], str], Any]) -> dict[str, Any]:
+        """Answer everything: questions by `replies`, stimuli by `rate`; return how it ended."""
+        for number, page in enumerate(self.session["pages"]):
+            self.post("page", {"page": number})
+            if page["kind"] == "consent":
+                self.answer("form", "consent", 1)
+            for question in page.get("questions", []):
+                self.answer("form", question["name"], replies[question["name"]])
+            if page["kind"] == "trial":
+                trial = self.session["trials"][page["trial"]]
+                for stimulus in rated_stimuli(trial["type"], trial):
+                    self.answer(trial["id"], stimulus, rate(trial, stimulus))
+            if page.get("gate") and (outcome := self.post("gate", {"page": number}))["outcome"]:
+                return outcome
+        return self.post("finish", {})

@@ -103,13 +103,17 @@ def read_study_file(path: Path) -> Study:
     try:
         if path.stat().st_size > MAX_STUDY_BYTES:
             raise UserError(f"{path}: larger than {MAX_STUDY_BYTES} bytes; is it a study file?")
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8; save it as UTF-8") from None
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())[:200]}); correct it") from None
     try:
-        study = _study(data if data is not None else {})
+        study = _study({} if data is None else data)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
     if study.attention is None:
