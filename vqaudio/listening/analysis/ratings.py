@@ -4,9 +4,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vqaudio.errors import UserError
+from vqaudio.listening.answers import FORM
 from vqaudio.listening.key import Key, read_key
-from vqaudio.listening.store import Store
+from vqaudio.listening.pages import failures
+from vqaudio.listening.people import SCREENED
+from vqaudio.listening.people import Person as Listener
+from vqaudio.listening.people import people as all_people
+from vqaudio.listening.sessions import oriented, rated_stimuli
+from vqaudio.listening.store import Event, Store, Value
+from vqaudio.listening.study import Study, read_study
+from vqaudio.metrics.word_error import normalise, word_errors
+
+KNOWN_ANSWERS = ("gold", "attention")
+"""Checks among the trials that count: clips whose quality is known, and clips that say what to answer."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +64,8 @@ class Person:
 class Results:
     """All final answers of a test, without those of its training trials; `sample_rate` in Hz.
 
-    `failed` says of listeners who must not count why not (wrong answers to checks), `people` how far each one got, and
-    `asked_items` how many items the test has.
+    `failed` says of listeners who must not count why not (wrong answers to checks), `people` how far each one got,
+    `asked_items` how many items the test has, and `replies` what each listener answered to questions by their names.
     """
 
     type: str
@@ -66,6 +76,7 @@ class Results:
     failed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
     asked_items: int | None = None
+    replies: dict[str, dict[str, Value]] = field(default_factory=dict)
 
 
 def read_results(test: Path) -> Results:
@@ -74,40 +85,65 @@ def read_results(test: Path) -> Results:
     Raises:
         UserError: the folder contains no test.
     """
-    key = read_key(test)
-    if not (test / "private" / "results.sqlite").is_file():
-        raise UserError(
-            f"{test / 'private' / 'results.sqlite'}: no such file; give a folder that `vqaudio listen build` made"
-        )
-    ratings = []
-    with Store(test) as store:
-        for listener, _ in store.listeners():
-            shown = {trial["id"]: trial for trial in store.session(listener)}
-            for (trial, stimulus), value in store.final(listener).items():
-                if not key.trials[trial].training:
-                    ratings.append(_rating(key, listener, shown[trial], stimulus, value))
-    return Results(key.type, ratings, key.sample_rate, key.seed)
+    key, study = read_key(test), read_study(test)
+    ratings: list[Rating] = []
+    found: dict[str, dict[str, Any]] = {"failed": {}, "people": {}, "replies": {}}
+    with Store.snapshot(test) as store:
+        for listener, person in all_people(store).items():
+            session, final = store.session(listener), store.final_events(listener)
+            scored = [shown for shown in session if _is_scored(key, shown["id"])]
+            given = [
+                _rating(key, listener, shown, number, final[shown["id"], stimulus])
+                for number, shown in enumerate(scored, 1)
+                for stimulus in rated_stimuli(key.type, shown)
+                if (shown["id"], stimulus) in final
+            ]
+            ratings += given
+            of = sum(len(rated_stimuli(key.type, shown)) for shown in scored)
+            found["people"][listener] = Person(
+                listener, len(given), of, person.started_ms, person.minutes, person.outcome
+            )
+            found["replies"][listener] = {name: e.value for (trial, name), e in final.items() if trial == FORM}
+            if reasons := _reasons(key, study, person, session, {name: e.value for name, e in final.items()}):
+                found["failed"][listener] = reasons
+    items = {trial.item for name, trial in key.trials.items() if _is_scored(key, name)}
+    return Results(key.type, ratings, key.sample_rate, key.seed, key.attribute, asked_items=len(items), **found)
 
 
-def _rating(key: Key, listener: str, shown: dict[str, Any], stimulus: str, value: int) -> Rating:
-    """Return one answer with its true labels; `shown` is the trial as this listener saw it."""
-    item, system = key.stimuli[stimulus].item, key.stimuli[stimulus].system
-    if key.type in ("mushra", "acr", "dcr"):
-        return Rating(listener, item, system, float(value))
-    first, second = (key.stimuli[name].system for name in shown["stimuli"])
-    if key.type == "abx":  # the stimulus is X
-        right = (first, second)[value > 0] == system
-        other = next(label for label in (first, second) if label != system)
-        one, two = _in_order(key, system, other)
-        return Rating(listener, item, one, float(right), two)
-    one, two = _in_order(key, first, second)
-    sign = 1 if one == second else -1  # the answer says how the second compares with the first
-    if key.type == "ab":
-        return Rating(listener, item, one, 0.5 + 0.5 * sign * value, two)
-    return Rating(listener, item, one, float(sign * value), two)
+def _is_scored(key: Key, trial: str) -> bool:
+    return not key.trials[trial].training and not key.trials[trial].check
 
 
-def _in_order(key: Key, one: str, two: str) -> tuple[str, str]:
-    """Return a pair of labels in the order of the command line, the reference last."""
-    order = [*key.systems, *(label for label in (one, two) if label not in key.systems)]
-    return (one, two) if order.index(one) < order.index(two) else (two, one)
+def _reasons(
+    key: Key, study: Study, person: Listener, session: list[dict[str, Any]], final: dict[tuple[str, str], Value]
+) -> tuple[str, ...]:
+    """Return why a listener must not count, as the study has it."""
+    reasons = ["screened out before the test"] if person.outcome == SCREENED else []
+    for check in KNOWN_ANSWERS:
+        wrong, answered = failures(key, session, final, check)
+        if wrong > study.allowed_failures:
+            reasons.append(f"{wrong} of {answered} {check} answers wrong (allowed: {study.allowed_failures})")
+    return tuple(reasons)
+
+
+def _rating(key: Key, listener: str, shown: dict[str, Any], number: int, event: Event) -> Rating:
+    """Return one answer with its true labels; `shown` is trial `number` as this listener saw it."""
+    stimulus = key.stimuli[event.stimulus]
+    about: dict[str, Any] = {
+        "trial": number,
+        "position": 1 + shown["stimuli"].index(event.stimulus) if event.stimulus in shown["stimuli"] else None,
+        "clock_ms": event.client_ms,
+        "seconds": None if event.shown_ms is None else event.shown_ms / 1000,
+        "plays": event.plays,
+    }
+    if key.type == "words":
+        text = str(event.value)
+        counts = word_errors(normalise(key.words[stimulus.item]), normalise(text))
+        percent = 100 * counts.errors / counts.words
+        return Rating(listener, stimulus.item, stimulus.system, percent, text=text, words=counts.words, **about)
+    value = oriented(key, shown, event.stimulus, int(event.value))
+    if key.type not in ("ccr", "ab", "abx"):
+        return Rating(listener, stimulus.item, stimulus.system, float(value), **about)
+    one, two = (key.stimuli[name].system for name in key.trials[shown["id"]].stimuli)
+    score = 0.5 + 0.5 * value if key.type == "ab" else float(value)
+    return Rating(listener, stimulus.item, one, score, two, **about)
