@@ -135,6 +135,7 @@ CASES: dict[str, str | list[Callable[[World], list[Any]]]] = {
     "listen backup": [lambda w: [w.test, w.foreign]],
     "listen reset": [lambda w: [w.foreign, "L001"]],
     "listen remove": [lambda w: [w.foreign, "L001"]],
+    "listen forget": [lambda w: [w.foreign]],
     "listen analyse": [lambda w: [w.test, "--out", w.foreign], lambda w: [w.foreign]],
     "report": [
         lambda w: [w.foreign],

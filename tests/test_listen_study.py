@@ -319,6 +319,25 @@ def test_a_reset_listener_starts_again_and_a_removed_one_is_gone(test, capsys) -
         assert list(people(store)) == ["L001", "L003"]
 
 
+def test_the_ids_of_a_platform_are_forgotten_and_the_answers_stay(test, capsys) -> None:
+    with serving(test) as port:
+        Visitor(port, "an-id-of-the-platform").go_through(FINE, three)
+    before = read_results(test)
+    assert main(["listen", "forget", str(test)]) == 0
+    assert capsys.readouterr().out.endswith(": 1 ids deleted\n")
+    assert b"an-id-of" not in (test / "private/results.sqlite").read_bytes()
+    assert read_results(test) == before
+
+
+def test_the_example_of_a_study_is_one(tmp_path) -> None:
+    example = Path(__file__).parent.parent / "recipes" / "listening" / "study.yaml"
+    test = make_test(tmp_path, "acr", listeners=0, study=read_study_file(example))
+    replies = {"age": 30, "hearing": "yes", "device": "headphones", "remarks": "none"}
+    with serving(test) as port:
+        visitor = Visitor(port, "a1")
+        assert visitor.go_through(replies, lambda t, s: right_answer(test, t, s, 3))["code"] == "C0MPLETE"
+
+
 def test_a_backup_taken_while_the_test_is_served_can_be_read(test, tmp_path) -> None:
     with serving(test) as port:
         Visitor(port, "a1").go_through(FINE, three)

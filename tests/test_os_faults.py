@@ -32,6 +32,7 @@ READ_ONLY = {
     "listen status",
     "listen reset",
     "listen remove",
+    "listen forget",
 }
 """Commands that write no file of `vqaudio.files`."""
 

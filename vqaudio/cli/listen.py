@@ -86,6 +86,14 @@ def _add_listeners(group: Any) -> None:
         change.add_argument("test", type=Path, metavar="TEST")
         change.add_argument("listeners", nargs="+", metavar="LISTENER", help="names, as listen status shows them")
         change.set_defaults(change=name)
+    forget = command(
+        group,
+        "forget",
+        run_listen_forget,
+        "delete the ids of the platform when all are paid; answers stay",
+        "vqaudio listen forget my_test",
+    )
+    forget.add_argument("test", type=Path, metavar="TEST")
 
 
 def port(text: str) -> int:
@@ -142,6 +150,13 @@ def run_listen_backup(args: argparse.Namespace) -> None:
 
     backup(args.test, args.out)
     print(f"{args.out}: ready; vqaudio listen analyse {args.out} reads it")
+
+
+def run_listen_forget(args: argparse.Namespace) -> None:
+    """Delete the ids of the platform."""
+    from vqaudio.listening.people import forget
+
+    print(f"{args.test}: {forget(args.test)} ids deleted")
 
 
 def run_listen_change(args: argparse.Namespace) -> None:

@@ -85,7 +85,7 @@ class Store:
         self.path = results_path(test)
         with explained(self.path):
             self.connection = sqlite3.connect(self.path, timeout=10, isolation_level=None)
-            self.connection.execute("PRAGMA journal_mode = TRUNCATE")
+            self.connection.execute("PRAGMA journal_mode = DELETE")
             self.connection.execute("PRAGMA synchronous = FULL")  # an acknowledged answer survives a power cut
             self.connection.execute("PRAGMA secure_delete = ON")  # of a listener who is removed, nothing stays
             _complete(self.connection)
