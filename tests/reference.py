@@ -204,13 +204,6 @@ def name_of_audio(path: str) -> str:
     return name
 
 
-def all_resampled_means(votes: list[list[float]]) -> list[float]:
-    """The means of all ratings in every possible resample of whole listeners, all equally likely."""
-    drawn = itertools.product(votes, repeat=len(votes))
-    pooled = [[value for listener in listeners for value in listener] for listeners in drawn]
-    return [sum(values) / len(values) for values in pooled]
-
-
 def share_of_sign_patterns(differences: list[float], statistic) -> float:
     """Two-sided p: twice the smaller share of all sign patterns with a statistic as high, or as low, as observed."""
     observed = statistic(differences)
@@ -226,6 +219,34 @@ def signed_rank_sum(differences: list[float]) -> float:
     sizes = [abs(d) for d in differences]
     ranks = [sum(other < size for other in sizes) + (sizes.count(size) + 1) / 2 for size in sizes]
     return sum(rank for rank, d in zip(ranks, differences, strict=True) if d > 0)
+
+
+def share_of_sums(differences: list[int]) -> float:
+    """Two-sided p of the sum of whole numbers under all patterns of signs, by counting how often each sum occurs."""
+    counts = {0: 1}
+    for difference in differences:
+        grown: dict[int, int] = {}
+        for total, count in counts.items():
+            for signed in (difference, -difference):
+                grown[total + signed] = grown.get(total + signed, 0) + count
+        counts = grown
+    observed = abs(sum(differences))
+    return sum(count for total, count in counts.items() if abs(total) >= observed) / 2 ** len(differences)
+
+
+def crossed_variance(table: list[list[float]]) -> tuple[float, float]:
+    """Variance of the mean of listeners × items and its degrees of freedom, from the mean squares in plain sums."""
+    n, m = len(table), len(table[0])
+    rows = [sum(row) / m for row in table]
+    columns = [sum(row[i] for row in table) / n for i in range(m)]
+    mean = sum(rows) / n
+    of_rows = m * sum((row - mean) ** 2 for row in rows) / (n - 1)
+    of_columns = n * sum((column - mean) ** 2 for column in columns) / (m - 1)
+    left = [table[j][i] - rows[j] - columns[i] + mean for j in range(n) for i in range(m)]
+    of_rest = sum(value**2 for value in left) / ((n - 1) * (m - 1))
+    both = of_rows + of_columns - of_rest
+    freedom = both**2 / (of_rows**2 / (n - 1) + of_columns**2 / (m - 1) + of_rest**2 / ((n - 1) * (m - 1)))
+    return both / (n * m), freedom
 
 
 def bimodality(values: list[float]) -> float:

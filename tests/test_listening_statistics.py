@@ -5,23 +5,21 @@ import math
 import numpy as np
 import pytest
 import reference
-from scipy.stats import wilcoxon
+from scipy.stats import binomtest, wilcoxon
 
 from vqaudio.listening.analysis.statistics import (
-    bootstrap_interval,
     box,
-    bradley_terry,
     exact_binomial,
     fewest_listeners,
     friedman,
     holm,
-    linked,
     multimodality,
     paired_tests,
     sign_flip_p,
     wilcoxon_p,
     with_holm,
 )
+from vqaudio.listening.analysis.strengths import bradley_terry, bradley_terry_strengths, linked
 
 # Darwin's cross- and self-fertilised maize, differences in eighths of an inch (Fisher, The Design of Experiments, III).
 DARWIN = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48], float)
@@ -42,35 +40,6 @@ ROUNDING = """5.40 5.50 5.55 5.85 5.70 5.75 5.20 5.60 5.50 5.55 5.50 5.40 5.90 5
 5.45 5.55 5.50 5.55 5.55 5.35 5.45 5.50 5.55 5.50 5.45 5.25 5.65 5.60 5.40 5.70 5.65 5.55 6.30 6.30 6.25"""
 
 
-def test_bootstrap_interval_is_that_of_all_possible_resamples_of_listeners():
-    votes = [[10.0, 20], [50, 55, 60, 65], [30], [80, 70], [40, 45, 50]]
-    low, high = bootstrap_interval(np.array([sum(v) for v in votes]), np.array([len(v) for v in votes]), seed=1)
-    exact = np.percentile(reference.all_resampled_means(votes), [2.5, 97.5])
-    assert [low, high] == pytest.approx(exact, abs=1.0)
-
-
-def test_bootstrap_interval_covers_the_true_mean_about_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    listeners, covered = 20, 0
-    for trial in range(200):
-        means = rng.normal(50, 10, listeners)
-        low, high = bootstrap_interval(means, np.ones(listeners), seed=trial)
-        covered += low <= 50 <= high
-    assert 0.88 <= covered / 200 <= 0.98
-
-
-def test_bootstrap_interval_depends_on_the_seed_alone():
-    sums, counts = np.array([1.0, 5, 9, 2]), np.ones(4)
-    assert bootstrap_interval(sums, counts, 3) == bootstrap_interval(sums, counts, 3)
-
-
-def test_ratings_of_one_listener_do_not_count_as_many_listeners():
-    """Ten equal ratings of each of four listeners say no more than one rating of each."""
-    values = np.array([20.0, 40, 60, 80])
-    once = bootstrap_interval(values, np.ones(4), 0)
-    assert bootstrap_interval(10 * values, np.full(4, 10), 0) == pytest.approx(once)
-
-
 def test_wilcoxon_of_darwin_s_maize_is_the_published_one():
     """T = 24, two-sided p = 0.041 (scipy's documentation of wilcoxon; exact 1352 / 32768)."""
     assert wilcoxon_p(DARWIN) == pytest.approx(1352 / 32768)
@@ -88,24 +57,39 @@ def test_wilcoxon_treats_means_that_differ_in_the_last_bit_as_equal():
     assert wilcoxon_p(np.array([1e-17, -1e-17, 0.0])) == wilcoxon_p(np.array([0.0, 2.0])) == 1.0
 
 
-@pytest.mark.parametrize("listeners", [12, 16, 17, 40])
-def test_wilcoxon_is_scipy_s_on_either_side_of_the_exact_range(listeners):
-    differences = np.random.default_rng(listeners).normal(0.4, 1, listeners)
-    assert wilcoxon_p(differences) == pytest.approx(wilcoxon(differences).pvalue)
+@pytest.mark.parametrize("listeners", [12, 17, 40, 100])
+def test_wilcoxon_is_scipy_s_exact_one_at_any_number_of_listeners(listeners):
+    differences = np.random.default_rng(listeners).normal(0.2, 1, listeners)
+    assert wilcoxon_p(differences) == pytest.approx(wilcoxon(differences, method="exact").pvalue)
+
+
+@pytest.mark.parametrize(("first", "answers"), [(15, 21), (18, 26), (60, 100)])
+def test_with_one_answer_each_both_tests_of_signs_are_the_exact_binomial_one(first, answers):
+    """15 of 21: p = 0.078; the normal approximation of Wilcoxon's test has 0.0495."""
+    differences = np.repeat([0.5, -0.5], [first, answers - first])
+    p = binomtest(first, answers).pvalue
+    assert wilcoxon_p(differences) == pytest.approx(p)
+    assert sign_flip_p(differences) == pytest.approx(p)
+
+
+def test_ties_and_zeros_are_exact_beyond_what_all_patterns_could_be_tried_for():
+    """A lattice of few values for 24 listeners: the distribution of the sum, counted in whole numbers."""
+    differences = np.random.default_rng(1).integers(-2, 4, 24).astype(float)
+    assert sign_flip_p(differences) == pytest.approx(reference.share_of_sums(differences.astype(int).tolist()))
+    assert sign_flip_p(differences / 7) == pytest.approx(sign_flip_p(differences))
 
 
 def test_sign_flips_of_darwin_s_maize_are_fisher_s():
     """Fisher counted 863 of 32768 patterns at least as high, 5.267 % two-sided (The Design of Experiments, 21)."""
-    assert sign_flip_p(DARWIN, seed=0) == pytest.approx(2 * 863 / 32768)
+    assert sign_flip_p(DARWIN) == pytest.approx(2 * 863 / 32768)
     assert reference.share_of_sign_patterns(DARWIN.tolist(), sum) == pytest.approx(2 * 863 / 32768)
 
 
-def test_random_sign_flips_of_many_listeners_come_close_to_the_normal_limit():
-    differences = np.random.default_rng(2).normal(0.3, 1, 40)
+def test_sign_flips_of_many_listeners_come_close_to_the_normal_limit():
+    differences = np.random.default_rng(2).normal(0.3, 1, 300)
     z = differences.sum() / math.sqrt((differences**2).sum())
-    p = math.erfc(abs(z) / math.sqrt(2))
-    assert sign_flip_p(differences, seed=0) == pytest.approx(p, abs=0.01)
-    assert sign_flip_p(differences, seed=0) == sign_flip_p(differences, seed=0)
+    assert sign_flip_p(differences) == pytest.approx(math.erfc(abs(z) / math.sqrt(2)), rel=0.05)
+    assert sign_flip_p(np.zeros(5)) == 1.0
 
 
 def test_holm_steps_down_and_never_decreases():
@@ -185,6 +169,44 @@ def test_bradley_terry_of_two_systems_is_the_log_odds():
     assert strengths[0] - strengths[1] == pytest.approx(math.log(3))
 
 
+def test_intervals_of_strengths_are_those_of_pseudo_values():
+    """The jackknife by hand: a listener's pseudo-value is n times all minus n − 1 times without them; t over these."""
+    rng = np.random.default_rng(3)
+    names, n = ("A", "B", "C"), 7
+    answers = {
+        (a, b): {f"L{k}": [float(x) for x in rng.random(10) < rng.choice([0.05, 0.95])] for k in range(n)}
+        for a, b in (("A", "B"), ("A", "C"), ("B", "C"))
+    }
+
+    def strengths(kept):
+        wins = [[0.0 if i == j else 0.5 for j in names] for i in names]
+        for (a, b), votes in answers.items():
+            for k in kept:
+                wins[names.index(a)][names.index(b)] += sum(votes[f"L{k}"])
+                wins[names.index(b)][names.index(a)] += 10 - sum(votes[f"L{k}"])
+        return np.array(reference.strengths_by_ascent(wins))
+
+    everybody = strengths(range(n))
+    pseudo = np.array([n * everybody - (n - 1) * strengths(set(range(n)) - {k}) for k in range(n)])
+    half = 2.4469 * pseudo.std(axis=0, ddof=1) / math.sqrt(n)  # t of 6 degrees of freedom
+    for found in bradley_terry_strengths(answers):
+        i = names.index(found["system"])
+        assert found["strength"] == pytest.approx(everybody[i], abs=1e-4)
+        assert found["high95"] - found["strength"] == pytest.approx(half[i], rel=1e-3)
+
+
+def test_unanimous_listeners_do_not_make_strengths_certain():
+    """Six of six for A: two systems differ by log(6.5 / 0.5), with variance 1 / 6.5 + 1 / 0.5, half of it each."""
+    strong, _ = bradley_terry_strengths({("A", "B"): {f"L{k}": [1.0] for k in range(6)}})
+    half = 2.5706 * math.sqrt((1 / 6.5 + 1 / 0.5) / 4)
+    assert strong["high95"] - strong["strength"] == pytest.approx(half, rel=1e-3)
+
+
+def test_one_listener_has_strengths_without_intervals():
+    strong, weak = bradley_terry_strengths({("A", "B"): {"L0": [1.0, 1.0, 0.0]}})
+    assert (strong["low95"], weak["high95"]) == (None, None)
+
+
 def test_systems_that_no_chain_of_comparisons_joins_are_not_linked():
     apart = np.zeros((4, 4))
     apart[0, 1] = apart[2, 3] = 1
@@ -200,11 +222,13 @@ def test_below_the_fewest_listeners_even_agreement_is_not_significant():
 
 
 def test_paired_tests_hold_the_hand_computed_mean_and_spread_and_holm_covers_both_tests():
-    tests = paired_tests(np.array([1.0, 2, 3, 4, 5, 6]), seed=0)
+    tests = paired_tests(np.array([1.0, 2, 3, 4, 5, 6]))
     assert tests["difference"] == 3.5
     assert tests["difference_sd"] == pytest.approx(math.sqrt(3.5))
-    assert tests["difference_low95"] < 3.5 < tests["difference_high95"]
     assert tests["wilcoxon_p"] == tests["sign_flip_p"] == pytest.approx(2 / 64)
-    both = with_holm([dict(tests), dict(tests)])
+    claims = ({"these_items": {"p": 0.01}, "items_like_these": like} for like in ({"p": 0.3}, None))
+    both = with_holm([{**tests, **of_pair} for of_pair in claims])
     assert [pair["wilcoxon_p_holm"] for pair in both] == pytest.approx([4 / 64, 4 / 64])
     assert [pair["sign_flip_p_holm"] for pair in both] == pytest.approx([4 / 64, 4 / 64])
+    assert [pair["these_items"]["p_holm"] for pair in both] == [0.02, 0.02]
+    assert both[0]["items_like_these"]["p_holm"] == 0.3  # the only one of its kind

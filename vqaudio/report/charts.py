@@ -259,7 +259,11 @@ def _set_ticks(axis: Any, name: str = "") -> None:
 
     axis.set_label_text(name)
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if abs(value) >= 10000 else f"{value:.6g}")
+    axis.set_major_formatter(lambda value, _: _tick(value).replace("-", "−"))
+
+
+def _tick(value: float) -> str:
+    return f"{value / 1000:g}k" if abs(value) >= 10000 else f"{value:.6g}"
 
 
 def _svg(title: str, width: int, height: int, draw: Callable[["Axes"], None]) -> Markup:

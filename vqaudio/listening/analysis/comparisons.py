@@ -1,107 +1,119 @@
 """Results of tests that compare two systems at a time: CCR, AB and ABX."""
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from vqaudio.listening.analysis.cells import ROUNDING, Votes, by_item, compare_with_zero, describe_votes, places
 from vqaudio.listening.analysis.ratings import Rating
-from vqaudio.listening.analysis.scales import Votes, describe_votes
-from vqaudio.listening.analysis.statistics import (
-    CONFIDENCE,
-    RESAMPLES,
-    Array,
-    bradley_terry,
-    exact_binomial,
-    holm,
-    linked,
-    paired_tests,
-    with_holm,
-)
+from vqaudio.listening.analysis.statistics import add_holm, exact_binomial, with_holm
+from vqaudio.listening.analysis.strengths import Pair, bradley_terry_strengths
 
-NEUTRAL = {"ccr": 0.0, "ab": 0.5}  # the answer that prefers neither of the two
-Pair = tuple[str, str]
+UNDECIDED = 0.5  # share of answers that prefers neither, or of right answers by guessing
 
 
-def analyse_preference(ratings: list[Rating], kind: str, seed: int) -> dict[str, Any]:
+def analyse_preference(ratings: list[Rating], kind: str) -> dict[str, Any]:
     """Return `pairs` of CCR or AB answers, `a` over `b`: their mean, and tests against the answer that prefers neither.
 
-    Each listener counts once in a pair, with their mean answer. AB adds `strengths`, see `bradley_terry_strengths`.
+    Each listener counts once in a pair, with their mean answer. In AB, `a` is the one that is preferred, the mean is
+    its share with answers without a preference counted as half, `prefer_a`, `prefer_neither` and `prefer_b` count
+    answers, and there are `strengths`, see `bradley_terry_strengths`.
     """
-    pairs = []
-    answers = _by_pair(ratings)
-    for (a, b), votes in answers.items():
-        described = describe_votes(votes, seed, a=a, b=b)
-        means = np.array(list(described["listener_means"].values()))
-        if len(means) > 1:
-            pairs.append({**described, **paired_tests(means - NEUTRAL[kind], seed)})
-    found: dict[str, Any] = {"pairs": with_holm(pairs)}
-    if kind == "ab":
-        found["strengths"] = bradley_terry_strengths(answers, seed)
-    return found
-
-
-def bradley_terry_strengths(answers: dict[Pair, Votes], seed: int) -> list[dict[str, Any]] | None:
-    """Return the log-strength of each system by Bradley and Terry, the strongest first; None if some are not linked.
-
-    The mean is 0; of two systems whose strengths differ by s, the stronger is preferred with probability
-    1 / (1 + exp(−s)). The interval is the 95 % percentile interval of 10 000 resamples of listeners. One undecided
-    answer is added to each pair; without it, a system that always won would be infinitely strong.
-    """
-    systems = sorted({name for pair in answers for name in pair})
-    listeners = sorted({listener for votes in answers.values() for listener in votes})
-    wins = np.zeros((len(listeners), len(systems), len(systems)))
-    extra = np.zeros(wins.shape[1:])
-    for (a, b), votes in answers.items():
-        i, j = systems.index(a), systems.index(b)
-        extra[i, j] = extra[j, i] = 0.5
-        for listener, values in votes.items():
-            wins[listeners.index(listener), i, j] += sum(values)
-            wins[listeners.index(listener), j, i] += len(values) - sum(values)
-    if not linked(extra):
-        return None
-    strengths = bradley_terry(wins.sum(axis=0) + extra)
-    low, high = _resampled_strengths(wins, extra, seed)
-    found = [
-        {"system": name, "strength": float(strengths[i]), "low95": float(low[i]), "high95": float(high[i])}
-        for i, name in enumerate(systems)
-    ]
-    return sorted(found, key=lambda system: -system["strength"])
+    shares, pairs = kind == "ab", []
+    found = _by_pair(ratings)
+    if shares:
+        found = dict(_preferred_first(pair, answers) for pair, answers in found.items())
+    for (a, b), answers in found.items():
+        least, step = _coarseness(answers) if shares else (ROUNDING, 0.0)
+        tests = compare_with_zero(_from(UNDECIDED if shares else 0.0, answers), least=least, step=step)
+        if tests is None:
+            continue
+        pair = describe_votes(answers, a=a, b=b) | tests
+        pairs.append(pair | _share_claims(tests) | _counts(answers) if shares else pair)
+    items = by_item({f"{a} : {b}": answers for (a, b), answers in found.items()})
+    figures: dict[str, Any] = {"pairs": with_holm(pairs), "by_item": items}
+    if shares:
+        figures["strengths"] = bradley_terry_strengths({pair: _votes(answers) for pair, answers in found.items()})
+    return figures
 
 
 def analyse_discrimination(ratings: list[Rating]) -> dict[str, Any]:
-    """Return `pairs` of ABX answers, and all answers together as `overall`, with exact binomial tests.
+    """Return `pairs` of ABX answers, and all answers together as `overall`, each with its exact binomial test.
 
-    A listener who guesses is right half the time, so the test may count all answers together. The Clopper–Pearson
-    interval treats answers as independent even if listeners hear a difference.
+    A listener who guesses is right half the time, so the binomial test may count all answers together. The
+    Clopper–Pearson interval treats answers as independent even if listeners hear a difference; the claims
+    `these_items` and `items_like_these` do not, they are None with a single listener.
     """
-    pairs = []
-    for (a, b), votes in _by_pair(ratings).items():
-        pairs.append({"a": a, "b": b, **_share(votes)})
-    for pair, p in zip(pairs, holm([pair["binomial_p"] for pair in pairs]), strict=True):
-        pair["binomial_p_holm"] = p
-    everyone: Votes = defaultdict(list)
-    for rating in ratings:
-        everyone[rating.listener].append(rating.value)
-    listeners = [{"listener": name, **_share({name: everyone[name]})} for name in sorted(everyone)]
-    return {"pairs": pairs, "overall": _share(everyone), "by_listener": listeners}
+    found = _by_pair(ratings)
+    pairs = [{"a": a, "b": b, **_right(answers)} for (a, b), answers in found.items()]
+    people = [{"listener": name, **_share(values)} for name, values in sorted(_votes(ratings).items())]
+    for tested in (pairs, people):
+        add_holm(tested, "binomial_p")
+    for claim in ("these_items", "items_like_these"):
+        add_holm([pair[claim] for pair in pairs if pair[claim]], "p")
+    items = by_item({f"{a} : {b}": answers for (a, b), answers in found.items()})
+    return {"pairs": pairs, "overall": _right(ratings), "by_listener": people, "by_item": items}
 
 
-def _by_pair(ratings: list[Rating]) -> dict[Pair, Votes]:
-    """Return each listener's answers about each pair; `Rating` says which system of a pair is the first."""
-    found: dict[Pair, Votes] = defaultdict(lambda: defaultdict(list))
+def _by_pair(ratings: list[Rating]) -> dict[Pair, list[Rating]]:
+    """Return the answers about each pair; `Rating` says which system of a pair is the first."""
+    found: dict[Pair, list[Rating]] = defaultdict(list)
     for rating in ratings:
-        found[rating.system, str(rating.other)][rating.listener].append(rating.value)
+        found[rating.system, str(rating.other)].append(rating)
     return dict(sorted(found.items()))
 
 
-def _share(votes: Votes) -> dict[str, Any]:
+def _votes(ratings: list[Rating]) -> Votes:
+    found: Votes = defaultdict(list)
+    for rating in ratings:
+        found[rating.listener].append(rating.value)
+    return found
+
+
+def _preferred_first(pair: Pair, answers: list[Rating]) -> tuple[Pair, list[Rating]]:
+    """Return a pair and its answers, turned if listeners prefer the second on average."""
+    if np.mean([np.mean(values) for values in _votes(answers).values()]) >= UNDECIDED:
+        return pair, answers
+    return pair[::-1], [replace(answer, system=pair[1], other=pair[0], value=1 - answer.value) for answer in answers]
+
+
+def _from(neutral: float, answers: list[Rating]) -> dict[tuple[str, str], float]:
+    """Return how far the answers of each listener on each item are from the neutral one."""
+    return {place: value - neutral for place, value in places(answers).items()}
+
+
+def _coarseness(answers: list[Rating]) -> tuple[float, float]:
+    """Return the least variance of an answer that is a share, and half the step between possible means.
+
+    The variance is that of all answers and of one more for either side: of six answers, all for the same, the seventh
+    could have been for the other.
+    """
+    values = [answer.value for answer in answers]
+    return float(np.var([*values, 0.0, 1.0], ddof=1)), 0.5 / len(values)
+
+
+def _share_claims(tests: dict[str, Any]) -> dict[str, Any]:
+    """Return the claims about a share from those about its difference from 1/2; no share is below 0 or above 1."""
+    found: dict[str, Any] = {}
+    for name in ("these_items", "items_like_these"):
+        claim = tests[name]
+        low, high = (np.clip(UNDECIDED + claim[end], 0.0, 1.0) for end in ("low95", "high95")) if claim else (0.0, 1.0)
+        found[name] = claim and {**claim, "low95": float(low), "high95": float(high)}
+    return found
+
+
+def _counts(answers: list[Rating]) -> dict[str, int]:
+    values = [answer.value for answer in answers]
+    return {f"prefer_{who}": values.count(value) for who, value in (("a", 1.0), ("neither", 0.5), ("b", 0.0))}
+
+
+def _share(values: list[float]) -> dict[str, Any]:
     """Return the share of right answers and its exact test."""
-    values = [value for answers in votes.values() for value in answers]
     right = round(sum(values))
     p, low, high = exact_binomial(right, len(values))
     return {
-        "listeners": len(votes),
         "trials": len(values),
         "right": right,
         "share": right / len(values),
@@ -111,11 +123,12 @@ def _share(votes: Votes) -> dict[str, Any]:
     }
 
 
-def _resampled_strengths(wins: Array, extra: Array, seed: int) -> tuple[Array, Array]:
-    """Return the ends (S,) of the intervals of strengths; `wins` is (listeners, S, S)."""
-    listeners = len(wins)
-    drawn = np.random.default_rng(seed).multinomial(listeners, np.full(listeners, 1 / listeners), size=RESAMPLES)
-    strengths = bradley_terry(np.tensordot(drawn, wins, axes=1) + extra, tolerance=1e-5)
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(strengths, [tail, 100 - tail], axis=0)
-    return low, high
+def _right(answers: list[Rating]) -> dict[str, Any]:
+    """Return the share of right answers of several listeners, its exact test, and both claims about its mean."""
+    least, step = _coarseness(answers)
+    tests = compare_with_zero(_from(UNDECIDED, answers), least=least, step=step)
+    found = {"listeners": len(_votes(answers)), **_share([answer.value for answer in answers])}
+    if tests is None:
+        return {**found, "these_items": None, "items_like_these": None}
+    spreads = {name: tests[name] for name in ("difference", "difference_sd", "item_sd", "items")}
+    return {**found, **spreads, **_share_claims(tests)}

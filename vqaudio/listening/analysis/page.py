@@ -3,8 +3,19 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vqaudio.listening.analysis.methods import methods
 from vqaudio.listening.analysis.screening import GOOD
-from vqaudio.listening.analysis.text import SIGNIFICANT, findings, interval, label, methods, number, p_text
+from vqaudio.listening.analysis.text import (
+    SIGNIFICANT,
+    cautions,
+    findings,
+    interval,
+    label,
+    number,
+    p_text,
+    percent,
+    share_interval,
+)
 from vqaudio.report.charts import Chart, Row, ValueAxis, axis_around, row_chart
 from vqaudio.report.render import render
 
@@ -18,16 +29,22 @@ AXES = {
     "mushra": ValueAxis("bad · poor · fair · good · excellent", 0, 100, tuple((v, str(v)) for v in range(0, 101, 20))),
     "acr": ValueAxis("rating", 1, 5, ((1, "1 bad"), (2, "2 poor"), (3, "3 fair"), (4, "4 good"), (5, "5 excellent"))),
     "dcr": ValueAxis("rating", 1, 5, ((1, "very annoying"), (2, "2"), (3, "3"), (4, "4"), (5, "inaudible"))),
-    "ccr": ValueAxis("rating", -3, 3, tuple((value, f"{value:+d}" if value else "0") for value in range(-3, 4)), 0),
+    "smos": ValueAxis("similarity", 1, 5, tuple((value, str(value)) for value in range(1, 6))),
+    "ccr": ValueAxis(
+        "rating", -3, 3, tuple((v, f"{v:+d}".replace("-", "−") if v else "0") for v in range(-3, 4)), line=0
+    ),
     "ab": ValueAxis("share that prefers the first", 0, 1, SHARES, line=0.5),
     "abx": ValueAxis("share of right answers", 0, 1, SHARES, line=0.5),
 }
 BOX_CAPTION = "Box: middle half of all ratings; thick line: median; circles: beyond 1.5 interquartile ranges."
-MEAN_CAPTION = "Mean and 95 % interval over listeners; grey: mean of each listener."
-TEST_CAPTION = "Mean and 95 % interval over listeners; filled if p (Wilcoxon, Holm) is below 0.05."
-SHARE_CAPTION = "Share and exact 95 % interval; dashed: guessing; filled if p is below 0.05."
-LISTENER_CAPTION = "Filled if p is below 0.05."
+MEAN_CAPTION = "Mean and 95 % interval for these items; grey: mean of each listener."
+TEST_CAPTION = "Mean and 95 % interval for these items; filled if p (t-test, Holm) is below 0.05."
+OTHERS_CAPTION = "Mean and 95 % interval for items like these; filled if p (t-test, Holm) is below 0.05."
+SHARE_CAPTION = "Share and 95 % interval for these items; dashed: guessing; filled if p (binomial, Holm) is below 0.05."
+LISTENER_CAPTION = "Filled if p (binomial, Holm over listeners) is below 0.05."
 STRENGTH_CAPTION = "Log-strength s by Bradley and Terry: a difference s is a preference of 1 / (1 + exp(−s))."
+CLAIMS = ("95 %, these items", "95 %, items like these")
+DESCRIBED = ("ratings", "mean", *CLAIMS, "median", "IQR", "sd", "b")
 
 
 class Table(NamedTuple):
@@ -52,32 +69,38 @@ def analysis_page(analysis: Analysis, name: str) -> str:
     kind, listeners = analysis["type"], analysis["listeners"]
     parts = {"abx": _discrimination, "ccr": _preference, "ab": _preference}.get(kind, _scale)
     screened = kind == "mushra"
-    excluded = f"{listeners['excluded']} more excluded by post-screening"
+    items = "utterances" if analysis["asked_items"] in (None, analysis["items"]) else f"of {analysis['asked_items']}"
     return render(
         TEMPLATE,
         title=name,
         analysis=analysis,
         figures=[
-            ("listeners", listeners["kept"], excluded if screened else "all who answered"),
-            ("items", analysis["items"], "utterances"),
+            ("listeners", listeners["kept"], f"{listeners['excluded']} more excluded"),
+            ("items", analysis["items"], items),
             ("answers", analysis["ratings"], "of these listeners"),
         ],
         findings=findings(analysis),
-        parts=parts(analysis),
+        cautions=cautions(analysis),
+        parts=[*parts(analysis), _items(analysis)],
         screened=screened,
         good=f"{GOOD:g}",
         methods=methods(analysis),
+        minutes=_minutes,
     )
 
 
 def _scale(analysis: Analysis) -> list[Part]:
-    systems, axis = analysis["systems"], AXES[analysis["type"]]
+    systems, kind = analysis["systems"], analysis["type"]
+    axis = _percent_axis(systems) if kind == "words" else AXES[kind]
     boxes = [Row(label(system["system"]), box=system["box"]) for system in systems]
-    means = [_mean_row(label(system["system"]), system) for system in systems]
+    means = [_mean_row(label(system["system"]), system, axis) for system in systems]
     charts = [row_chart("Ratings", boxes, axis, BOX_CAPTION), row_chart("Means", means, axis, MEAN_CAPTION)]
-    head = ("system", "ratings", "mean", "95 % interval", "median", "IQR", "sd", "b")
-    table = Table(head, [_described(label(system["system"]), system) for system in systems])
-    return [Part("Systems", charts, table), _tests(analysis, "Pairs of systems", differences=True)]
+    head: tuple[str, ...] = ("system", *DESCRIBED)
+    rows = [_described(label(system["system"]), system) for system in systems]
+    if kind == "words":
+        head = (*head, "pooled")
+        rows = [[*row, number(system["pooled"])] for row, system in zip(rows, systems, strict=True)]
+    return [Part("Systems", charts, Table(head, rows)), _tests(analysis, "Pairs of systems", differences=True)]
 
 
 def _preference(analysis: Analysis) -> list[Part]:
@@ -87,79 +110,112 @@ def _preference(analysis: Analysis) -> list[Part]:
         boxes = [Row(_pair(pair, ":"), box=pair["box"]) for pair in pairs]
         charts = [row_chart("Ratings of the first against the second", boxes, AXES["ccr"], BOX_CAPTION)]
         charts.append(_means("Means", pairs, AXES["ccr"]))
-        head: tuple[str, ...] = ("pair", "answers", "mean", "95 % interval", "median", "IQR", "sd", "b")
-        rows = [_described(_pair(pair), pair) for pair in pairs]
+        table = Table(("pair", *DESCRIBED), [_described(_pair(pair), pair) for pair in pairs])
     else:
         charts = [_means("Preference", pairs, AXES["ab"])]
         if analysis["strengths"] is None:
             missing = "No strengths: some systems are not linked to the others by any comparison."
         else:
             charts.append(_strengths(analysis["strengths"]))
-        head = ("pair", "answers", "prefer the first", "95 % interval")
-        rows = [[_pair(pair), str(pair["votes"]), f"{100 * pair['mean']:.1f} %", interval(pair)] for pair in pairs]
-    return [Part("Answers", charts, Table(head, rows), missing), _tests(analysis, "Tests", differences=False)]
+        head = ("pair", "answers", "first", "second", "neither", "prefer first", "with half of neither")
+        table = Table((*head, *CLAIMS), [_preferences(pair) for pair in pairs])
+    return [Part("Answers", charts, table, missing), _tests(analysis, "Tests", differences=False)]
+
+
+def _preferences(pair: Analysis) -> list[str]:
+    """Return a row of the table of AB: counts of answers, and the share that prefers the first."""
+    counts = [pair[f"prefer_{who}"] for who in ("a", "b", "neither")]
+    shares = [percent(counts[0] / pair["votes"]), percent(pair["mean"])]
+    claims = [share_interval(pair[claim]) for claim in ("these_items", "items_like_these")]
+    return [_pair(pair), str(pair["votes"]), *map(str, counts), *shares, *claims]
 
 
 def _discrimination(analysis: Analysis) -> list[Part]:
     shares = {_pair(pair, ":"): pair for pair in analysis["pairs"]}
     if len(shares) > 1:
         shares["all pairs"] = analysis["overall"]
-    rows = [
-        Row(
-            name, mean=share["share"], low=share["low95"], high=share["high95"], solid=share["binomial_p"] < SIGNIFICANT
-        )
-        for name, share in shares.items()
-    ]
+    rows = []
+    for name, share in shares.items():
+        bounds = share["these_items"] or {"low95": None, "high95": None}
+        solid = share.get("binomial_p_holm", share["binomial_p"]) < SIGNIFICANT
+        rows.append(Row(name, mean=share["share"], low=bounds["low95"], high=bounds["high95"], solid=solid))
     people = [
-        Row(share["listener"], mean=share["share"], solid=share["binomial_p"] < SIGNIFICANT)
+        Row(share["listener"], mean=share["share"], solid=share["binomial_p_holm"] < SIGNIFICANT)
         for share in analysis["by_listener"]
     ]
     charts = [
         row_chart("Right answers", rows, AXES["abx"], SHARE_CAPTION),
         row_chart("By listener", people, AXES["abx"], LISTENER_CAPTION),
     ]
-    head = ("pair", "listeners", "right", "of", "share", "95 % interval", "p", "p (Holm)")
+    head = ("pair", "listeners", "right", "of", "share", "p", "p (Holm)", *CLAIMS, "exact, answers independent")
     lines = []
     for name, share in shares.items():
         adjusted = p_text(share["binomial_p_holm"]) if "binomial_p_holm" in share else "–"
         counts = [str(share[key]) for key in ("listeners", "right", "trials")]
-        lines.append(
-            [name, *counts, f"{100 * share['share']:.1f} %", interval(share), p_text(share["binomial_p"]), adjusted]
-        )
+        claims = [share_interval(claim) for claim in (share["these_items"], share["items_like_these"], share)]
+        lines.append([name, *counts, percent(share["share"]), p_text(share["binomial_p"]), adjusted, *claims])
     return [Part("Answers", charts, Table(head, lines))]
 
 
+def _items(analysis: Analysis) -> Part:
+    """Return the mean of each system or pair at each item."""
+    found = analysis["by_item"]
+    names = list(dict.fromkeys(name for item in found for name in item["means"]))
+    show = percent if analysis["type"] in ("ab", "abx") else number
+    rows = [
+        [item["item"], *(show(item["means"][name]) if name in item["means"] else "–" for name in names)]
+        for item in found
+    ]
+    heads = (" : ".join(label(part) for part in name.split(" : ")) for name in names)
+    return Part("Items", [], Table(("mean at the item", *heads), rows))
+
+
 def _tests(analysis: Analysis, title: str, *, differences: bool) -> Part:
-    """Return the tests of all pairs, with a chart of their `differences` if wanted."""
-    pairs = analysis["pairs"]
+    """Return the tests of all pairs, with charts of their `differences` if wanted."""
+    pairs, kind = analysis["pairs"], analysis["type"]
     if not pairs:
         return Part(title, [], None, "No pair of systems was rated by two listeners or more.")
-    head = ("pair", "listeners", "difference", "95 % interval", "Wilcoxon p", "p (Holm)", "sign-flip p", "p (Holm)")
+    tests = ("these items, p", "p (Holm)", "items like these, p", "p (Holm)")
+    head = ("pair", "listeners", "difference", *CLAIMS, *tests, "Wilcoxon p (Holm)", "sign flips, p (Holm)")
     lines = []
     for pair in pairs:
-        tests = [p_text(pair[f"{test}{suffix}"]) for test in ("wilcoxon_p", "sign_flip_p") for suffix in ("", "_holm")]
-        shown = interval({"low95": pair["difference_low95"], "high95": pair["difference_high95"]})
-        lines.append([_pair(pair), str(pair["listeners"]), f"{pair['difference']:+.2f}", shown, *tests])
-    return Part(title, [_differences(pairs)] if differences else [], Table(head, lines))
+        claims = [pair["these_items"], pair["items_like_these"]]
+        values = [p_text(claim[key]) if claim else "–" for claim in claims for key in ("p", "p_holm")]
+        signs = [p_text(pair[f"{test}_p_holm"]) for test in ("wilcoxon", "sign_flip")]
+        if kind == "ab":
+            shown = [f"{number(100 * pair['difference'], '+')} %", *(share_interval(claim) for claim in claims)]
+        else:
+            shown = [number(pair["difference"], "+"), *(interval(claim, "+") for claim in claims)]
+        lines.append([_pair(pair), str(pair["listeners"]), *shown, *values, *signs])
+    return Part(title, _difference_charts(pairs) if differences else [], Table(head, lines))
 
 
-def _differences(pairs: list[Analysis]) -> Chart:
-    rows = [
-        Row(
-            _pair(pair, "−"),
-            mean=pair["difference"],
-            low=pair["difference_low95"],
-            high=pair["difference_high95"],
-            solid=pair["wilcoxon_p_holm"] < SIGNIFICANT,
-        )
-        for pair in pairs
-    ]
-    ends = [pair[f"difference_{end}95"] for pair in pairs for end in ("low", "high")]
-    return row_chart("Differences", rows, axis_around("difference of means", ends, 0.0), TEST_CAPTION)
+def _difference_charts(pairs: list[Analysis]) -> list[Chart]:
+    """Return a chart of the differences with their intervals for these items, and one for items like these."""
+    made = []
+    for title, claim, caption in (
+        ("Differences, these items", "these_items", TEST_CAPTION),
+        ("Differences, items like these", "items_like_these", OTHERS_CAPTION),
+    ):
+        shown = [pair for pair in pairs if pair[claim]]
+        rows = [
+            Row(
+                _pair(pair, "−"),
+                mean=pair["difference"],
+                low=pair[claim]["low95"],
+                high=pair[claim]["high95"],
+                solid=pair[claim]["p_holm"] < SIGNIFICANT,
+            )
+            for pair in shown
+        ]
+        ends = [pair[claim][end] for pair in shown for end in ("low95", "high95")]
+        if rows:
+            made.append(row_chart(title, rows, axis_around("difference of means", ends, 0.0), caption))
+    return made
 
 
 def _strengths(strengths: list[Analysis]) -> Chart:
-    ends = [system[end] for system in strengths for end in ("low95", "high95")]
+    ends = [system[end] for system in strengths for end in ("low95", "strength", "high95") if system[end] is not None]
     rows = [
         Row(label(system["system"]), mean=system["strength"], low=system["low95"], high=system["high95"])
         for system in strengths
@@ -167,13 +223,24 @@ def _strengths(strengths: list[Analysis]) -> Chart:
     return row_chart("Strengths", rows, axis_around("log-strength", ends, 0.0), STRENGTH_CAPTION)
 
 
+def _percent_axis(systems: list[Analysis]) -> ValueAxis:
+    """Return the axis of words that are wrong; so many may be added that it goes beyond 100 %."""
+    highest = max(
+        [100.0, *(value for system in systems for value in (system["box"]["high"], *system["box"]["outliers"]))]
+    )
+    return ValueAxis("per cent of words wrong", 0, highest)
+
+
 def _means(title: str, pairs: list[Analysis], axis: ValueAxis) -> Chart:
-    return row_chart(title, [_mean_row(_pair(pair, ":"), pair) for pair in pairs], axis, MEAN_CAPTION)
+    return row_chart(title, [_mean_row(_pair(pair, ":"), pair, axis) for pair in pairs], axis, MEAN_CAPTION)
 
 
-def _mean_row(name: str, described: Analysis) -> Row:
+def _mean_row(name: str, described: Analysis, axis: ValueAxis) -> Row:
+    """Return a row with the means of listeners, and the interval of their mean as far as the scale goes."""
     dots = list(described["listener_means"].values())
-    return Row(name, dots=dots, mean=described["mean"], low=described["low95"], high=described["high95"])
+    claim = described["these_items"]
+    bounds = [min(axis.high, max(axis.low, claim[end])) if claim else None for end in ("low95", "high95")]
+    return Row(name, dots=dots, mean=described["mean"], low=bounds[0], high=bounds[1])
 
 
 def _pair(pair: Analysis, sign: str = "over") -> str:
@@ -183,6 +250,10 @@ def _pair(pair: Analysis, sign: str = "over") -> str:
 def _described(name: str, described: Analysis) -> list[str]:
     """Return the name of a system or pair, and its statistics."""
     box = described["box"]
-    values = [described["mean"], interval(described), box["median"], box["iqr"], described["sd"]]
-    texts = [value if isinstance(value, str) else number(value) for value in values]
-    return [name, str(described["votes"]), *texts, number(described["multimodality"])]
+    claims = [interval(described[claim]) for claim in ("these_items", "items_like_these")]
+    values = [number(value) for value in (box["median"], box["iqr"], described["sd"], described["multimodality"])]
+    return [name, str(described["votes"]), number(described["mean"]), *claims, *values]
+
+
+def _minutes(minutes: float | None) -> str:
+    return "–" if minutes is None else f"{minutes:.0f}"

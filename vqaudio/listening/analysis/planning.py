@@ -1,36 +1,52 @@
-"""Computes how many listeners a test needs to find a difference."""
+"""Computes how many listeners a test needs to find a difference, by the tests that its analysis will make."""
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from vqaudio.errors import UserError
+from vqaudio.listening.analysis.power import Effect, abx_listeners, check, listeners_for, power
 from vqaudio.listening.analysis.statistics import fewest_listeners
 
 ALPHA, POWER = 0.05, 0.8
-EFFICIENCY = 3 / math.pi  # of Wilcoxon's test relative to the t-test, for normal differences (Pitman)
-MAX_LISTENERS = 1_000_000
+SHARES = ("ab", "abx")
 
 
 @dataclass(frozen=True)
 class Assumption:
-    """What is assumed about a type of test: differences to list, their unit, the standard deviation."""
+    """What is assumed about a type of test: differences to list, their unit, the standard deviation over listeners.
+
+    The standard deviation is that of a listener's mean difference; in ab and abx, that of the share that a listener
+    would reach with very many answers.
+    """
 
     unit: str
     differences: tuple[float, ...]
-    sd: float | None  # over listeners, of a listener's mean difference; None if answers are counted
+    sd: float
 
 
 ASSUMED = {
     "mushra": Assumption("points of 100", (3, 5, 10, 20), 10.0),
     "acr": Assumption("MOS", (0.1, 0.25, 0.5, 1), 0.5),
     "dcr": Assumption("DMOS", (0.1, 0.25, 0.5, 1), 0.5),
+    "smos": Assumption("SMOS", (0.1, 0.25, 0.5, 1), 0.5),
+    "words": Assumption("per cent of the words", (2, 5, 10, 20), 10.0),
     "ccr": Assumption("CMOS, from 0", (0.1, 0.25, 0.5, 1), 0.7),
-    "ab": Assumption("share that prefers one", (0.55, 0.6, 0.7, 0.8), None),
-    "abx": Assumption("share of right answers", (0.55, 0.6, 0.7, 0.8), None),
+    "ab": Assumption("share that prefers one", (0.55, 0.6, 0.7, 0.8), 0.1),
+    "abx": Assumption("share of right answers", (0.55, 0.6, 0.7, 0.8), 0.1),
 }
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is known about a test: the options of `plans`, or what a pilot shows; None is not known."""
+
+    difference: float | None = None
+    sd: float | None = None
+    items: int | None = None
+    item_sd: float | None = None
+    source: str = "given"
 
 
 def plans(
@@ -39,37 +55,42 @@ def plans(
     kind: str | None = None,
     difference: float | None = None,
     sd: float | None = None,
-    trials: int | None = None,
+    items: int | None = None,
+    item_sd: float | None = None,
     pairs: int = 1,
 ) -> dict[str, Any]:
     """Return how many listeners tests need to find differences with probability 0.8, at the 5 % level.
 
     Args:
-        test: folder of a test with ratings (a pilot), which gives the type and the spread; None assumes usual ones.
-        kind: mushra, acr, dcr, ccr, ab or abx; None plans all of them.
+        test: folder of a test with ratings (a pilot), which gives the type, the items and all spreads; None assumes
+            usual ones.
+        kind: type of the test; None plans all of them.
         difference: difference to find: points, MOS, or in ab and abx a share above 1/2; None takes several usual ones.
-        sd: standard deviation over listeners of a listener's mean difference, in the unit of the difference.
-        trials: answers of each listener, in ab and abx.
+        sd: standard deviation over listeners, see `Assumption`.
+        items: items of a listener, in ab and abx the answers about each pair.
+        item_sd: standard deviation over items of the difference (in ab and abx: of the share), without noise; with it,
+            claims about items like these are planned too.
         pairs: pairs of systems to compare; the level is divided by it (Bonferroni, the first step of Holm).
 
     Raises:
         UserError: the type does not have an option, a value is out of range, a million listeners would not find the
             difference, or the pilot does not have two listeners.
     """
+    given = Given(difference, sd, items, item_sd)
     if test is not None:
-        if kind is not None or sd is not None:
-            raise UserError(f"{test}: the pilot gives the type and the sd; leave out --type and --sd, or the folder")
-        kind, sd = _pilot(test)
-    if kind is None and (difference, sd, trials) != (None, None, None):
-        raise UserError("--difference, --sd and --trials: each type of test needs its own; give --type too")
-    if kind is not None and sd is not None and ASSUMED[kind].sd is None:
-        raise UserError(f"--sd {sd:g}: {kind} counts answers and has no sd; leave it out")
-    if kind is not None and trials is not None and ASSUMED[kind].sd is not None:
-        raise UserError(f"--trials {trials}: is only for ab and abx; for {kind}, give the --sd of a pilot")
-    alpha = ALPHA / pairs
-    found = [_plan(name, difference, sd, trials or 1, alpha) for name in ([kind] if kind else ASSUMED)]
-    if test is not None and sd is not None:
-        found[0]["sd_source"] = f"from {test}"
+        if (kind, sd, items, item_sd) != (None, None, None, None):
+            raise UserError(
+                f"{test}: the pilot gives type, items and spreads; leave out --type, --sd, --items and --item-sd, or "
+                "the folder"
+            )
+        kind, given = _pilot(test, difference)
+    if kind is None and given != Given():
+        raise UserError("--difference, --sd, --items, --item-sd: each type of test needs its own; give --type too")
+    if item_sd is not None and items is None:
+        raise UserError(f"--item-sd {item_sd:g}: the number of items is missing; give --items too")
+    if kind not in (*SHARES, None) and items is not None and item_sd is None:
+        raise UserError(f"--items {items}: says nothing about {kind} without the spread of items; give --item-sd too")
+    found = [_plan(name, given, ALPHA / pairs) for name in ([kind] if kind else ASSUMED)]
     return {"alpha": ALPHA, "power": POWER, "pairs": pairs, "plans": found}
 
 
@@ -80,110 +101,113 @@ def plan_text(planned: dict[str, Any]) -> str:
         f"divided by {planned['pairs']} (the pairs compared); two-sided, abx one-sided."
     ]
     for of_type in planned["plans"]:
-        if of_type["sd"] is not None:
-            lines.append(f"\n{of_type['type']}: Wilcoxon signed-rank over listeners; differences in {of_type['unit']};")
-            lines.append(
-                f"  sd over listeners of a listener's mean difference {of_type['sd']:.3g} ({of_type['sd_source']})"
-            )
-        else:
-            lines.append(f"\n{of_type['type']}: exact binomial; {of_type['unit']};")
-            answers = "1 answer" if of_type["trials"] == 1 else f"{of_type['trials']} answers"
-            lines.append(f"  {answers} from each listener, treated as independent")
-        for row in of_type["needs"]:
-            answers = f" ({row['answers']} answers)" if "answers" in row else ""
-            lines.append(f"  {row['difference']:<6g} {row['listeners']} listeners{answers}")
+        kind, items = of_type["type"], of_type["items"]
+        test = "exact binomial test against guessing" if kind == "abx" else "t-test over listeners"
+        lines.append(f"\n{kind}: {test}; {of_type['unit']};")
+        what = "share" if kind in SHARES else "mean difference"
+        lines.append(f"  sd over listeners of a listener's {what} {of_type['sd']:.3g} ({of_type['sd_source']})")
+        if kind in SHARES:
+            lines.append(f"  {items} answer{'s' if items > 1 else ''} from each listener about a pair")
+        if of_type["item_sd"] is not None:
+            lines.append(f"  sd over items {of_type['item_sd']:.3g}, {items} items: t-test over listeners and items")
+        lines += [f"  {row['difference']:<6g} {_needs_text(row, items)}" for row in of_type["needs"]]
     return "\n".join(lines)
 
 
-def paired_t_listeners(effect: float, alpha: float, power: float = POWER) -> int:
-    """Return the listeners for a two-sided paired t-test to find `effect`, the mean difference over its sd.
-
-    A significant difference of the opposite sign does not count as found.
-
-    Source: the noncentral t distribution; Cohen, Statistical Power Analysis (1988), 2.
-    """
-    from scipy.stats import nct, t
-
-    def reaches(n: int) -> bool:
-        critical, shift = t.isf(alpha / 2, n - 1), effect * math.sqrt(n)
-        return bool(nct.sf(critical, n - 1, shift) >= power)
-
-    enough = 2
-    while not reaches(enough):
-        enough *= 2
-        if enough > MAX_LISTENERS:
-            raise UserError(f"a difference of {effect:.2g} sd needs over {MAX_LISTENERS} listeners; give a larger one")
-    too_few = enough // 2
-    while enough - too_few > 1:
-        middle = (enough + too_few) // 2
-        too_few, enough = (too_few, middle) if reaches(middle) else (middle, enough)
-    return enough
+def _needs_text(row: dict[str, Any], items: int) -> str:
+    """Return what a difference takes, in words."""
+    text = f"{row['listeners']} listeners"
+    if "items_like_these" not in row:
+        return text
+    if row["items_like_these"] is None:
+        return f"{text} for these items; for items like these, {items} items are too few"
+    return f"{text} for these items, {row['items_like_these']} for items like these"
 
 
-def binomial_answers(share: float, alpha: float, *, two_sided: bool, power: float = POWER) -> int:
-    """Return the number of answers from which on an exact binomial test against 1/2 has enough power to find `share`.
-
-    The power of an exact test is a saw-tooth: a few more answers may have less power. With this number of answers or
-    any higher one, the power is at least `power`.
-    """
-    import numpy as np
-    from scipy.stats import binom, norm
-
-    tail = alpha / 2 if two_sided else alpha
-    spread = 0.5 * norm.isf(tail) + math.sqrt(share * (1 - share)) * norm.isf(1 - power)
-    about = (spread / (share - 0.5)) ** 2  # the normal approximation
-    if about > MAX_LISTENERS:
-        raise UserError(f"a share of {share:g} needs over {MAX_LISTENERS} answers; give a larger one")
-    n = np.arange(1, 2 * math.ceil(about) + 100)
-    critical = binom.isf(tail, n, 0.5) + 1  # the smallest significant number of one answer
-    found = binom.sf(critical - 1, n, share)
-    return int(n[found < power].max(initial=0)) + 1
-
-
-def _plan(kind: str, difference: float | None, sd: float | None, trials: int, alpha: float) -> dict[str, Any]:
+def _plan(kind: str, given: Given, alpha: float) -> dict[str, Any]:
     """Return the plan of one type of test."""
-    assumed = ASSUMED[kind]
-    differences = assumed.differences if difference is None else (difference,)
-    found: dict[str, Any] = {"type": kind, "unit": assumed.unit}
-    if assumed.sd is None:
-        needs = [_plan_share(kind, share, trials, alpha) for share in differences]
-        return {**found, "sd": None, "sd_source": None, "trials": trials, "needs": needs}
-    spread = assumed.sd if sd is None else sd
-    if not (math.isfinite(spread) and spread > 0):
-        raise UserError(f"--sd {spread:g}: not above 0; give a positive number")
-    source = "assumed; measure yours in a pilot, or give --sd" if sd is None else "given"
-    needs = [_plan_mean(value, spread, alpha) for value in differences]
-    return {**found, "sd": spread, "sd_source": source, "trials": None, "needs": needs}
+    assumed, share = ASSUMED[kind], kind in SHARES
+    sd = assumed.sd if given.sd is None else given.sd
+    source = "assumed; measure yours in a pilot, or give --sd" if given.sd is None else given.source
+    for name, value in (("--sd", sd), ("--item-sd", given.item_sd)):
+        least_excluded = not share and name == "--sd"
+        if value is not None and not (math.isfinite(value) and (value > 0 if least_excluded else value >= 0)):
+            raise UserError(f"{name} {value:g}: not {'above 0' if least_excluded else '0 or above'}; give another one")
+    items = given.items or 1
+    if given.item_sd is not None and items < 2:
+        raise UserError(f"--items {items}: one item says nothing about others; give 2 or more")
+    differences = assumed.differences if given.difference is None else (given.difference,)
+    needs = []
+    for difference in differences:
+        _check_difference(kind, difference)
+        effect = Effect(difference - 0.5 * share, sd, items, given.item_sd or 0.0, share)
+        check(effect)
+        needs.append({"difference": difference, **_needs(kind, effect, alpha, others=given.item_sd is not None)})
+    return {
+        "type": kind,
+        "unit": assumed.unit,
+        "sd": sd,
+        "sd_source": source,
+        "items": items,
+        "item_sd": given.item_sd,
+        "needs": needs,
+    }
 
 
-def _plan_mean(difference: float, sd: float, alpha: float) -> dict[str, Any]:
-    if not (math.isfinite(difference) and difference > 0):
+def _check_difference(kind: str, difference: float) -> None:
+    if kind in SHARES and not 0.5 < difference <= 1:
+        raise UserError(f"--difference {difference:g}: not a share for {kind}; give one above 0.5 and up to 1")
+    if kind not in SHARES and not (math.isfinite(difference) and difference > 0):
         raise UserError(f"--difference {difference:g}: not above 0; give a positive number")
-    with_t = paired_t_listeners(difference / sd, alpha)
-    wilcoxon = max(math.ceil(with_t / EFFICIENCY), fewest_listeners(alpha))
-    return {"difference": difference, "sd": sd, "t_test": with_t, "listeners": wilcoxon}
 
 
-def _plan_share(kind: str, share: float, trials: int, alpha: float) -> dict[str, Any]:
-    if not 0.5 < share <= 1:
-        raise UserError(f"--difference {share:g}: not a share for {kind}; give one above 0.5 and up to 1")
-    answers = binomial_answers(share, alpha, two_sided=kind == "ab")
-    listeners = math.ceil(answers / trials)
-    if kind == "ab":  # its tests are over listeners: a few with many answers each would never be significant
-        listeners = max(listeners, fewest_listeners(alpha))
-    return {"difference": share, "answers": answers, "listeners": listeners}
+def _needs(kind: str, effect: Effect, alpha: float, *, others: bool) -> dict[str, Any]:
+    """Return the listeners for a claim about these items and, if wanted, for one about `others` like them.
+
+    They are never fewer than Wilcoxon's test needs to agree.
+    """
+    if kind == "abx":
+        found: dict[str, Any] = {"listeners": abx_listeners(effect, alpha, POWER)}
+    else:
+        these = listeners_for(lambda n: power(effect, n, alpha, items_like_these=False) >= POWER)
+        if these is None:
+            raise UserError(
+                f"a difference of {effect.difference:.2g} needs over a million listeners; give a larger one"
+            )
+        found = {"listeners": max(these, fewest_listeners(alpha))}
+    if others:
+        like = listeners_for(lambda n: power(effect, n, alpha, items_like_these=True) >= POWER)
+        found["items_like_these"] = None if like is None else max(like, found["listeners"])
+    return found
 
 
-def _pilot(test: Path) -> tuple[str, float | None]:
-    """Return the type of a test, and the median over its pairs of the standard deviation over listeners."""
+def _pilot(test: Path, difference: float | None) -> tuple[str, Given]:
+    """Return the type of a test, and what its pairs show: items, and root mean squares of their spreads."""
     from vqaudio.listening.analysis.figures import analyse
     from vqaudio.listening.analysis.ratings import read_results
 
     results = read_results(test)
-    if ASSUMED[results.type].sd is None:
-        return results.type, None
-    spreads = [pair["difference_sd"] for pair in analyse(results)["pairs"]]
-    spread = median(spreads) if spreads else 0.0
-    if spread == 0:
+    pairs = [pair for pair in analyse(results)["pairs"] if "difference_sd" in pair]
+    kind = results.type
+    spreads = [_share_sd(pair) if kind in SHARES else pair["difference_sd"] for pair in pairs]
+    sd = _root_mean_square(spreads)
+    if not pairs or (sd == 0 and kind not in SHARES):
         raise UserError(f"{test}: no two listeners differ about a pair; give --type and --sd instead of the folder")
-    return results.type, spread
+    of_items = [pair["item_sd"] for pair in pairs if pair["item_sd"] is not None]
+    items = max(pair["items"] for pair in pairs)
+    item_sd = _root_mean_square(of_items) if of_items else None
+    return kind, Given(difference, sd, items, item_sd, f"from {test}")
+
+
+def _root_mean_square(values: list[float]) -> float:
+    return math.sqrt(sum(value**2 for value in values) / len(values)) if values else 0.0
+
+
+def _share_sd(pair: dict[str, Any]) -> float:
+    """Return the standard deviation over listeners of a share without the noise of their answers, 0 if less is seen."""
+    share = 0.5 + pair["difference"]
+    answers = pair.get("votes", pair.get("trials")) / pair["listeners"]
+    if answers <= 1:
+        return 0.0
+    extra = pair["difference_sd"] ** 2 - share * (1 - share) / answers
+    return math.sqrt(max(0.0, extra * answers / (answers - 1)))

@@ -1,4 +1,4 @@
-"""Results of tests that rate systems on a scale: MUSHRA, ACR and DCR."""
+"""Results of tests that rate one clip at a time on a scale (MUSHRA, ACR, DCR, SMOS), or count words that are wrong."""
 
 import itertools
 from collections import defaultdict
@@ -6,63 +6,41 @@ from typing import Any
 
 import numpy as np
 
+from vqaudio.listening.analysis.cells import by_item, compare_systems, describe_votes, places
 from vqaudio.listening.analysis.ratings import Rating
-from vqaudio.listening.analysis.statistics import (
-    Array,
-    bootstrap_interval,
-    box,
-    friedman,
-    multimodality,
-    paired_tests,
-    with_holm,
-)
+from vqaudio.listening.analysis.statistics import friedman, with_holm
 from vqaudio.listening.key import ANCHOR_3500, ANCHOR_7000, REFERENCE
 
-Votes = dict[str, list[float]]  # listener -> values
 
-
-def analyse_scale(ratings: list[Rating], seed: int) -> dict[str, Any]:
-    """Return `systems` (reference, systems from best to worst, anchors), `pairs` and `omnibus` of scale ratings.
+def analyse_scale(ratings: list[Rating], kind: str) -> dict[str, Any]:
+    """Return `systems` (reference, systems from best to worst, anchors), `pairs`, `omnibus` and `by_item`.
 
     Pairs leave out the anchors, which only fix the scale; the omnibus test also leaves out the reference, and is None
-    with fewer than three systems. In a pair each listener counts once, with the mean difference over the items of which
-    they rated both.
+    with fewer than three systems. In `words` a lower mean is better, and each system has the `pooled` errors of all
+    listeners in per cent of all words.
     """
-    votes: dict[str, Votes] = defaultdict(lambda: defaultdict(list))
-    by_item: dict[str, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
+    votes: dict[str, list[Rating]] = defaultdict(list)
     for rating in ratings:
-        votes[rating.system][rating.listener].append(rating.value)
-        by_item[rating.system][rating.listener, rating.item].append(rating.value)
-    described = [describe_votes(votes[name], seed, system=name) for name in sorted(votes)]
-    described.sort(key=lambda system: (_place(system["system"]), -system["mean"]))
+        votes[rating.system].append(rating)
+    described = [describe_votes(votes[name], system=name) for name in sorted(votes)]
+    sign = 1 if kind == "words" else -1
+    described.sort(key=lambda system: (_place(system["system"]), sign * system["mean"]))
+    if kind == "words":
+        for system in described:
+            system["pooled"] = _pooled(votes[system["system"]])
     tested = [system["system"] for system in described if _place(system["system"]) < 2]
+    rated = {name: places(votes[name]) for name in tested}
     pairs = []
     for a, b in itertools.combinations(tested, 2):
-        differences = _differences(by_item[a], by_item[b])
-        if len(differences) > 1:
-            pairs.append({"a": a, "b": b, **paired_tests(differences, seed)})
-    omnibus = _omnibus(votes, [name for name in tested if name != REFERENCE])
-    return {"systems": described, "omnibus": omnibus, "pairs": with_holm(pairs)}
-
-
-def describe_votes(votes: Votes, seed: int, **names: str) -> dict[str, Any]:
-    """Return statistics of the votes about a system or a pair: mean with its interval, box, multimodality."""
-    listeners = sorted(votes)
-    values = np.array([value for name in listeners for value in votes[name]])
-    sums = np.array([sum(votes[name]) for name in listeners])
-    counts = np.array([len(votes[name]) for name in listeners])
-    low, high = bootstrap_interval(sums, counts, seed) if len(listeners) > 1 else (None, None)
+        found = compare_systems(rated, a, b)
+        if found:
+            pairs.append({"a": a, "b": b, **found})
+    means = {system["system"]: system["listener_means"] for system in described}
     return {
-        **names,
-        "listeners": len(listeners),
-        "votes": len(values),
-        "mean": float(values.mean()),
-        "low95": low,
-        "high95": high,
-        "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
-        "box": box(values),
-        "multimodality": multimodality(values),
-        "listener_means": {name: float(mean) for name, mean in zip(listeners, sums / counts, strict=True)},
+        "systems": described,
+        "omnibus": _omnibus([means[name] for name in tested if name != REFERENCE]),
+        "pairs": with_holm(pairs),
+        "by_item": by_item({system["system"]: votes[system["system"]] for system in described}),
     }
 
 
@@ -71,21 +49,20 @@ def _place(system: str) -> int:
     return {REFERENCE: 0, ANCHOR_7000: 2, ANCHOR_3500: 3}.get(system, 1)
 
 
-def _differences(a: dict[tuple[str, str], list[float]], b: dict[tuple[str, str], list[float]]) -> Array:
-    """Return the mean difference of each listener (listeners,) over the items of which they rated both."""
-    found: Votes = defaultdict(list)
-    for listener, item in sorted(a.keys() & b.keys()):
-        found[listener].append(float(np.mean(a[listener, item]) - np.mean(b[listener, item])))
-    return np.array([np.mean(values) for values in found.values()])
+def _pooled(ratings: list[Rating]) -> float | None:
+    """Return the word errors of all answers in per cent of their words; None if the numbers of words are not known."""
+    words = [rating.words or 0 for rating in ratings]
+    errors = sum(rating.value * count for rating, count in zip(ratings, words, strict=True))
+    return errors / sum(words) if all(words) else None
 
 
-def _omnibus(votes: dict[str, Votes], systems: list[str]) -> dict[str, Any] | None:
+def _omnibus(means: list[dict[str, float]]) -> dict[str, Any] | None:
     """Return Friedman's test of the means of the listeners who rated all systems; None if it cannot be computed."""
-    if len(systems) < 3:
+    if len(means) < 3:
         return None
-    complete = sorted(set.intersection(*(set(votes[name]) for name in systems)))
-    table = np.array([[np.mean(votes[name][listener]) for name in systems] for listener in complete])
+    complete = sorted(set.intersection(*(set(of_system) for of_system in means)))
+    table = np.array([[of_system[listener] for of_system in means] for listener in complete])
     found = friedman(table) if complete else None
     if found is None:
         return None
-    return {"test": "Friedman", "systems": len(systems), "listeners": len(complete), "chi2": found[0], "p": found[1]}
+    return {"test": "Friedman", "systems": len(means), "listeners": len(complete), "chi2": found[0], "p": found[1]}

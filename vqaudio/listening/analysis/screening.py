@@ -1,14 +1,17 @@
-"""Excludes listeners of a MUSHRA test: the post-screening of ITU-R BS.1534-3."""
+"""Decides who counts: by hand, by checks within the test, and in MUSHRA by the post-screening of ITU-R BS.1534-3."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vqaudio.listening.analysis.ratings import Rating
+from vqaudio.errors import UserError
+from vqaudio.listening.analysis.ratings import Rating, Results
 from vqaudio.listening.anchors import MIN_RATE_7000
 from vqaudio.listening.key import ANCHOR_7000, REFERENCE
 
 GOOD = 90.0  # points: the hidden reference has to get at least this, the mid anchor at most
 MAX_BAD_ITEMS = 0.15  # share of a listener's items
+MIN_ITEMS = 7  # from which on one bad item is no more than that share
 MAX_UNFIT_LISTENERS = 0.25  # share of listeners who rate an item's mid anchor above GOOD
 
 
@@ -27,6 +30,43 @@ class Screened:
     anchor_high: int
     anchor_exempt: int
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a listener counts: what the rules found, and of all reasons those for which the listener is excluded."""
+
+    listener: str
+    screened: Screened | None
+    reasons: tuple[str, ...]
+    excluded: tuple[str, ...]
+
+
+def verdicts(results: Results, by_hand: Mapping[str, str], *, screening: bool) -> dict[str, Verdict]:
+    """Return the verdict on each listener who rated.
+
+    Listeners left out `by_hand` (with a reason each) play no part in post-screening. Without `screening`, the reasons
+    of post-screening and of failed checks are kept, but exclude nobody.
+
+    Raises:
+        UserError: somebody to be left out has not rated.
+    """
+    rated = sorted({rating.listener for rating in results.ratings})
+    for listener in by_hand:
+        if listener not in rated:
+            known = ", ".join(rated[:5]) + (", …" if len(rated) > 5 else "")
+            raise UserError(f"--exclude {listener}: no listener of that name has rated; give one of {known}")
+    screened: dict[str, Screened] = {}
+    if results.type == "mushra":
+        others = [rating for rating in results.ratings if rating.listener not in by_hand]
+        screened = {found.listener: found for found in post_screen(others, results.sample_rate)}
+    found = {}
+    for listener in rated:
+        of_rules = screened[listener].reasons if listener in screened else ()
+        reasons = (*of_rules, *results.failed.get(listener, ()))
+        hand = (f"by hand: {by_hand[listener]}",) if listener in by_hand else ()
+        found[listener] = Verdict(listener, screened.get(listener), reasons, hand + (reasons if screening else ()))
+    return found
 
 
 def has_mid_anchor(ratings: list[Rating], sample_rate: int) -> bool:

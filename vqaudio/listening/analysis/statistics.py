@@ -1,4 +1,4 @@
-"""Statistics of listening tests; the sample is one of listeners, so intervals and tests are over listeners."""
+"""Statistics of listening tests: tests of signs over listeners, Friedman, Holm, box plots, multimodality, binomial."""
 
 import math
 from typing import Any
@@ -6,106 +6,87 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES = 10_000  # of the bootstrap, and of signs
-EXACT_LISTENERS = 16  # with so many or fewer, all patterns of signs are tried
-CONFIDENCE = 0.95  # of all intervals
-MAX_ROUNDS = 10_000  # of `bradley_terry`
+from vqaudio.listening.analysis.claims import CONFIDENCE, Array
+
+GRID = 100_000  # steps of the sums of `sign_flip_p`
+MAX_RANKS = 400  # listeners up to which sums of ranks are counted one by one
 BIMODAL = 5 / 9  # multimodality of the uniform distribution
 DECIMALS = 9  # to which means are rounded before ranking: those of equal ratings differ in the last digits
-
-Array = NDArray[np.float64]
-
-
-def bootstrap_interval(sums: Array, counts: Array, seed: int) -> tuple[float, float]:
-    """Return the 95 % percentile interval of a mean of ratings, resampling whole listeners.
-
-    Args:
-        sums: (listeners,) sum of each listener's ratings.
-        counts: (listeners,) number of ratings of each, at least 1; at least two listeners.
-        seed: of the 10 000 resamples.
-
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), 13.3; clusters as in ITU-R BS.1534-3, where
-    the ratings of one listener are not independent samples.
-    """
-    from scipy.stats import bootstrap
-
-    def mean(sums: Array, counts: Array, axis: int) -> Array:
-        return sums.sum(axis=axis) / counts.sum(axis=axis)
-
-    found = bootstrap(
-        (np.asarray(sums, float), np.asarray(counts, float)),
-        mean,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(found.low), float(found.high)
 
 
 def wilcoxon_p(differences: Array) -> float:
     """Return the two-sided p of Wilcoxon's signed-rank test of (listeners,) differences; zeros are left out.
 
-    It is exact up to 16 listeners, also with ties, and up to 50 without ties; above, it is the normal approximation.
+    It is exact up to 400 listeners, also with ties; with more, on the grid of `sign_flip_p`.
     """
-    from scipy.stats import rankdata, wilcoxon
+    from scipy.stats import rankdata
 
     rounded = np.round(differences, DECIMALS)
     rounded = rounded[rounded != 0]
     if len(rounded) < 2:
         return 1.0  # either sign of a single difference is equally likely
-    if len(rounded) <= EXACT_LISTENERS:  # scipy returns the same, a hundred times slower
-        return sign_flip_p(np.sign(rounded) * rankdata(np.abs(rounded)), seed=0)
-    return float(wilcoxon(rounded).pvalue)
+    ranks = np.sign(rounded) * rankdata(np.abs(rounded))
+    if len(ranks) > MAX_RANKS:
+        return sign_flip_p(ranks)
+    return _share_of_patterns(np.rint(2 * ranks).astype(int), 0)  # tied ones share their mean rank, which may be half
 
 
-def sign_flip_p(differences: Array, seed: int) -> float:
-    """Return the two-sided p of the mean of differences (listeners,) when their signs are flipped at random.
+def sign_flip_p(differences: Array) -> float:
+    """Return the share of all patterns of signs under which the sum of differences (listeners,) is as far from 0.
 
-    It tries all patterns of signs up to 16 listeners, and 10 000 random ones above.
+    Sums are counted on a grid of 100 000 steps. Those that it cannot tell apart count as equal, so that p is never too
+    small.
 
     Source: Fisher, The Design of Experiments (1935), 21; this is the paired form of the permutation test of BS.1534-3,
     attachment 3, which treats samples as unpaired.
     """
-    from scipy.stats import permutation_test
-
-    def mean(differences: Array, axis: int) -> Array:
-        return differences.mean(axis=axis)
-
-    found = permutation_test(
-        (np.asarray(differences, float),),
-        mean,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=2 ** len(differences) if len(differences) <= EXACT_LISTENERS else RESAMPLES,
-        batch=4096,
-        rng=np.random.default_rng(seed),
-    )
-    return float(found.pvalue)
+    total = float(np.abs(differences).sum())
+    if total == 0:
+        return 1.0
+    return _share_of_patterns(np.rint(differences * (GRID / total)).astype(int), len(differences))
 
 
-def paired_tests(differences: Array, seed: int) -> dict[str, Any]:
-    """Return the mean `difference` of (listeners,) differences, at least two; its interval, spread, two-sided tests."""
-    low, high = bootstrap_interval(differences, np.ones(len(differences)), seed)
+def _share_of_patterns(steps: NDArray[np.int_], tolerance: int) -> float:
+    """Return the share of patterns of signs under which whole numbers add up to a sum as far from 0, by a convolution.
+
+    Source: Pagano and Tritchler (1983), Journal of the American Statistical Association 78, 435–440.
+    """
+    sizes = np.abs(steps)
+    chance = np.zeros(int(sizes.sum()) + 1)  # of each sum of the sizes whose sign is +
+    chance[0] = 1.0
+    reached = 0
+    for size in sizes:
+        chance[size : reached + size + 1] += chance[: reached + 1].copy()
+        chance[: reached + size + 1] *= 0.5
+        reached += int(size)
+    sums = 2 * np.arange(len(chance)) - reached
+    return min(1.0, float(chance[np.abs(sums) >= abs(int(steps.sum())) - tolerance].sum()))
+
+
+def paired_tests(differences: Array) -> dict[str, Any]:
+    """Return the mean `difference` of (listeners,) differences, at least two, its spread, and tests of signs."""
     return {
         "listeners": len(differences),
         "difference": float(differences.mean()),
-        "difference_low95": low,
-        "difference_high95": high,
         "difference_sd": float(differences.std(ddof=1)),
         "wilcoxon_p": wilcoxon_p(differences),
-        "sign_flip_p": sign_flip_p(differences, seed),
+        "sign_flip_p": sign_flip_p(differences),
     }
 
 
 def with_holm(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the tests of all pairs with p-values adjusted for their number: `wilcoxon_p_holm`, `sign_flip_p_holm`."""
+    """Return pairs with their p-values adjusted for the number of pairs, see `add_holm`: tests of signs, and claims."""
     for test in ("wilcoxon_p", "sign_flip_p"):
-        for pair, p in zip(pairs, holm([pair[test] for pair in pairs]), strict=True):
-            pair[f"{test}_holm"] = p
+        add_holm(pairs, test)
+    for claim in ("these_items", "items_like_these"):
+        add_holm([pair[claim] for pair in pairs if pair[claim]], "p")
     return pairs
+
+
+def add_holm(tested: list[dict[str, Any]], name: str) -> None:
+    """Add to each result the p-value `name` adjusted for their number, as `<name>_holm`."""
+    for each, p in zip(tested, holm([each[name] for each in tested]), strict=True):
+        each[f"{name}_holm"] = p
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -187,41 +168,6 @@ def exact_binomial(right: int, trials: int) -> tuple[float, float, float]:
     found = binomtest(right, trials, 0.5, alternative="greater")
     interval = binomtest(right, trials, 0.5).proportion_ci(CONFIDENCE, method="exact")
     return float(found.pvalue), float(interval.low), float(interval.high)
-
-
-def bradley_terry(wins: Array, *, tolerance: float = 1e-10) -> Array:
-    """Return log-strengths s of mean 0; exp(s_i) / (exp(s_i) + exp(s_j)) is the probability that i is preferred to j.
-
-    Args:
-        wins: (..., S, S), how often row was preferred to column; no preference is half a win for each. Comparisons must
-            link all systems, and each pair compared must have wins both ways, or the strengths are infinite.
-        tolerance: largest change of a log-strength in the last round.
-
-    Returns:
-        (..., S) maximum-likelihood estimates.
-
-    Source: Hunter (2004), Annals of Statistics 32, 384–406, equation 3.
-    """
-    wins = np.asarray(wins, float)
-    games = wins + np.swapaxes(wins, -1, -2)
-    won = wins.sum(axis=-1)
-    strengths = np.zeros(won.shape)
-    for _ in range(MAX_ROUNDS):
-        p = np.exp(strengths)
-        updated = np.log(won / (games / (p[..., :, None] + p[..., None, :])).sum(axis=-1))
-        updated -= updated.mean(axis=-1, keepdims=True)
-        moved = float(np.abs(updated - strengths).max())
-        strengths = updated
-        if moved < tolerance:
-            break
-    return strengths
-
-
-def linked(wins: Array) -> bool:
-    """Return whether comparisons (S, S) link every system to every other, so that strengths are on one scale."""
-    from scipy.sparse.csgraph import connected_components
-
-    return int(connected_components(wins + wins.T > 0, directed=False, return_labels=False)) == 1
 
 
 def fewest_listeners(alpha: float) -> int:

@@ -1,14 +1,25 @@
-"""Puts the results of a test into words: findings, formatted numbers, and how the numbers were made."""
+"""Puts the results of a test into words: findings, cautions, and formatted numbers."""
 
+import math
 from typing import Any
 
+from vqaudio.listening.analysis.screening import MIN_ITEMS
 from vqaudio.listening.analysis.statistics import BIMODAL, fewest_listeners
-from vqaudio.listening.anchors import MIN_RATE_7000
 from vqaudio.listening.key import ANCHOR_3500, ANCHOR_7000, REFERENCE
 
 SIGNIFICANT = 0.05
 MAX_SENTENCES = 12
 LABELS = {REFERENCE: "reference", ANCHOR_3500: "anchor 3.5 kHz", ANCHOR_7000: "anchor 7 kHz"}
+BETTER = {
+    "mushra": "{a} is better than {b}",
+    "acr": "{a} is better than {b}",
+    "dcr": "{a} is better than {b}",
+    "ccr": "{a} is better than {b}",
+    "smos": "{a} is more similar than {b}",
+    "words": "{a} is better understood than {b}",
+}
+
+Figures = dict[str, Any]
 
 
 def label(system: str) -> str:
@@ -16,37 +27,59 @@ def label(system: str) -> str:
     return LABELS.get(system, system)
 
 
-def number(value: float | None) -> str:
-    """Return a figure with two decimals, or a dash for None."""
-    return "–" if value is None else f"{value:.2f}"
+def number(value: float | None, sign: str = "") -> str:
+    """Return a figure with two decimals, or a dash for None; `sign` "+" marks what is above 0.
+
+    >>> number(-0.5), number(2, "+"), number(-0.001, "+"), number(None)
+    ('−0.50', '+2.00', '0.00', '–')
+    """
+    if value is None:
+        return "–"
+    text = f"{value:{sign}.2f}".replace("-", "−")
+    return "0.00" if text in ("−0.00", "+0.00") else text
 
 
-def interval(described: dict[str, Any]) -> str:
-    """Return the 95 % interval, or a dash if there is none."""
-    low, high = described["low95"], described["high95"]
-    return "–" if low is None else f"{low:.2f} to {high:.2f}"
+def percent(share: float) -> str:
+    """Return a share in per cent.
+
+    >>> percent(0.5), percent(0.0625)
+    ('50 %', '6 %')
+    """
+    return f"{100 * share:.0f} %"
+
+
+def interval(claim: Figures | None, sign: str = "") -> str:
+    """Return the 95 % interval of a claim, or a dash if there is none."""
+    return "–" if claim is None else f"{number(claim['low95'], sign)} to {number(claim['high95'], sign)}"
+
+
+def share_interval(claim: Figures | None) -> str:
+    """Return the 95 % interval of a claim about a share, or a dash if there is none."""
+    return "–" if claim is None else f"{100 * claim['low95']:.0f} to {100 * claim['high95']:.0f} %"
 
 
 def p_text(p: float) -> str:
-    """Return a p-value with three decimals.
+    """Return a p-value with three decimals; none below 0.05 reads 0.050.
 
-    >>> p_text(0.04126), p_text(0.0004)
-    ('0.041', '<0.001')
+    >>> p_text(0.04126), p_text(0.0004), p_text(0.0495)
+    ('0.041', '<0.001', '0.0495')
     """
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    if p < 0.001:
+        return "<0.001"
+    if p < SIGNIFICANT and f"{p:.3f}" == f"{SIGNIFICANT:.3f}":
+        return f"{min(p, 0.0499):.4f}"
+    return f"{p:.3f}"
 
 
-def findings(analysis: dict[str, Any]) -> list[str]:
-    """Return sentences about which system is better, which ones are not told apart, and where listeners disagree."""
-    if analysis["type"] == "abx":
-        return [_heard(pair) for pair in analysis["pairs"]]
-    sentences = []
-    omnibus = analysis.get("omnibus")
-    if omnibus:
-        differ = "differ" if omnibus["p"] < SIGNIFICANT else "cannot be told apart as a group"
-        sentences.append(f"The systems {differ} (Friedman χ² = {omnibus['chi2']:.2f}, p {_p(omnibus['p'])}).")
-    pairs = sorted(analysis["pairs"], key=lambda pair: REFERENCE in (pair["a"], pair["b"]))
-    sentences += [_preferred(pair, analysis["type"]) for pair in pairs[:MAX_SENTENCES]]
+def findings(analysis: Figures) -> list[str]:
+    """Return sentences about which system is better, what the test was too small for, and where listeners disagree."""
+    kind, pairs = analysis["type"], analysis["pairs"]
+    if kind == "abx":
+        return [_heard(pair, len(pairs)) for pair in pairs]
+    sentences = [_as_a_group(analysis["omnibus"])] if analysis.get("omnibus") else []
+    ordered = sorted(pairs, key=lambda pair: REFERENCE in (pair["a"], pair["b"]))
+    for pair in ordered[:MAX_SENTENCES]:
+        sentences.append(_preferred(pair, len(pairs)) if kind == "ab" else _better(pair, kind, len(pairs)))
     if len(pairs) > MAX_SENTENCES:
         sentences.append(f"{len(pairs) - MAX_SENTENCES} more pairs are in the table below.")
     for described in analysis.get("systems", []):
@@ -57,89 +90,137 @@ def findings(analysis: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def summary(analysis: dict[str, Any]) -> str:
-    """Return lines for a terminal: listeners, means and findings."""
+def cautions(analysis: Figures) -> list[str]:
+    """Return sentences about what to know before believing the findings."""
+    found = []
+    if analysis["type"] == "mushra" and analysis["screening_applied"] and analysis["items"] < MIN_ITEMS:
+        found.append(
+            f"With {analysis['items']} items, a single one is more than 15 %: post-screening excludes whoever slips "
+            f"once. From {MIN_ITEMS} items on it lets one slip pass."
+        )
+    if not analysis["screening_applied"]:
+        flagged = [line["listener"] for line in analysis["screening"] if line["reasons"] and line["ratings"]]
+        names = ", ".join(flagged) or "nobody"
+        found.append(f"Post-screening and checks were not applied; they would exclude {names}.")
+    if analysis["items"] == 1:
+        found.append("There is one item only: nothing can be said about others.")
+    unpaired = sum(pair.get("unpaired", 0) for pair in analysis["pairs"])
+    if unpaired:
+        found.append(
+            f"Tests leave out {unpaired} ratings, counted in each pair, of items that a listener rated with only one "
+            "of the two systems."
+        )
+    return found
+
+
+def summary(analysis: Figures) -> str:
+    """Return lines for a terminal: listeners, means, findings and cautions."""
     listeners = analysis["listeners"]
     lines = [f"{analysis['title']}: {listeners['kept']} listeners count, {listeners['excluded']} excluded"]
     for line in analysis["screening"]:
-        if line["reasons"]:
-            lines.append(f"excluded {line['listener']}: {'; '.join(line['reasons'])}")
+        if line["excluded"]:
+            lines.append(f"excluded {line['listener']}: {'; '.join(line['excluded'])}")
     for described in analysis.get("systems", []):
-        lines.append(f"{label(described['system']):24} {described['mean']:.2f}, 95 % interval {interval(described)}")
-    return "\n".join([*lines, *findings(analysis)])
+        shown = f"{number(described['mean'])}, 95 % interval {interval(described['these_items'])} for these items"
+        if described["items_like_these"]:
+            shown += f", {interval(described['items_like_these'])} for items like these"
+        lines.append(f"{label(described['system']):24} {shown}")
+    return "\n".join([*lines, *findings(analysis), *cautions(analysis)])
 
 
-def methods(analysis: dict[str, Any]) -> list[str]:
-    """Return paragraphs for a paper that say how the figures of a test were made."""
-    kind, kept = analysis["type"], analysis["listeners"]["kept"]
-    if kind == "abx":
-        return [
-            "p is the probability of at least as many right answers by guessing (exact binomial test, one-sided), "
-            "adjusted over pairs by Holm's method. Intervals of shares are Clopper and Pearson's; they treat answers "
-            "as independent."
-        ]
-    paragraphs = [_screening(analysis)] if kind == "mushra" else []
-    paragraphs.append(
-        f"Intervals are 95 % percentile bootstrap intervals: {analysis['bootstrap_resamples']} resamples of whole "
-        f"listeners (seed {analysis['seed']}). b is the coefficient of multimodality of ITU-R BS.1534-3; if it is "
-        "above 5/9, listeners may fall into groups. Values outside the whiskers are shown and were not removed."
-    )
-    neutral = {"ccr": "0 (neither is better) ", "ab": "1/2 (no preference) "}.get(kind, "")
-    tested = f"answer, tested against {neutral}" if neutral else "difference over the items rated, tested "
-    paragraphs.append(
-        f"Pairs: each listener's mean {tested}by the two-sided Wilcoxon signed-rank test and by flipping signs "
-        "(all patterns up to 16 listeners, 10 000 random ones above); p-values adjusted over pairs by Holm's method. "
-        + ("Anchors are not tested. " if kind == "mushra" else "")
-    )
-    if kind == "ab":
-        paragraphs.append(
-            "Strengths are Bradley and Terry's by maximum likelihood (Hunter 2004), after one undecided answer was "
-            "added to each pair compared; their intervals are bootstrapped over listeners."
-        )
-    if kept < fewest_listeners(SIGNIFICANT):
-        paragraphs.append(
-            f"With {kept} listeners no pair can reach p < 0.05; that takes at least {fewest_listeners(SIGNIFICANT)}."
-        )
-    return paragraphs
+def _as_a_group(omnibus: Figures) -> str:
+    """Return whether the systems differ, by Friedman's test; it may be too small to say."""
+    shown = f"Friedman χ² = {omnibus['chi2']:.2f}, p {_p(omnibus['p'])}"
+    if omnibus["p"] < SIGNIFICANT:
+        return f"The systems differ ({shown})."
+    degrees = omnibus["systems"] - 1
+    # If all listeners agree on the order, χ² is their number times the degrees of freedom.
+    if _chi2_tail(omnibus["listeners"] * degrees, degrees) >= SIGNIFICANT:
+        return f"{omnibus['listeners']} listeners are too few to say whether the systems differ as a group ({shown})."
+    return f"No difference was found between the systems as a group ({shown})."
 
 
-def _screening(analysis: dict[str, Any]) -> str:
-    text = (
-        "Post-screening follows ITU-R BS.1534-3. Listeners are excluded if they rate the hidden reference below 90 on "
-        "more than 15 % of the items, or the 7 kHz anchor above 90 on more than 15 % of the items; the second rule "
-        "skips items whose anchor more than 25 % of the listeners rate above 90. "
-    )
-    if any(line["anchor_items"] for line in analysis["screening"]):
-        return text
-    why = (
-        f"at {analysis['sample_rate']} Hz a 7 kHz anchor keeps nearly the whole band"
-        if analysis["sample_rate"] < MIN_RATE_7000
-        else "there is no 7 kHz anchor"
-    )
-    return f"{text}The second rule was not applied: {why}. A test without both anchors may not be called MUSHRA."
+def _chi2_tail(chi2: float, degrees: int) -> float:
+    from scipy.stats import chi2 as distribution
+
+    return float(distribution.sf(chi2, degrees))
 
 
-def _preferred(pair: dict[str, Any], kind: str) -> str:
+def _better(pair: Figures, kind: str, pairs: int) -> str:
+    """Return which of two systems is better, or between what bounds the difference is."""
     a, b = label(pair["a"]), label(pair["b"])
-    p = pair["wilcoxon_p_holm"]
-    if kind == "ab":
-        better, worse, share = (a, b, pair["mean"]) if pair["difference"] >= 0 else (b, a, 1 - pair["mean"])
-        answers = f"{100 * share:.0f} % of answers prefer {better}, p {_p(p)}"
-        if p >= SIGNIFICANT:
-            return f"There is no clear preference between {a} and {b} ({answers})."
-        return f"{better} is preferred to {worse} ({answers})."
-    if p >= SIGNIFICANT:
-        return f"{a} and {b} cannot be told apart (difference {pair['difference']:+.2f}, p {_p(p)})."
-    better, worse = (a, b) if pair["difference"] > 0 else (b, a)
-    return f"{better} is better than {worse} (by {abs(pair['difference']):.2f}, p {_p(p)})."
+    here, elsewhere = pair["these_items"], pair["items_like_these"]
+    of_others = "" if elsewhere is None else f"for items like these {_bounds(elsewhere)}, p {_p(elsewhere['p_holm'])}"
+    shown = f"{number(pair['difference'], '+')}, {_bounds(here)}, p {_p(here['p_holm'])}"
+    if here["p_holm"] >= SIGNIFICANT:
+        return _undecided(pair, f"{a} − {b}: {shown} for these items" + (of_others and f"; {of_others}"), pairs)
+    up = (pair["difference"] > 0) != (kind == "words")
+    better = BETTER[kind].format(a=a if up else b, b=b if up else a)
+    if elsewhere is None:
+        return f"{better} for this item ({a} − {b}: {shown})."
+    if elsewhere["p_holm"] < SIGNIFICANT:
+        return f"{better} for these items and for items like these ({a} − {b}: {shown}; {of_others})."
+    return f"{better} for these items, but not for certain for others like them ({a} − {b}: {shown}; {of_others})."
 
 
-def _heard(pair: dict[str, Any]) -> str:
-    p = pair["binomial_p_holm"]
-    verdict = "are told apart" if p < SIGNIFICANT else "were not told apart"
-    return (
-        f"{label(pair['a'])} and {label(pair['b'])} {verdict}: {pair['right']} of {pair['trials']} right (p {_p(p)})."
+def _undecided(pair: Figures, shown: str, pairs: int) -> str:
+    """Return that a pair is not decided, and if the test was too small for it, what it takes."""
+    a, b, least = label(pair["a"]), label(pair["b"]), fewest_listeners(SIGNIFICANT / pairs)
+    if pair["listeners"] < least:
+        among = f" among {pairs} pairs" if pairs > 1 else ""
+        return (
+            f"{pair['listeners']} listeners are too few to say whether {a} or {b} is better; it takes at least {least} "
+            f"to decide a pair{among} ({shown})."
+        )
+    if _excludes_neutral(pair):
+        return f"{a} and {b} may differ, but among {pairs} pairs it is not certain ({shown})."
+    return f"No difference was found between {a} and {b} ({shown})."
+
+
+def _excludes_neutral(pair: Figures) -> bool:
+    return bool(pair["these_items"]["p"] < SIGNIFICANT)
+
+
+def _preferred(pair: Figures, pairs: int) -> str:
+    """Return which of two systems is preferred, with the answers for and against it."""
+    a, b = label(pair["a"]), label(pair["b"])
+    here, elsewhere = pair["these_items"], pair["items_like_these"]
+    counts = [pair[f"prefer_{who}"] for who in ("a", "b", "neither")]
+    answers = sum(counts)
+    share = "half of no preference included" if counts[2] else "share"
+    shown = (
+        f"{counts[0]} of {answers} answers ({percent(counts[0] / answers)}) prefer {a}, {counts[1]} {b}, {counts[2]} "
+        f"neither; {share}: {percent(pair['mean'])}, {share_interval(here)} for these items, p {_p(here['p_holm'])}"
     )
+    if elsewhere:
+        shown += f"; for items like these {share_interval(elsewhere)}, p {_p(elsewhere['p_holm'])}"
+    if here["p_holm"] >= SIGNIFICANT:
+        return _undecided(pair, shown, pairs)
+    if elsewhere is None:
+        return f"{a} is preferred to {b} for this item ({shown})."
+    if elsewhere["p_holm"] < SIGNIFICANT:
+        return f"{a} is preferred to {b} for these items and for items like these ({shown})."
+    return f"{a} is preferred to {b} for these items, but not for certain for others like them ({shown})."
+
+
+def _heard(pair: Figures, pairs: int) -> str:
+    """Return whether two systems are told apart, and how often listeners are right."""
+    names, p = f"{label(pair['a'])} and {label(pair['b'])}", pair["binomial_p_holm"]
+    shown = f"{pair['right']} of {pair['trials']} right, {percent(pair['share'])} (p {_p(p)})"
+    if pair["these_items"]:
+        shown += f"; over listeners {share_interval(pair['these_items'])} for these items"
+    if pair["items_like_these"]:
+        shown += f", {share_interval(pair['items_like_these'])} for items like these"
+    least = math.ceil(-math.log2(SIGNIFICANT / pairs))
+    if p < SIGNIFICANT:
+        return f"{names} are told apart: {shown}."
+    if pair["trials"] < least:
+        return f"Too few answers to say whether {names} are told apart; it takes at least {least}: {shown}."
+    return f"{names} were not found to be told apart: {shown}."
+
+
+def _bounds(claim: Figures) -> str:
+    return f"between {number(claim['low95'], '+')} and {number(claim['high95'], '+')}"
 
 
 def _p(p: float) -> str:
