@@ -57,6 +57,7 @@ case $1 in
   collect_scores) make "$2/scores.json" ;;
   report) make "$2/report.html" ;;
   results_row) make "$2/RESULTS.md" ;;
+  listening_set) make "$3/"{utt2spk,wav.scp} ;;
   listen) make "$(value --out "$@")/private/key.json" ;;
 esac
 """
@@ -115,7 +116,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 EVERYTHING = [
     *("data_prep", "make_splits", "format_data", "data", "train", "extract", "swap_speakers", "decode"),
-    *("evaluate", "score_baselines", "collect_scores", "report", "results_row", "listen"),
+    *("evaluate", "score_baselines", "collect_scores", "report", "results_row", "listening_set", "listen"),
 ]
 
 
@@ -362,7 +363,7 @@ def test_relative_paths_are_those_of_the_caller(recipe: Recipe) -> None:
 def test_unseen_speakers_are_decoded_without_a_voice_and_seen_ones_with(recipe: Recipe) -> None:
     recipe.run("--mini", "true")
     voices = {Path(call[call.index("--out") + 1]).name: call for call in recipe.calls() if call[0] == "decode"}
-    assert set(voices) == {"test_seen", "test_seen_swap", "test_unseen"}
+    assert set(voices) == {"test_seen", "test_seen_swap", "test_unseen", "wav"}  # the last for the listening test
     assert "--utt2spk" not in voices["test_unseen"]
     assert voices["test_seen"][-1].endswith("data/mini/test_seen/utt2spk")
     assert voices["test_seen_swap"][-1].endswith("swap_utt2spk")
@@ -429,10 +430,11 @@ def test_the_listening_test_has_the_swap_and_the_other_quantizer_where_it_was_ru
     recipe.run("--mini", "true")
     here = "mini_tiny_kmeans/wav"
     alone = {"kmeans": f"{here}/test_seen/wav.scp", "kmeans_swap": f"{here}/test_seen_swap/wav.scp"}
+    alone["kmeans_penalty"] = "mini_tiny_kmeans/listening/wav/wav.scp"
     assert systems_of(recipe) == alone
     recipe.run("--mini", "true", "--quantizer", "gumbel")
     assert systems_of(recipe)["kmeans"] == alone["kmeans"]
-    assert set(systems_of(recipe)) == {"gumbel", "gumbel_swap", "kmeans"}
+    assert set(systems_of(recipe)) == {"gumbel", "gumbel_swap", "gumbel_penalty", "kmeans"}
 
 
 def test_an_earlier_listening_test_is_kept(recipe: Recipe) -> None:
@@ -441,7 +443,7 @@ def test_an_earlier_listening_test_is_kept(recipe: Recipe) -> None:
     answers.write_text("answers")
     recipe.run("--mini", "true", "--quantizer", "gumbel")
     done = recipe.run("--mini", "true")
-    assert recipe.verbs() == ["listen"]
+    assert recipe.verbs() == ["listening_set", "extract", "decode", "listen"]
     assert "the earlier listening test is in exp/mini_tiny_kmeans/listen-1" in done.stdout
     assert not answers.exists()
     assert (recipe.folder / "exp/mini_tiny_kmeans/listen-1/private/results.sqlite").read_text() == "answers"
@@ -468,7 +470,7 @@ def use_slurm(recipe: Recipe) -> None:
 
 
 def shards(recipe: Recipe) -> list[str]:
-    return [call[call.index("--shard") + 1] for call in recipe.calls() if call[0] == "extract"]
+    return [call[call.index("--shard") + 1] for call in recipe.calls() if call[0] == "extract" and "--shard" in call]
 
 
 def test_slurm_runs_shards_as_one_array(recipe: Recipe) -> None:
@@ -506,7 +508,7 @@ def test_a_test_set_with_one_speaker_is_finished_without_a_speaker_swap(recipe: 
     assert "test_seen has one speaker, so there is no speaker swap" in done.stdout
     assert recipe.verbs() == EVERYTHING[EVERYTHING.index("extract") :]
     assert not (exp / "wav/test_seen_swap").exists()
-    assert systems_of(recipe) == {"kmeans": "mini_tiny_kmeans/wav/test_seen/wav.scp"}
+    assert set(systems_of(recipe)) == {"kmeans", "kmeans_penalty"}
 
 
 def test_a_swap_gives_every_utterance_another_speaker_and_one_speaker_none(tmp_path: Path) -> None:

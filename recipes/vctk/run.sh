@@ -182,14 +182,19 @@ if stage 8 results "results (exp/$tag/RESULTS.md)" "$exp/RESULTS.md" "$command" 
 fi
 
 if stage 9 listen "listening test (exp/$tag/listen)" "$exp/listen/private/key.json" "$(listening_systems)" \
-  "$package_sum"; then
+  "$package_sum" "$(checksum "$here/local/listening_set.py")"; then
   set_test_aside
-  systems=()
+  rm -rf -- "$exp/listening"
+  # Eight utterances and one for practice, also from units that change half as often.
+  job "$exp/log/listening_set.log" python "$here/local/listening_set.py" "$data/test_seen" "$exp/listening/data" 9
+  job "$exp/log/extract_penalty.log" vqaudio extract --model "$exp" --data "$exp/listening/data" \
+    --out "$exp/listening/units" --change-penalty 1 --jobs "$nj"
+  job "$exp/log/decode_penalty.log" vqaudio decode --model "$exp" --units "$exp/listening/units" \
+    --out "$exp/listening/wav" --utt2spk "$exp/listening/data/utt2spk" --jobs "$nj"
+  systems=(--system "${quantizer}_penalty=$exp/listening/wav/wav.scp")
   while IFS=$'\t' read -r name scp _; do systems+=(--system "$name=$scp"); done < <(listening_systems)
-  # One utterance serves as practice; a corpus may have fewer than eight others.
-  items=$(($(wc -l <"$data/test_seen/wav.scp") - 1))
-  job "$exp/log/listen.log" vqaudio listen build --type mushra --reference "$data/test_seen/wav.scp" "${systems[@]}" \
-    --out "$exp/listen" --items "$((items < 8 ? items : 8))"
+  job "$exp/log/listen.log" vqaudio listen build --type mushra --reference "$exp/listening/data/wav.scp" \
+    "${systems[@]}" --out "$exp/listen"
   finish
-  say "to run it: vqaudio listen serve $exp/listen"
+  say "to look at it: vqaudio listen serve $exp/listen --preview; without --preview, answers are saved"
 fi
