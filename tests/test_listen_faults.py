@@ -4,10 +4,12 @@ import http.client
 import json
 import random
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,27 @@ class Answering(threading.Thread):
             self.refused.append((status, answer))
             time.sleep(0.2)
         return None
+
+
+def test_a_service_that_is_stopped_ends_in_order_and_a_copy_of_the_one_file_has_all_answers(tmp_path) -> None:
+    test = make_test(tmp_path, "acr", items=2, listeners=1)
+    server = Server(test)
+    server.start()
+    with Store.snapshot(test) as store:
+        token, trials = store.listeners()[0][1], store.session("L001")
+    events = [
+        {"trial": trial["id"], "stimulus": trial["stimuli"][0], "seq": seq, "value": 3, "client_ms": 0}
+        for seq, trial in enumerate(trials)
+    ]
+    assert ask(server.port, "/api/events", token, {"events": events})[0] == 200
+    copy = tmp_path / "copy.sqlite"
+    copy.write_bytes((test / "private/results.sqlite").read_bytes())
+    server.process.terminate()
+    assert server.process.wait(20) == 0
+    server.process.stdout.close()
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT count(*) FROM events").fetchone() == (len(events),)
+    assert sorted(path.name for path in (test / "private").glob("results*")) == ["results.sqlite"]
 
 
 def test_no_acknowledged_answer_is_lost_when_the_server_is_killed(tmp_path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from vqaudio.listening import api
 from vqaudio.listening.analysis.ratings import Rating, read_results
 from vqaudio.listening.api import RateLimit
 from vqaudio.listening.key import read_key
+from vqaudio.listening.people import add_listeners, participant_links
 from vqaudio.listening.sessions import rated_stimuli
-from vqaudio.listening.static import FORMAT
+from vqaudio.listening.static import FORMAT, PAGE
 from vqaudio.listening.store import Event, Store
 
 
@@ -305,6 +307,18 @@ def test_links_are_printed_and_more_can_be_made(tmp_path, capsys) -> None:
     assert all(line.split()[1].startswith("https://listen.example.org/#") for line in after)
 
 
+def test_links_made_at_once_by_several_commands_are_all_different(tmp_path) -> None:
+    test = make_test(tmp_path, "acr", listeners=1)
+    threads = [threading.Thread(target=add_listeners, args=(test, 5)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = participant_links(test, "http://localhost")
+    assert [name for name, _ in found] == [f"L{n:03d}" for n in range(1, 22)]
+    assert len({link for _, link in found}) == 21
+
+
 def test_an_address_in_use_is_one_line(tmp_path, capsys) -> None:
     test = make_test(tmp_path, "acr")
     with socket.socket() as taken:
@@ -360,6 +374,18 @@ def test_a_static_test_holds_a_session_for_each_listener_and_nothing_private(tmp
     assert all((out / "audio" / f"{name}.wav").is_file() for t in session["trials"] for name in t["stimuli"])
     assert not any(b"secret" in path.read_bytes() for path in out.rglob("*") if path.is_file())
     assert main(["listen", "static", str(test), str(out)]) == 2
+    for folder in ("sessions", "audio"):  # a web server that lists folders shows this instead
+        assert (out / folder / "index.html").read_bytes() == b""
+
+
+def test_the_page_is_that_of_the_package_also_for_a_test_that_an_earlier_version_built(tmp_path, port) -> None:
+    test, out = make_test(tmp_path, "acr"), tmp_path / "static"
+    (test / "public" / "main.js").write_text("an earlier page")
+    with serving(test) as number:
+        assert ask(number, "/main.js")[1] == (PAGE / "main.js").read_bytes()
+    assert main(["listen", "static", str(test), str(out)]) == 0
+    for path in PAGE.iterdir():
+        assert (out / path.name).read_bytes() == path.read_bytes()
 
 
 def test_results_of_a_static_test_are_imported_once(tmp_path, capsys) -> None:

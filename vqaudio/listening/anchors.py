@@ -22,9 +22,10 @@ def anchor_filter(edge: float, sample_rate: int) -> np.ndarray:
 
 
 def make_anchor(wav: np.ndarray, edge: float, sample_rate: int) -> np.ndarray:
-    """Return a wav (T,) low-passed at `edge` Hz, float32, of the same length and without delay."""
+    """Return a wav (T,) or (T, C) low-passed at `edge` Hz, float32, of the same length and without delay."""
     from scipy.signal import fftconvolve
 
     taps = anchor_filter(edge, sample_rate)
     middle = len(taps) // 2
-    return fftconvolve(wav, taps)[middle : middle + len(wav)].astype(np.float32)
+    taps = taps.reshape(-1, *[1] * (wav.ndim - 1))
+    return fftconvolve(wav, taps, axes=0)[middle : middle + len(wav)].astype(np.float32)
