@@ -1,103 +1,178 @@
-// Leads through a test: welcome, volume, training, trials, end. A listener returns to the page last reached.
+// Leads through the pages of a test. A listener returns to the page last reached.
 
-import { Answers, request } from "./answers.js";
-import { decode } from "./player.js";
+import { Answers, insist, request } from "./answers.js";
+import { leave, say } from "./dom.js";
+import { showForm } from "./form.js";
+import { findToken } from "./join.js";
+import { showConsent, showEnd, showLoading, showMessage, showOutcome, showVolume, showWelcome } from "./pages.js";
+import { Sound } from "./sound.js";
+import { t, useFirstTexts, useTexts } from "./texts.js";
 import { showTrial } from "./trial.js";
-import { showEnd, showMessage, showVolume, showWelcome } from "./pages.js";
+import { watchWindows } from "./windows.js";
 
-const STATES = {
-  saved: "All answers saved",
-  saving: "Saving …",
-  waiting: "No connection: your answers are kept here and sent as soon as possible",
-  refused: "Your answers could not be saved: please tell the person who sent you this link",
-};
-const BEFORE = 2; // pages before the first trial
+const LOADING = 150; // milliseconds after which a page that is not there yet says so
 
-// The token comes after the #, which browsers do not send to servers.
-const token = decodeURIComponent(location.hash.slice(1));
 addEventListener("hashchange", () => location.reload());
 
-/** What every page works with. */
-const test = {
-  session: null,
-  answers: null,
-  /** The audio context, made at the listener's first command to play. */
-  openContext() {
-    this.context ??= new AudioContext({ sampleRate: this.session.sample_rate, latencyHint: "interactive" });
-    if (this.context.state === "suspended") this.context.resume();
-    return this.context;
-  },
-  /** The clips of a trial by name, decoded; each is fetched once. */
-  clips(trial) {
-    const names = [trial.reference, ...trial.stimuli, trial.x].filter(Boolean);
-    trial.loading ??= Promise.all(names.map(async (name) => [name, await this.clip(name)])).then((all) => new Map(all));
-    trial.loading.catch(() => (trial.loading = undefined)); // the next call tries again
-    return trial.loading;
-  },
-  async clip(name) {
-    const response = await fetch(`audio/${name}.wav`);
-    if (!response.ok) throw new Error(`audio: ${response.status}`);
-    return decode(await response.arrayBuffer(), this.session.sample_rate);
-  },
-};
+/** What every page works with; renew shows answers of another window on the page. */
+const test = { session: null, answers: null, sound: null, token: null, renew: () => {}, shownAt: 0, ask };
 
 async function begin() {
-  if (!token) return showMessage("This address is not complete", "Please open the whole link that was sent to you.");
+  useFirstTexts();
+  test.token = await findToken();
+  if (test.token === null) return;
   try {
     test.session = await loadSession();
   } catch (error) {
-    return showMessage("The test could not be loaded", error.message, begin);
+    return showMessage(t("first.failed_title"), error.message, begin);
   }
-  test.answers = new Answers(test.session, token, showSaved);
+  const { session } = test;
+  useTexts(session.texts, session.language);
+  showNames();
+  test.sound = new Sound(session);
+  test.answers = new Answers(session, test.token, {
+    onstate: showSaved,
+    onothers: () => test.renew(),
+    onelsewhere: () => (showOtherWindow(true), test.renew()),
+  });
+  watchWindows(test.answers.kept.name, showOtherWindow);
   addEventListener("beforeunload", (event) => {
     if (!test.answers.saved) event.preventDefault();
   });
-  open(test.answers.page);
+  if (session.outcome) return showOutcome(session, session.outcome);
+  open(Math.min(test.answers.page, session.pages.length - 1));
 }
 
 async function loadSession() {
   // Our server always answers in JSON; any other server has a static test, with a file for each listener.
-  let response = await request("api/session", token).catch(() => null);
+  let response = await request("api/session", test.token).catch(() => null);
   const ours = response?.headers.get("Content-Type")?.includes("json");
-  if (!ours) response = await fetch(`sessions/${encodeURIComponent(token)}.json`).catch(() => null);
-  if (!response) throw new Error("There is no connection. Please try again.");
-  if (response.status === 401 || response.status === 404) throw new Error("This link is unknown. Please check it.");
-  if (!response.ok) throw new Error("The server is busy. Please try again in a moment.");
+  if (!ours) response = await fetch(`sessions/${encodeURIComponent(test.token)}.json`).catch(() => null);
+  if (!response) throw new Error(t("first.no_connection"));
+  if (response.status === 401 || response.status === 404) throw new Error(t("first.unknown"));
+  if (!response.ok) throw new Error(t("first.busy"));
   return response.json();
 }
 
-async function open(page) {
-  const { session, answers } = test;
-  const count = session.trials.length;
-  const index = page - BEFORE;
-  const next = () => {
-    if (index >= 0) session.trials[index].loading = undefined; // its audio is no longer needed
-    open(page + 1);
-  };
-  answers.reach(page);
-  if (page === 0) showWelcome(test, next);
-  else if (page === 1) await showVolume(test, next);
-  else if (index >= count) showEnd(test);
-  else await showTrial(test, session.trials[index], next);
-  showPlace(index, count);
-  if (index + 1 < count) test.clips(session.trials[Math.max(0, index + 1)]).catch(() => {}); // ahead of time
+let turning = false; // while a page is on its way, nothing else opens one
+
+// Turns to a page: fetches its clips, and says so if that takes longer than a moment.
+async function open(index) {
+  if (turning) return;
+  turning = true;
+  leave();
+  const page = test.session.pages[index];
+  const names = clipsOf(page);
+  const waiting = setTimeout(() => showLoading(test.sound, names), LOADING);
+  try {
+    const clips = await test.sound.clips(names);
+    show(page, index, clips);
+  } catch (error) {
+    console.error(error);
+    showMessage(t("loading.failed_title"), t("loading.failed"), () => open(index));
+  } finally {
+    clearTimeout(waiting);
+    turning = false;
+  }
 }
 
-function showPlace(index, count) {
-  const { trials } = test.session;
-  const training = trials.filter((trial) => trial.training).length;
+function show(page, index, clips) {
+  const { answers, sound } = test;
+  sound.onstop = sound.onprogress = test.renew = () => {};
+  const next = () => goOn(index, clips);
+  answers.reach(index);
+  const pages = { welcome: showWelcome, consent: showConsent, form: showForm, volume: showVolume, trial: showTrial, end: showEnd };
+  pages[page.kind](test, page, next, clips);
+  test.shownAt = performance.now();
+  showPlace(page, index);
+  const ahead = test.session.pages.slice(index + 1).map(clipsOf).find((names) => names.length);
+  if (ahead) sound.clips(ahead).catch(() => {}); // tried again when its page is opened
+}
+
+function clipsOf(page) {
+  if (page.kind === "volume") return [page.clip];
+  if (page.kind !== "trial") return [];
+  const { reference, stimuli, x } = test.session.trials[page.trial];
+  return [...new Set([reference, ...stimuli, x].filter(Boolean))];
+}
+
+// Leaves a page; behind a gate the server decides whether the test goes on for this listener.
+async function goOn(index, clips) {
+  if (turning) return;
+  if (test.session.pages[index].gate && !(await passed(index))) return;
+  await open(index + 1);
+  if (clips) test.sound.forget([...clips.keys()]);
+}
+
+async function passed(index) {
+  const outcome = await ask("api/gate", { page: index }, t("loading.refused_title"), () => open(index));
+  if (outcome?.outcome) showOutcome(test.session, outcome);
+  return outcome && !outcome.outcome;
+}
+
+// Asks the server for an outcome when it has all answers; shows what it refuses, and returns null.
+async function ask(path, body, refusal, again) {
+  if (!test.answers.sends) return { outcome: null };
+  turning = true;
+  leave();
+  const waiting = setTimeout(() => showMessage(t("loading.sending_title"), t("loading.sending")), LOADING);
+  try {
+    if (!(await test.answers.settled())) return showMessage(refusal, t("state.refused"), again);
+    const response = await insist(path, test.token, body);
+    if (response.ok) return await response.json();
+    const { error } = await response.json().catch(() => ({}));
+    return showMessage(refusal, error ?? "", again);
+  } finally {
+    clearTimeout(waiting);
+    turning = false;
+  }
+}
+
+// The parts of the page that stay.
+function showNames() {
+  const { session } = test;
+  document.title = session.title ?? t("name");
+  document.querySelector(".name").textContent = document.title;
+  document.getElementById("progress").setAttribute("aria-label", t("done_part"));
+  if (session.preview) document.getElementById("preview").textContent = t("preview");
+}
+
+function showPlace(page, index) {
+  const { trials, pages } = test.session;
   let text = "";
-  if (index >= 0 && index < training) text = training > 1 ? `Training ${index + 1} of ${training}` : "Training";
-  else if (index >= training && index < count) text = `Trial ${index - training + 1} of ${count - training}`;
+  if (page.kind === "trial") {
+    const trial = trials[page.trial];
+    const alike = trials.filter((other) => !other.check && other.training === trial.training);
+    const values = { n: alike.indexOf(trial) + 1, of: alike.length };
+    if (trial.check) text = t("place.check");
+    else if (!trial.training) text = t("place.trial_of", values);
+    else text = alike.length > 1 ? t("place.training_of", values) : t("place.training");
+  }
   document.getElementById("place").textContent = text;
-  document.getElementById("progress").value = Math.max(0, index) / count;
+  document.getElementById("progress").value = index / (pages.length - 1);
 }
 
+let trouble = false;
+
+// Shown always, but said to a screen reader only when answers cannot be saved, and when that is over.
 function showSaved(state) {
+  const { session, answers } = test;
   const saved = document.getElementById("saved");
-  if (test.session.static && state === "saved") saved.textContent = "Answers kept in this browser";
-  else saved.textContent = STATES[state];
+  const inTrouble = state === "waiting" || state === "refused";
+  let text = t(`state.${session.static && state === "saved" ? "kept" : state}`);
+  if (session.preview || (!inTrouble && !answers?.answered)) text = "";
+  saved.textContent = text;
   saved.dataset.state = state;
+  if (inTrouble !== trouble && (inTrouble || state === "saved")) {
+    trouble = inTrouble;
+    say(text);
+  }
+}
+
+function showOtherWindow(there) {
+  const note = document.getElementById("note");
+  const text = there ? t("other_window") : "";
+  if (note.textContent !== text) note.textContent = text; // screen readers say it once
 }
 
 begin();

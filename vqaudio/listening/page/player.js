@@ -9,6 +9,7 @@ export const FADE = 0.005; // seconds
 const LEAD = 0.01; // seconds from a command to its effect, so that the sound card is never ahead of the schedule
 const MIN_HEARD = 3; // seconds of a loop that must have sounded before it counts as heard
 const QUANTUM = 128; // samples that browsers render at a time
+const SILENT = 3000; // milliseconds after a command within which time must move: some devices take two seconds
 const STEPS = 32; // points of a fade; the browser interpolates linearly between them
 
 const rising = Float32Array.from({ length: STEPS + 1 }, (_, i) => (1 - Math.cos((Math.PI * i) / STEPS)) / 2);
@@ -21,20 +22,22 @@ export async function decode(bytes, sampleRate) {
   return buffer;
 }
 
-/** Multiplies the first and the last 5 ms of a buffer by a raised cosine. */
+/** Multiplies the first and the last 5 ms of each channel of a buffer by a raised cosine. */
 export function fadeEnds(buffer) {
-  const samples = buffer.getChannelData(0);
-  const length = Math.min(Math.round(FADE * buffer.sampleRate), samples.length >> 1);
-  for (let i = 0; i < length; i++) {
-    const factor = (1 - Math.cos((Math.PI * i) / length)) / 2;
-    samples[i] *= factor;
-    samples[samples.length - 1 - i] *= factor;
+  const length = Math.min(Math.round(FADE * buffer.sampleRate), buffer.length >> 1);
+  for (let channel = 0; channel < buffer.numberOfChannels; channel++) {
+    const samples = buffer.getChannelData(channel);
+    for (let i = 0; i < length; i++) {
+      const factor = (1 - Math.cos((Math.PI * i) / length)) / 2;
+      samples[i] *= factor;
+      samples[samples.length - 1 - i] *= factor;
+    }
   }
 }
 
 export class Player {
   /**
-   * @param {() => BaseAudioContext} openContext called when the listener first plays a clip
+   * @param {() => BaseAudioContext} openContext called whenever the listener plays a clip
    * @param {Map<string, AudioBuffer>} clips all of the same length if they loop
    * @param {boolean} loop
    */
@@ -48,14 +51,16 @@ export class Player {
     this.offset = 0; // seconds into the clips at which they continue after a pause
     this.freeFrom = 0; // time after which the next fade may be scheduled
     this.heardSeconds = new Map();
+    this.plays = new Map(); // name -> how often it was started
     this.countedTo = 0;
     this.onchange = () => {};
   }
 
   /** Plays a clip: from the start, from where it was paused, or in place of the current one. */
   play(name) {
-    this.context ??= this.openContext();
     this.count();
+    this.use(this.openContext());
+    this.plays.set(name, (this.plays.get(name) ?? 0) + 1);
     let when = Math.max(this.context.currentTime + LEAD, this.freeFrom);
     if (this.playing && this.loop) {
       this.fade(this.current, falling, when);
@@ -69,6 +74,27 @@ export class Player {
     this.playing = true;
     this.countedTo = this.freeFrom;
     this.onchange();
+  }
+
+  // Starts afresh in a context that replaces one that gave no sound.
+  use(context) {
+    this.askedAt = performance.now();
+    this.askedTime = context.currentTime;
+    if (context === this.context) return;
+    this.context = context;
+    this.voices.clear();
+    this.playing = false;
+    this.freeFrom = 0;
+  }
+
+  /** Whether the time of the sound has moved since the last command to play. */
+  get moved() {
+    return this.context !== undefined && this.context.currentTime > this.askedTime;
+  }
+
+  /** Whether nothing came out for 3 seconds after the last command to play: no device, or one that does not answer. */
+  get silent() {
+    return this.playing && !this.moved && performance.now() - this.askedAt > SILENT;
   }
 
   /** Fades out; a looping clip continues from here when it is played again. */

@@ -1,32 +1,29 @@
-// One trial: clips to play, and a slider for each (MUSHRA) or one scale of options (all others).
+// One trial: clips to play, and what the listener says of them: by sliders (MUSHRA), by a choice, or in writing.
 
-import { element, keyHint, keySwitch, listenToKeys, say, show } from "./dom.js";
+import { button, element, keyHint, keySwitch, listenToKeys, nextButton, say, show } from "./dom.js";
+import { Field } from "./field.js";
+import { Options } from "./options.js";
+import { watchSound, wordsOf } from "./pages.js";
 import { Player } from "./player.js";
-import { showMessage } from "./pages.js";
-import { LOOPING, WORDS } from "./words.js";
+import { Sliders } from "./sliders.js";
+import { t } from "./texts.js";
 
-/** Shows a trial when its clips are loaded. */
-export async function showTrial(test, trial, next) {
-  const waiting = setTimeout(() => showMessage("Loading …", "The recordings are being loaded."), 300);
-  try {
-    new Trial(test, trial, await test.clips(trial), next).show();
-  } catch (error) {
-    console.error(error);
-    const again = () => showTrial(test, trial, next);
-    showMessage("The recordings could not be loaded", "Please check the connection.", again);
-  } finally {
-    clearTimeout(waiting);
-  }
+const ANSWERS = { mushra: Sliders, words: Field }; // all others: Options
+const SECOND_IS_RATED = ["ccr", "ab", "quiet"];
+const FIRST_COMES_FIRST = ["dcr", "ccr", "smos"]; // the clip to compare with is heard first (ITU-T P.800)
+
+export function showTrial(test, page, next, clips) {
+  new Trial(test, test.session.trials[page.trial], next, clips).show();
 }
 
 class Trial {
-  constructor(test, trial, clips, next) {
-    this.type = test.session.type;
-    this.words = WORDS[this.type];
+  constructor(test, trial, next, clips) {
+    this.test = test;
+    this.type = trial.type;
+    this.words = `types.${wordsOf(trial.type, test.session.attribute)}`;
     this.trial = trial;
-    this.answers = test.answers;
     this.next = next;
-    this.player = new Player(() => test.openContext(), clips, LOOPING.has(this.type));
+    this.player = new Player(() => test.sound.open(), clips, trial.loop);
     this.player.onchange = () => this.refresh();
     // Names of clips by their letters: R for the reference, X, and A, B, C … as presented.
     this.letters = new Map();
@@ -36,120 +33,81 @@ class Trial {
     [this.first] = this.letters.values();
     this.rated = trial.stimuli;
     if (this.type === "abx") this.rated = [trial.x];
-    if (this.type === "ccr" || this.type === "ab") this.rated = [trial.stimuli[1]];
+    if (SECOND_IS_RATED.includes(this.type)) this.rated = [trial.stimuli[1]];
     // Clips that were rated before the window was closed count as heard.
-    this.heardBefore = new Set(this.rated.filter((name) => this.answers.value(trial.id, name) !== undefined));
+    this.heardBefore = new Set(this.rated.filter((name) => this.value(name) !== undefined));
     if (this.heardBefore.size && this.type !== "mushra") this.heardBefore = new Set(this.letters.values());
-    this.sliders = new Map(); // name -> { row, slider, output }
     this.buttons = new Map(); // name -> button
     this.missing = element("p", { className: "hint", id: "missing" });
-    this.nextButton = this.button("next", "N", () => this.goOn(), "Next", keyHint("N"));
+    this.alarm = element("p", { className: "alarm", role: "alert" });
+    this.nextButton = nextButton(t("next"), () => this.goOn());
     this.nextButton.setAttribute("aria-describedby", "missing");
+    this.answer = new (ANSWERS[this.type] ?? Options)(this);
   }
 
   show() {
     show(
-      this.trial.training ? element("p", { className: "badge" }, "Training: these answers do not count") : null,
-      element("h1", {}, this.words.question),
-      element("p", { className: "hint" }, this.words.hint),
+      this.trial.training ? element("p", { className: "badge" }, t("trial.training")) : null,
+      element("h1", {}, t(`${this.words}.question`)),
+      element("p", { className: "hint" }, t(`${this.words}.hint`)),
       this.transport(),
-      this.type === "mushra" ? this.sliderTable() : this.scale(),
+      this.alarm,
+      this.answer.body,
       element("div", { className: "foot" }, this.missing, this.nextButton),
       this.keyHelp(),
     );
     listenToKeys((key) => this.onKey(key));
+    this.test.renew = () => {
+      this.answer.renew();
+      this.refresh();
+    };
     this.refresh();
-    this.tick();
+    watchSound(this.test, this.player, this.alarm, () => this.tick());
   }
 
-  button(className, key, onclick, ...children) {
-    return element("button", { type: "button", className, "aria-keyshortcuts": key, onclick }, ...children);
+  /** The answer known for a clip, or undefined. */
+  value(name) {
+    return this.test.answers.value(this.trial.id, name);
+  }
+
+  /** Saves an answer. */
+  record(name, value) {
+    const shown = performance.now() - this.test.shownAt;
+    this.test.answers.record(this.trial.id, name, value, shown, this.player.plays.get(name) ?? 0);
+    this.refreshNext();
   }
 
   // The clips that have no slider, play and pause, and the position in the clip.
   transport() {
-    const { reference } = this.trial;
-    const inTransport = [...this.letters].filter(([, name]) => this.type !== "mushra" || name === reference);
-    this.playButton = this.button("play", "Space", () => this.toggle());
+    const inTransport = [...this.letters].filter(([, name]) => !this.answer.hasButton(name));
+    this.playButton = button("play", "Space", () => this.toggle());
     this.position = element("div", { className: "position", "aria-hidden": "true" }, element("div"));
     return element(
       "div",
-      { className: "transport", role: "group", "aria-label": "Recordings" },
+      { className: "transport", role: "group", "aria-label": t("trial.recordings") },
       ...inTransport.map(([letter, name]) => this.clipButton(letter, name)),
       this.letters.size > 1 ? this.playButton : null,
       this.position,
     );
   }
 
+  /** The button that plays a clip. */
   clipButton(letter, name) {
     const words = this.wordsFor(name);
-    const button = this.button("clip", letter, () => this.choose(name), element("span", { className: "words" }, words));
-    if (words !== letter) button.append(keyHint(letter));
-    if (words === letter) button.setAttribute("aria-label", `Play ${letter}`);
-    this.buttons.set(name, button);
-    return button;
-  }
-
-  sliderTable() {
-    const bands = element("div", { className: "bands", "aria-hidden": "true" });
-    bands.append(...this.words.bands.toReversed().map((band) => element("span", {}, band)));
-    const rows = this.trial.stimuli.map((name, i) => this.sliderRow(String.fromCharCode(65 + i), name));
-    return element("div", { className: "sliders" }, bands, ...rows);
-  }
-
-  sliderRow(letter, name) {
-    const known = this.answers.value(this.trial.id, name);
-    const slider = element("input", { type: "range", min: 0, max: 100, step: 1, disabled: true });
-    slider.value = known ?? 50;
-    slider.setAttribute("aria-label", `Rating of ${letter}`);
-    const output = element("output", { "aria-hidden": "true" });
-    const row = element("div", { className: "row" }, this.clipButton(letter, name), slider, output);
-    this.sliders.set(name, { row, slider, output });
-    slider.oninput = () => this.showValue(name, Number(slider.value));
-    const save = () => {
-      this.answers.record(this.trial.id, name, Number(slider.value));
-      this.showValue(name, Number(slider.value));
-      this.refreshNext();
-    };
-    slider.onchange = save;
-    slider.onpointerup = save; // a click on the middle, the place of an unrated slider, changes nothing but is a rating
-    this.showValue(name, known);
-    return row;
-  }
-
-  showValue(name, value) {
-    const { row, slider, output } = this.sliders.get(name);
-    row.dataset.rated = value !== undefined;
-    output.textContent = value ?? "–";
-    const band = this.words.bands[Math.min(4, 4 - Math.ceil(value / 20) + 1)];
-    slider.setAttribute("aria-valuetext", value === undefined ? "not rated yet" : `${value}, ${band.toLowerCase()}`);
-  }
-
-  scale() {
-    const known = this.answers.value(this.trial.id, this.rated[0]);
-    this.fieldset = element("fieldset", { className: `options ${this.type}`, disabled: true });
-    this.fieldset.append(element("legend", {}, "Your answer"));
-    for (const [value, text, key] of this.words.options) {
-      const radio = element("input", { type: "radio", name: "answer", value, checked: value === known });
-      radio.setAttribute("aria-keyshortcuts", key);
-      radio.onchange = () => {
-        this.answers.record(this.trial.id, this.rated[0], value);
-        this.refreshNext();
-      };
-      this.fieldset.append(element("label", {}, radio, element("span", {}, text), keyHint(key)));
-    }
-    return this.fieldset;
+    const made = button("clip", letter, () => this.choose(name), element("span", { className: "words" }, words));
+    if (words !== letter) made.append(keyHint(letter));
+    else made.setAttribute("aria-label", t("play_one", { name: letter }));
+    this.buttons.set(name, made);
+    return made;
   }
 
   keyHelp() {
     const letters = [...this.letters.keys()].join(" ");
-    const sliders = "arrow keys, Page Up and Page Down, Home and End rate the version that is playing";
-    const rate = this.type === "mushra" ? sliders : "digits answer";
     return element(
       "details",
       { className: "keys" },
-      element("summary", {}, "Keyboard"),
-      element("p", {}, `${letters} play, space pauses and continues, ${rate}, N goes to the next page.`),
+      element("summary", {}, t("trial.keys")),
+      element("p", {}, t(`trial.${this.answer.help}`, { letters })),
       keySwitch(),
     );
   }
@@ -158,28 +116,19 @@ class Trial {
     if (key === " ") return this.toggle();
     if (key === "N") return this.goOn();
     if (this.letters.has(key)) return this.choose(this.letters.get(key));
-    const option = this.words.options?.findIndex(([, , digit]) => digit === key) ?? -1;
-    if (option < 0) return false;
-    const radio = this.fieldset.querySelectorAll("input")[option];
-    if (!this.fieldset.disabled) radio.click();
-    radio.focus();
-    return true;
+    return this.answer.onKey(key);
   }
 
   // A click on the clip that is playing pauses it.
   choose(name) {
-    if (this.tooEarly(name)) {
-      say(`Please listen to ${this.wordsFor(this.first)} first`);
-      return true;
-    }
+    if (this.tooEarly(name)) return this.complain(t("trial.first", { name: this.wordsFor(this.first) }));
     if (this.player.playing && this.player.current === name) this.player.pause();
     else this.player.play(name);
     return this.announce();
   }
 
-  // In DCR and CCR the clip to compare with comes first (ITU-T P.800).
   tooEarly(name) {
-    return !this.player.loop && name !== this.first && !this.heard(this.first);
+    return FIRST_COMES_FIRST.includes(this.type) && name !== this.first && !this.heard(this.first);
   }
 
   toggle() {
@@ -188,28 +137,35 @@ class Trial {
     return this.announce();
   }
 
-  // Says to a screen reader what is playing, and moves the focus to its slider.
+  // Says to a screen reader what is playing, and moves the focus to where it is answered.
   announce() {
     const { playing, current } = this.player;
-    say(playing ? `Playing: ${this.wordsFor(current)}` : "Paused");
-    if (playing) this.sliders.get(current)?.slider.focus();
+    say(playing ? t("playing", { name: this.wordsFor(current) }) : t("paused"));
+    if (playing) this.answer.focus(current);
     return true;
   }
 
+  /** Says why something cannot be done now, to eyes and ears. */
+  complain(text) {
+    this.missing.textContent = text;
+    this.missing.classList.add("urgent");
+    say(text);
+    return true;
+  }
+
+  /** What a clip is called on the page. */
   wordsFor(name) {
-    if (name === this.trial.reference) return "Reference";
-    if (this.type === "acr") return "Recording";
-    if (this.type === "dcr") return "Version";
+    if (name === this.trial.reference) return t(this.type === "smos" ? "trial.voice" : "trial.reference");
+    if (this.type === "dcr") return t("trial.version");
+    if (["acr", "smos", "words", "headphones"].includes(this.type)) return t("trial.recording");
     return [...this.letters].find(([, other]) => other === name)[0];
   }
 
+  /** Turns to the next page if everything is done. */
   goOn() {
-    if (this.lacking()) {
-      say(this.lacking());
-    } else {
-      this.player.pause();
-      this.next();
-    }
+    this.answer.save();
+    if (this.lacking()) return this.complain(this.lacking());
+    this.next();
     return true;
   }
 
@@ -217,44 +173,42 @@ class Trial {
     return this.heardBefore.has(name) || this.player.heard(name);
   }
 
+  /** What is still to be heard, in words; "" if nothing is. */
+  unheard() {
+    const names = [...this.letters.values()].filter((name) => !this.heard(name)).map((name) => this.wordsFor(name));
+    return names.length ? t("trial.unheard", { list: names.join(", ") }) : "";
+  }
+
   // What remains to be done before the next page, in words; "" if nothing does.
   lacking() {
-    const list = (names) => names.map((name) => this.wordsFor(name)).join(", ");
-    const unheard = [...this.letters.values()].filter((name) => !this.heard(name));
-    if (unheard.length) return `Still to be heard: ${list(unheard)}`;
-    const unrated = this.rated.filter((name) => this.answers.value(this.trial.id, name) === undefined);
-    if (!unrated.length) return "";
-    return this.type === "mushra" ? `Still to be rated: ${list(unrated)}` : "Please choose an answer";
+    const unrated = this.rated.filter((name) => ["", undefined].includes(this.value(name)));
+    return this.unheard() || (unrated.length ? this.answer.lacking(unrated) : "");
   }
 
   refresh() {
     const { playing, current } = this.player;
-    for (const [name, button] of this.buttons) {
-      button.setAttribute("aria-pressed", playing && name === current);
-    }
-    for (const [name, { row, slider }] of this.sliders) {
-      slider.disabled = !(playing && name === current); // only the clip that is playing can be rated
-      row.dataset.playing = playing && name === current;
-    }
-    this.playButton.replaceChildren(playing ? "Pause" : "Play", keyHint("space"));
+    for (const [name, made] of this.buttons) made.setAttribute("aria-pressed", playing && name === current);
+    this.playButton.replaceChildren(t(playing ? "pause" : "play"), keyHint(t("trial.space")));
+    this.answer.refresh(playing ? current : null);
     this.refreshNext();
   }
 
   refreshNext() {
     const lacking = this.lacking();
-    if (this.missing.textContent !== lacking) this.missing.textContent = lacking;
+    if (this.told !== lacking) {
+      this.told = this.missing.textContent = lacking;
+      this.missing.classList.remove("urgent");
+    }
     this.nextButton.setAttribute("aria-disabled", Boolean(lacking));
-    for (const [name, button] of this.buttons) button.setAttribute("aria-disabled", this.tooEarly(name));
-    if (this.fieldset) this.fieldset.disabled = lacking.startsWith("Still to be heard");
+    for (const [name, made] of this.buttons) made.setAttribute("aria-disabled", this.tooEarly(name));
+    this.answer.allow(!this.unheard());
   }
 
   // Updates the position while this trial is on the page.
   tick() {
-    if (!this.nextButton.isConnected) return;
     const { player } = this;
-    const duration = player.clips.values().next().value.duration;
+    const { duration } = player.clips.get(player.current ?? this.first);
     this.position.firstChild.style.transform = `scaleX(${player.position / duration})`;
     if (player.playing) this.refreshNext();
-    requestAnimationFrame(() => this.tick());
   }
 }
