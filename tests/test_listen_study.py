@@ -329,6 +329,11 @@ def test_the_ids_of_a_platform_are_forgotten_and_the_answers_stay(test, capsys) 
     assert read_results(test) == before
 
 
+def test_lines_of_the_consent_are_joined_and_paragraphs_stay(tmp_path) -> None:
+    (tmp_path / "study.yaml").write_text("consent: |\n  I am\n  of age.\n\n  I agree.\n")
+    assert read_study_file(tmp_path / "study.yaml").consent == "I am of age.\n\nI agree."
+
+
 def test_the_example_of_a_study_is_one(tmp_path) -> None:
     example = Path(__file__).parent.parent / "recipes" / "listening" / "study.yaml"
     test = make_test(tmp_path, "acr", listeners=0, study=read_study_file(example))

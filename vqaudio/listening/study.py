@@ -1,6 +1,7 @@
 """Reads the study file of a test: what listeners are told and asked, who may take part, and how it ends for them."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,9 @@ def _study(data: Any) -> Study:
     found: dict[str, Any] = {}
     for name in ("title", "contact", "consent", "attention"):
         found[name] = _text(name, known.get(name), optional=True)
+    if found["consent"]:  # a line that ends in the file need not end on the page
+        paragraphs = re.split(r"\n\s*\n", found["consent"])
+        found["consent"] = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     for name in ("headphones", "quiet"):
         found[name] = _flag(name, known.get(name, False))
     for name in ("gold", "allowed_failures"):
