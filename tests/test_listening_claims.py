@@ -8,9 +8,8 @@ import reference
 from scipy.stats import t, ttest_1samp
 
 from vqaudio.listening.analysis import claims as module
-from vqaudio.listening.analysis.claims import Cells, describe_claims, item_sd, means_of
-
-HALF = 1 / 12
+from vqaudio.listening.analysis.cells import RATING
+from vqaudio.listening.analysis.claims import Cells, Grain, describe_claims, item_sd, means_of
 
 
 def grid(listeners: int, items: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +38,7 @@ def latin(rng, listeners: int, items: int, systems: int, item_effect: float) -> 
 
 def test_the_claim_about_these_items_is_the_t_test_of_the_listeners_means():
     cells = differences(np.random.default_rng(0), 7, 5, 0, mean=3)
-    found = describe_claims(means_of(cells), least=HALF)["these_items"]
+    found = describe_claims(means_of(cells), RATING)["these_items"]
     test = ttest_1samp(cells.values.reshape(7, 5).mean(axis=1), 0)
     assert found["p"] == pytest.approx(test.pvalue)
     assert (found["low95"], found["high95"]) == pytest.approx(tuple(test.confidence_interval(0.95)))
@@ -64,7 +63,7 @@ def test_sums_of_squares_of_any_layout_give_the_same_on_a_complete_matrix():
 def test_the_interval_about_items_like_these_is_that_of_the_plain_sums():
     cells = differences(np.random.default_rng(3), 8, 6, 8)
     variance, freedom = reference.crossed_variance(cells.values.reshape(8, 6).tolist())
-    found = describe_claims(means_of(cells), least=HALF)["items_like_these"]
+    found = describe_claims(means_of(cells), RATING)["items_like_these"]
     assert (found["high95"] - found["low95"]) / 2 == pytest.approx(t.isf(0.025, freedom) * math.sqrt(variance))
 
 
@@ -75,7 +74,7 @@ def test_a_claim_about_more_is_never_surer_than_one_about_less():
     for _ in range(200):
         means = means_of(differences(rng, 6, 5, 0))
         negative += float(means.spread.both[0]) < 0
-        found = describe_claims(means, least=HALF)
+        found = describe_claims(means, RATING)
         here, elsewhere = found["these_items"], found["items_like_these"]
         assert elsewhere["high95"] >= here["high95"]
         assert elsewhere["p"] >= here["p"]
@@ -87,17 +86,17 @@ def test_interval_and_p_never_contradict_each_other():
     rng = np.random.default_rng(5)
     for number in range(200):
         cells = differences(rng, 8, 8, 5, mean=4) if number % 2 else latin(rng, 8, 8, 2, 5)[0]
-        for claim in describe_claims(means_of(cells), least=HALF, step=0.5 * (number % 3)).values():
+        for claim in describe_claims(means_of(cells), Grain(1 / 12, None, 0.5 * (number % 3))).values():
             assert (claim["low95"] > 0 or claim["high95"] < 0) == (claim["p"] < 0.05)
 
 
 def test_one_item_says_nothing_about_others_and_equal_answers_are_not_certain():
     listeners, items = grid(4, 1)
     means = means_of(Cells(np.full(4, 2.0), listeners, items))
-    found = describe_claims(means, least=HALF)
+    found = describe_claims(means, RATING)
     assert found["items_like_these"] is None
     assert item_sd(means) is None
-    assert found["these_items"]["high95"] - 2 == pytest.approx(3.1824 * math.sqrt(HALF / 4), rel=1e-4)
+    assert found["these_items"]["high95"] - 2 == pytest.approx(3.1824 * math.sqrt(1 / 12 / 4), rel=1e-4)
 
 
 def test_the_spread_of_items_is_recovered_without_that_of_answers():
@@ -113,7 +112,7 @@ def test_missing_cells_are_allowed_and_every_listener_counts_once():
     means = means_of(some)
     expected = [some.values[some.listeners == n].mean() for n in range(6)]
     assert means.by_listener == pytest.approx(expected)
-    assert describe_claims(means, least=HALF)["items_like_these"]["p"] > 0
+    assert describe_claims(means, RATING)["items_like_these"]["p"] > 0
 
 
 def test_in_a_latin_square_items_of_different_difficulty_do_not_count_as_listeners_who_disagree():
@@ -148,7 +147,7 @@ def test_95_percent_intervals_hold_the_truth_about_as_often_as_they_say(listener
             of_item = rng.normal(0, 5, items)
             cells, here = differences(rng, listeners, items, 0), float(of_item.mean())
             cells = Cells(cells.values + of_item[cells.items], cells.listeners, cells.items)
-        found = describe_claims(means_of(cells), least=HALF)
+        found = describe_claims(means_of(cells), RATING)
         truths = (("these_items", here), ("items_like_these", 0.0))
         held.append([found[claim]["low95"] < truth < found[claim]["high95"] for claim, truth in truths])
     here, elsewhere = np.mean(held, axis=0)

@@ -12,6 +12,7 @@ from vqaudio.cli.listen_analyse import add_analyse
 from vqaudio.cli.parser import Parser
 from vqaudio.errors import UserError
 from vqaudio.listening.analysis import ratings
+from vqaudio.listening.analysis.cells import DIFFERENCE
 from vqaudio.listening.analysis.claims import Cells, describe_claims, means_of
 from vqaudio.listening.analysis.figures import analyse
 from vqaudio.listening.analysis.planning import ASSUMED, plan_text, plans
@@ -66,7 +67,7 @@ def test_a_plan_with_items_holds_for_claims_about_items_like_these():
     for _ in range(600):
         values = 8 + rng.normal(0, 5, 10)[items] + rng.normal(0, math.sqrt(50), planned)[listeners]
         means = means_of(Cells(values + rng.normal(0, math.sqrt(500), len(values)), listeners, items))
-        found.append(describe_claims(means, least=1 / 6)["items_like_these"]["p"] < 0.05)
+        found.append(describe_claims(means, DIFFERENCE)["items_like_these"]["p"] < 0.05)
     assert 0.75 < np.mean(found) < 0.86
 
 

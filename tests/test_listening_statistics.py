@@ -198,7 +198,7 @@ def test_intervals_of_strengths_are_those_of_pseudo_values():
 def test_unanimous_listeners_do_not_make_strengths_certain():
     """Six of six for A: two systems differ by log(6.5 / 0.5), with variance 1 / 6.5 + 1 / 0.5, half of it each."""
     strong, _ = bradley_terry_strengths({("A", "B"): {f"L{k}": [1.0] for k in range(6)}})
-    half = 2.5706 * math.sqrt((1 / 6.5 + 1 / 0.5) / 4)
+    half = 1.95996 * math.sqrt((1 / 6.5 + 1 / 0.5) / 4)
     assert strong["high95"] - strong["strength"] == pytest.approx(half, rel=1e-3)
 
 

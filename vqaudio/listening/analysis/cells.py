@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from vqaudio.listening.analysis.claims import Cells, describe_claims, item_sd, means_of
+from vqaudio.listening.analysis.claims import Cells, Grain, describe_claims, item_sd, means_of
 from vqaudio.listening.analysis.ratings import Rating
 from vqaudio.listening.analysis.statistics import box, multimodality, paired_tests
 
-ROUNDING = 1 / 12
-"""Variance of an answer that is rounded to a whole number: what answers that agree exactly may still differ by."""
+RATING, DIFFERENCE = Grain(1 / 12), Grain(2 / 12)
+"""Answers are rounded to whole numbers: those that agree exactly may still differ by so much variance."""
 
 Votes = dict[str, list[float]]  # listener -> values
 Places = dict[tuple[str, str], float]  # listener, item -> mean of the values there
@@ -21,7 +21,7 @@ def places(ratings: list[Rating]) -> Places:
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for rating in ratings:
         found[rating.listener, rating.item].append(rating.value)
-    return {place: float(np.mean(values)) for place, values in sorted(found.items())}
+    return {place: sum(values) / len(values) for place, values in sorted(found.items())}
 
 
 def describe_votes(ratings: list[Rating], **names: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def describe_votes(ratings: list[Rating], **names: str) -> dict[str, Any]:
     means = {name: float(np.mean(votes[name])) for name in sorted(votes)}
     described: dict[str, Any] = {"these_items": None, "items_like_these": None}
     if len(votes) > 1:
-        described = describe_claims(means_of(_cells(places(ratings))), least=ROUNDING)
+        described = describe_claims(means_of(_cells(places(ratings))), RATING)
         for claim in filter(None, described.values()):
             del claim["p"]  # whether a mean is 0 is no question
     return {
@@ -53,9 +53,9 @@ def describe_votes(ratings: list[Rating], **names: str) -> dict[str, Any]:
     }
 
 
-def compare_with_zero(found: Places, *, least: float, step: float = 0.0) -> dict[str, Any] | None:
+def compare_with_zero(found: Places, grain: Grain) -> dict[str, Any] | None:
     """Return both claims and the tests of signs about the mean of values, against 0; None with a single listener."""
-    return _tested(_cells(found), least, step) if len({listener for listener, _ in found}) > 1 else None
+    return _tested(_cells(found), grain) if len({listener for listener, _ in found}) > 1 else None
 
 
 def compare_systems(systems: dict[str, Places], a: str, b: str) -> dict[str, Any] | None:
@@ -70,7 +70,7 @@ def compare_systems(systems: dict[str, Places], a: str, b: str) -> dict[str, Any
     both = {place: first[place] - second[place] for place in first if place in second}
     ratings = len(first) + len(second)
     if 4 * len(both) >= ratings:
-        found = compare_with_zero(both, least=2 * ROUNDING)
+        found = compare_with_zero(both, DIFFERENCE)
         return found and {**found, "unpaired": ratings - 2 * len(both)}
     if len({listener for listener, _ in first} & {listener for listener, _ in second}) < 2:
         return None
@@ -84,7 +84,7 @@ def compare_systems(systems: dict[str, Places], a: str, b: str) -> dict[str, Any
         np.array([number for _, number, _ in rated]),
         (names.index(a), names.index(b)),
     )
-    return {**_tested(cells, ROUNDING, 0.0), "unpaired": 0}
+    return {**_tested(cells, RATING), "unpaired": 0}
 
 
 def by_item(ratings: dict[str, list[Rating]]) -> list[dict[str, Any]]:
@@ -99,13 +99,13 @@ def by_item(ratings: dict[str, list[Rating]]) -> list[dict[str, Any]]:
     ]
 
 
-def _tested(cells: Cells, least: float, step: float) -> dict[str, Any]:
+def _tested(cells: Cells, grain: Grain) -> dict[str, Any]:
     means = means_of(cells)
     return {
         **paired_tests(means.by_listener),
         "items": len(means.by_item),
         "item_sd": item_sd(means),
-        **describe_claims(means, least=least, step=step),
+        **describe_claims(means, grain),
     }
 
 

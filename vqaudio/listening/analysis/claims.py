@@ -101,37 +101,45 @@ def spread_of(of_listeners: Array, of_items: Array, of_rest: Array, n: int, m: i
         return Spread(listeners, (of_items / size, (m - 1) * one), (both / size, both**2 / freedom))
 
 
+class Grain(NamedTuple):
+    """What is known of the coarseness of answers.
+
+    `least` is the least variance of an answer, or of a mean of answers; `freedom` its degrees of freedom, None for
+    those of the listeners; `step` half the step between possible means, which is added to intervals (a correction for
+    continuity).
+    """
+
+    least: Array | float
+    freedom: Array | float | None = None
+    step: Array | float = 0.0
+
+
 def claims(
-    mean: Array, spread: Spread, least: Array, step: Array, *, level: float = CONFIDENCE
+    mean: Array, spread: Spread, grain: Grain, *, level: float = CONFIDENCE
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Return half the width of the interval and the two-sided p (mean 0) about these items, and about items like these.
 
-    The second is the widest of three intervals, and the largest of their p: with the variance over listeners and items,
-    over listeners alone, and over items alone. The first can come out too small, even negative, by chance.
-
-    Args:
-        mean: what the claims are about.
-        spread: its variances.
-        least: variance of the mean that is assumed at least: answers are coarse, and those of a few listeners may agree
-            by chance.
-        step: half the step between possible means, which is added to the intervals (a correction for continuity).
-        level: of the intervals.
+    The first is the wider of two intervals, with the variance over listeners and with the least one: answers of a few
+    listeners may agree by chance. The second is the widest of three, of which that is one; the others have the variance
+    over items alone, and over listeners and items, which by chance can come out too small, even negative. p is always
+    the largest.
     """
     fewest = np.minimum(spread.listeners[1], spread.items[1])  # the formula gives next to none for a tiny variance
-    alone = [(variance, freedom) for variance, freedom in spread[:2]]
-    tried = [*alone, (spread.both[0], np.fmax(spread.both[1], fewest))]
-    these, *wider = [_t_test(mean, np.maximum(v, least), freedom, step, level) for v, freedom in tried]
-    wider.append(these)
-    return these, (np.max([half for half, _ in wider], axis=0), np.max([p for _, p in wider], axis=0))
+    both = (np.maximum(spread.both[0], 0.0), np.fmax(spread.both[1], fewest))
+    least = (grain.least, spread.listeners[1] if grain.freedom is None else grain.freedom)
+    tried = (spread.listeners, least, spread.items, both)
+    tests = [_t_test(mean, variance, freedom, grain.step, level) for variance, freedom in tried]
+    halves, ps = (np.array(np.broadcast_arrays(*[test[i] for test in tests])) for i in (0, 1))
+    return (halves[:2].max(axis=0), ps[:2].max(axis=0)), (halves.max(axis=0), ps.max(axis=0))
 
 
-def describe_claims(means: Means, *, least: float, step: float = 0.0) -> dict[str, Any]:
+def describe_claims(means: Means, grain: Grain) -> dict[str, Any]:
     """Return the claims `these_items` and `items_like_these`, ready for JSON; the latter is None for one item.
 
-    `least` is the least variance of an answer; `step` is that of `claims`.
+    `grain` is that of an answer, with the step of the mean.
     """
     centre = float(means.by_listener.mean())
-    both = claims(np.array(centre), means.spread, np.array(least * means.single), np.array(step))
+    both = claims(np.array(centre), means.spread, grain._replace(least=grain.least * means.single))
     described = [{"low95": centre - float(half), "high95": centre + float(half), "p": float(p)} for half, p in both]
     return {"these_items": described[0], "items_like_these": described[1] if len(means.by_item) > 1 else None}
 
@@ -144,7 +152,9 @@ def item_sd(means: Means) -> float | None:
     return float(np.sqrt(max(0.0, m * float(means.spread.both[0] - means.spread.listeners[0]))))
 
 
-def _t_test(mean: Array, variance: Array, freedom: Array, step: Array, level: float) -> tuple[Array, Array]:
+def _t_test(
+    mean: Array, variance: Array | float, freedom: Array | float, step: Array | float, level: float
+) -> tuple[Array, Array]:
     """Return half the width of the interval of a mean, and the two-sided p of its being 0."""
     from scipy.stats import t
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vqaudio.listening.analysis.cells import ROUNDING, Votes, by_item, compare_with_zero, describe_votes, places
+from vqaudio.listening.analysis.cells import RATING, Votes, by_item, compare_with_zero, describe_votes, places
+from vqaudio.listening.analysis.claims import Grain
 from vqaudio.listening.analysis.ratings import Rating
 from vqaudio.listening.analysis.statistics import add_holm, exact_binomial, with_holm
 from vqaudio.listening.analysis.strengths import Pair, bradley_terry_strengths
@@ -26,8 +27,8 @@ def analyse_preference(ratings: list[Rating], kind: str) -> dict[str, Any]:
     if shares:
         found = dict(_preferred_first(pair, answers) for pair, answers in found.items())
     for (a, b), answers in found.items():
-        least, step = _coarseness(answers) if shares else (ROUNDING, 0.0)
-        tests = compare_with_zero(_from(UNDECIDED if shares else 0.0, answers), least=least, step=step)
+        grain = _grain_of_shares(answers) if shares else RATING
+        tests = compare_with_zero(_from(UNDECIDED if shares else 0.0, answers), grain)
         if tests is None:
             continue
         pair = describe_votes(answers, a=a, b=b) | tests
@@ -84,14 +85,14 @@ def _from(neutral: float, answers: list[Rating]) -> dict[tuple[str, str], float]
     return {place: value - neutral for place, value in places(answers).items()}
 
 
-def _coarseness(answers: list[Rating]) -> tuple[float, float]:
-    """Return the least variance of an answer that is a share, and half the step between possible means.
+def _grain_of_shares(answers: list[Rating]) -> Grain:
+    """Return the grain of answers that are shares: they vary at least as they would if all were independent.
 
     The variance is that of all answers and of one more for either side: of six answers, all for the same, the seventh
     could have been for the other.
     """
-    values = [answer.value for answer in answers]
-    return float(np.var([*values, 0.0, 1.0], ddof=1)), 0.5 / len(values)
+    values = [*(answer.value for answer in answers), 0.0, 1.0]
+    return Grain(float(np.var(values, ddof=1)), len(values) - 1, 0.5 / len(answers))
 
 
 def _share_claims(tests: dict[str, Any]) -> dict[str, Any]:
@@ -125,8 +126,7 @@ def _share(values: list[float]) -> dict[str, Any]:
 
 def _right(answers: list[Rating]) -> dict[str, Any]:
     """Return the share of right answers of several listeners, its exact test, and both claims about its mean."""
-    least, step = _coarseness(answers)
-    tests = compare_with_zero(_from(UNDECIDED, answers), least=least, step=step)
+    tests = compare_with_zero(_from(UNDECIDED, answers), _grain_of_shares(answers))
     found = {"listeners": len(_votes(answers)), **_share([answer.value for answer in answers])}
     if tests is None:
         return {**found, "these_items": None, "items_like_these": None}

@@ -45,8 +45,8 @@ def _guessing() -> str:
 def _claims(kind: str) -> str:
     """Return how the intervals of both claims are made."""
     coarse = (
-        "answers are taken to vary as all of them do with one more for either side, and half a step between possible "
-        "means is added (correction for continuity); shares end at 0 and 100 %"
+        "intervals are at least as wide as if all answers were independent, with one more for either side, and half a "
+        "step between possible means is added (correction for continuity); shares end at 0 and 100 %"
         if kind in ("ab", "abx")
         else "answers are taken to vary at least as rounding to whole numbers makes them"
     )

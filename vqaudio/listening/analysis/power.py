@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vqaudio.errors import UserError
-from vqaudio.listening.analysis.claims import claims, spread_of
+from vqaudio.listening.analysis.claims import Grain, claims, spread_of
 
 MAX_LISTENERS = 1_000_000
 DRAWS = 2000  # of mean squares, over which power is averaged
@@ -44,7 +44,7 @@ def power(effect: Effect, listeners: int, alpha: float, *, items_like_these: boo
     n, m = listeners, effect.items
     if effect.share and m == 1:
         return _power_of_single_answers(effect, n, alpha)
-    least, step = _coarseness(effect, n) if effect.share else (0.0, 0.0)
+    grain = _grain(effect, n) if effect.share else Grain(0.0)
     of_listeners, of_items, of_rest = _mean_squares(effect, n)
     freedoms = (n - 1, m - 1, (n - 1) * (m - 1)) if m > 1 else (n - 1,)
     chances = np.random.default_rng(0).random((len(freedoms), DRAWS))
@@ -52,9 +52,7 @@ def power(effect: Effect, listeners: int, alpha: float, *, items_like_these: boo
     drawn = [of_listeners * draws[0], *(np.full(DRAWS, np.nan) for _ in range(2))]
     if m > 1:
         drawn[1:] = [of_items * draws[1], of_rest * draws[2]]
-    both = claims(
-        np.zeros(1), spread_of(drawn[0], drawn[1], drawn[2], n, m), np.array(least), np.array(step), level=1 - alpha
-    )
+    both = claims(np.zeros(1), spread_of(drawn[0], drawn[1], drawn[2], n, m), grain, level=1 - alpha)
     half, _ = both[1] if items_like_these else both[0]
     variance = of_listeners / (n * m) + (effect.item_sd**2 / m if items_like_these else 0.0)
     return float(norm.cdf((effect.difference - half) / np.sqrt(variance)).mean())
@@ -109,7 +107,7 @@ def _power_of_single_answers(effect: Effect, n: int, alpha: float) -> float:
     nothing = np.full(n + 1, np.nan)
     spread = spread_of(first * (n - first) / (n * (n - 1)), nothing, nothing, n, 1)
     least = (first + 1) * (n - first + 1) / ((n + 2) * (n + 1)) / n  # with one answer more for either side
-    (_, p), _ = claims(means, spread, least, np.full(n + 1, 0.5 / n))
+    (_, p), _ = claims(means, spread, Grain(least, n + 1, 0.5 / n))
     return float(binom.pmf(first, n, 0.5 + effect.difference)[(p < alpha) & (means > 0)].sum())
 
 
@@ -124,11 +122,11 @@ def _mean_squares(effect: Effect, n: int) -> tuple[float, float, float]:
     return m * effect.sd**2 + rest, n * of_items + rest, rest
 
 
-def _coarseness(effect: Effect, n: int) -> tuple[float, float]:
-    """Return the expected least variance of a mean share, and half the step between possible means."""
+def _grain(effect: Effect, n: int) -> Grain:
+    """Return the expected grain of the mean of shares."""
     answers = n * effect.items
     share = (answers * (0.5 + effect.difference) + 1) / (answers + 2)  # with one answer more for either side
-    return share * (1 - share) * (answers + 2) / (answers + 1) / answers, 0.5 / answers
+    return Grain(share * (1 - share) * (answers + 2) / (answers + 1) / answers, answers + 1, 0.5 / answers)
 
 
 def check(effect: Effect) -> None:

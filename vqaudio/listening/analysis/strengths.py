@@ -88,10 +88,10 @@ def linked(wins: Array) -> bool:
 def _half_widths(wins: Array, extra: Array, strengths: Array) -> Array | None:
     """Return half the widths (S,) of the 95 % intervals of strengths; `wins` is (listeners, S, S).
 
-    The variance is at least that of independent answers (the inverse of the Fisher information): those of a few
+    They are at least those of independent answers (normal, by the inverse of the Fisher information): answers of a few
     listeners may agree by chance.
     """
-    from scipy.stats import t
+    from scipy.stats import norm, t
 
     listeners = len(wins)
     if listeners < 2:
@@ -102,5 +102,6 @@ def _half_widths(wins: Array, extra: Array, strengths: Array) -> Array | None:
     chance = 1 / (1 + np.exp(strengths[None, :] - strengths[:, None]))
     information = -(total + total.T) * chance * (1 - chance)
     information -= np.diag(information.sum(axis=1))
-    variance = np.maximum(jackknife, np.diag(np.linalg.pinv(information)))
-    return np.asarray(t.isf((1 - CONFIDENCE) / 2, listeners - 1) * np.sqrt(variance))
+    tail = (1 - CONFIDENCE) / 2
+    independent = norm.isf(tail) * np.sqrt(np.diag(np.linalg.pinv(information)))
+    return np.maximum(t.isf(tail, listeners - 1) * np.sqrt(jackknife), independent)
