@@ -1,6 +1,7 @@
 """Puts the results of a test into words: findings, cautions, and formatted numbers."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from vqaudio.listening.analysis.screening import MIN_ITEMS
@@ -48,9 +49,9 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def interval(claim: Figures | None, sign: str = "") -> str:
-    """Return the 95 % interval of a claim, or a dash if there is none."""
-    return "–" if claim is None else f"{number(claim['low95'], sign)} to {number(claim['high95'], sign)}"
+def interval(claim: Figures | None, sign: str = "", between: str = " to ") -> str:
+    """Return the 95 % interval of a claim, or a dash if there is none; `sign` is that of `number`."""
+    return "–" if claim is None else f"{number(claim['low95'], sign)}{between}{number(claim['high95'], sign)}"
 
 
 def share_interval(claim: Figures | None) -> str:
@@ -147,60 +148,66 @@ def _chi2_tail(chi2: float, degrees: int) -> float:
 
 
 def _better(pair: Figures, kind: str, pairs: int) -> str:
-    """Return which of two systems is better, or between what bounds the difference is."""
+    """Return which of two systems is better and by how much, or between what bounds the difference is."""
     a, b = label(pair["a"]), label(pair["b"])
     here, elsewhere = pair["these_items"], pair["items_like_these"]
-    of_others = "" if elsewhere is None else f"for items like these {_bounds(elsewhere)}, p {_p(elsewhere['p_holm'])}"
-    shown = f"{number(pair['difference'], '+')}, {_bounds(here)}, p {_p(here['p_holm'])}"
     if here["p_holm"] >= SIGNIFICANT:
-        return _undecided(pair, f"{a} − {b}: {shown} for these items" + (of_others and f"; {of_others}"), pairs)
-    up = (pair["difference"] > 0) != (kind == "words")
-    better = BETTER[kind].format(a=a if up else b, b=b if up else a)
-    if elsewhere is None:
-        return f"{better} for this item ({a} − {b}: {shown})."
-    if elsewhere["p_holm"] < SIGNIFICANT:
-        return f"{better} for these items and for items like these ({a} − {b}: {shown}; {of_others})."
-    return f"{better} for these items, but not for certain for others like them ({a} − {b}: {shown}; {of_others})."
+        bounds = f"{a} − {b} is between {interval(here, '+', ' and ')} for these items (p {_p(here['p_holm'])})"
+        if elsewhere:
+            bounds += (
+                f", between {interval(elsewhere, '+', ' and ')} for items like these (p {_p(elsewhere['p_holm'])})"
+            )
+        return f"{_undecided(pair, pairs)}: {bounds}."
+    up = pair["difference"] > 0
+    better = BETTER[kind].format(a=a, b=b) if up != (kind == "words") else BETTER[kind].format(a=b, b=a)
+    turn = 1 if up else -1
+    bounds = _both([_scaled(claim, turn) for claim in (here, elsewhere)], interval)
+    return f"{better} by {number(abs(pair['difference']))}: {bounds}."
 
 
-def _undecided(pair: Figures, shown: str, pairs: int) -> str:
-    """Return that a pair is not decided, and if the test was too small for it, what it takes."""
+def _undecided(pair: Figures, pairs: int) -> str:
+    """Return that a pair is not decided; if the test was too small for it, what it takes."""
     a, b, least = label(pair["a"]), label(pair["b"]), fewest_listeners(SIGNIFICANT / pairs)
     if pair["listeners"] < least:
         among = f" among {pairs} pairs" if pairs > 1 else ""
         return (
-            f"{pair['listeners']} listeners are too few to say whether {a} or {b} is better; it takes at least {least} "
-            f"to decide a pair{among} ({shown})."
+            f"{pair['listeners']} listeners are too few to say whether {a} or {b} is better (it takes at least {least} "
+            f"to decide a pair{among})"
         )
-    if _excludes_neutral(pair):
-        return f"{a} and {b} may differ, but among {pairs} pairs it is not certain ({shown})."
-    return f"No difference was found between {a} and {b} ({shown})."
-
-
-def _excludes_neutral(pair: Figures) -> bool:
-    return bool(pair["these_items"]["p"] < SIGNIFICANT)
+    if pair["these_items"]["p"] < SIGNIFICANT:
+        return f"{a} and {b} may differ, but among {pairs} pairs it is not certain"
+    return f"No difference was found between {a} and {b}"
 
 
 def _preferred(pair: Figures, pairs: int) -> str:
     """Return which of two systems is preferred, with the answers for and against it."""
     a, b = label(pair["a"]), label(pair["b"])
-    here, elsewhere = pair["these_items"], pair["items_like_these"]
     counts = [pair[f"prefer_{who}"] for who in ("a", "b", "neither")]
     answers = sum(counts)
-    share = "half of no preference included" if counts[2] else "share"
-    shown = (
-        f"{counts[0]} of {answers} answers ({percent(counts[0] / answers)}) prefer {a}, {counts[1]} {b}, {counts[2]} "
-        f"neither; {share}: {percent(pair['mean'])}, {share_interval(here)} for these items, p {_p(here['p_holm'])}"
-    )
-    if elsewhere:
-        shown += f"; for items like these {share_interval(elsewhere)}, p {_p(elsewhere['p_holm'])}"
-    if here["p_holm"] >= SIGNIFICANT:
-        return _undecided(pair, shown, pairs)
+    votes = f"{counts[0]} of {answers} answers ({percent(counts[0] / answers)}) prefer {a}, {counts[1]} {b}"
+    if counts[2]:
+        votes += f", {counts[2]} neither. With half of these, {a} has {percent(pair['mean'])}"
+    decided = pair["these_items"]["p_holm"] < SIGNIFICANT
+    verdict = f"{a} is preferred to {b}" if decided else _undecided(pair, pairs)
+    return f"{verdict}: {votes}: {_both([pair['these_items'], pair['items_like_these']], share_interval)}."
+
+
+def _both(claims: list[Figures | None], show: Callable[[Figures | None], str]) -> str:
+    """Return the intervals for these items and for items like these; what is not certain for the latter is said so."""
+    here, elsewhere = claims
+    assert here is not None
+    text = f"{show(here)} for these items (p {_p(here['p_holm'])})"
     if elsewhere is None:
-        return f"{a} is preferred to {b} for this item ({shown})."
-    if elsewhere["p_holm"] < SIGNIFICANT:
-        return f"{a} is preferred to {b} for these items and for items like these ({shown})."
-    return f"{a} is preferred to {b} for these items, but not for certain for others like them ({shown})."
+        return text
+    text += f", {show(elsewhere)} for items like these (p {_p(elsewhere['p_holm'])})"
+    return f"{text}, so not certain for others" if here["p_holm"] < SIGNIFICANT <= elsewhere["p_holm"] else text
+
+
+def _scaled(claim: Figures | None, turn: int) -> Figures | None:
+    """Return a claim about the difference the other way round if `turn` is −1."""
+    if claim is None or turn > 0:
+        return claim
+    return {**claim, "low95": -claim["high95"], "high95": -claim["low95"]}
 
 
 def _heard(pair: Figures, pairs: int) -> str:
@@ -217,10 +224,6 @@ def _heard(pair: Figures, pairs: int) -> str:
     if pair["trials"] < least:
         return f"Too few answers to say whether {names} are told apart; it takes at least {least}: {shown}."
     return f"{names} were not found to be told apart: {shown}."
-
-
-def _bounds(claim: Figures) -> str:
-    return f"between {number(claim['low95'], '+')} and {number(claim['high95'], '+')}"
 
 
 def _p(p: float) -> str:
