@@ -47,7 +47,6 @@ def start_browser(profile: Path) -> Any:
     missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
     need(missing + [name for name in ("selenium", "axe_playwright_python") if importlib.util.find_spec(name) is None])
     from selenium import webdriver
-
     from selenium.webdriver.common.action_chains import ActionChains
 
     class Chromium(webdriver.Chrome):
@@ -94,11 +93,15 @@ class Listener:
         """Press keys one after the other."""
         self.driver.press(*keys)
 
+    def spot(self, selector: str, part: float = 0.5) -> tuple[float, float]:
+        """Where the first element that matches is in the window: a part of its width, half of its height."""
+        code = "return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()"
+        box = self.script(code, selector)
+        return box["x"] + part * box["width"], box["y"] + box["height"] / 2
+
     def click(self, selector: str, part: float = 0.5) -> None:
         """Click on the first element that matches, at a part of its width."""
-        box = "const b = document.querySelector(arguments[0]).getBoundingClientRect(); return [b.x, b.y, b.width, b.height]"
-        x, y, width, height = self.script(box, selector)
-        self.driver.click(x + part * width, y + height / 2)
+        self.driver.click(*self.spot(selector, part))
 
     def wait(self, condition: Callable[[], Any], seconds: float = 30) -> Any:
         """Wait until something holds, and return it."""

@@ -28,7 +28,7 @@ PREFERENCES = {
 
 @contextlib.contextmanager
 def start_firefox(folder: Path, *, sound: bool) -> Iterator["Firefox"]:
-    """Start Firefox with a new profile in a folder; skip where it is missing, or fail where VQAUDIO_NEEDS_BROWSER is set."""
+    """Start Firefox with a new profile in a folder; `need` says what happens where it is missing."""
     missing = [] if FIREFOX else ["firefox-esr"]
     missing += [] if not sound or shutil.which("pulseaudio") else ["pulseaudio"]
     missing += [] if importlib.util.find_spec("websocket") else ["websocket-client"]

@@ -27,13 +27,6 @@ def touch(driver: Any, kind: str, *points: tuple[float, float]) -> None:
     )
 
 
-def place_of(listener: Listener, selector: str, part: float) -> tuple[float, float]:
-    """Where an element is in the window: a part of its width, half of its height."""
-    box = "const b = document.querySelector(arguments[0]).getBoundingClientRect(); return [b.x, b.y, b.width, b.height]"
-    x, y, width, height = listener.script(box, selector)
-    return x + part * width, y + height / 2
-
-
 @pytest.mark.parametrize("by", ["mouse", "finger"])
 def test_a_click_on_the_slider_of_a_silent_clip_rates_nothing(by, driver) -> None:
     with PageServer(session("mushra")) as server:
@@ -42,7 +35,7 @@ def test_a_click_on_the_slider_of_a_silent_clip_rates_nothing(by, driver) -> Non
         if by == "mouse":
             listener.click(SLIDER, 0.8)
         else:
-            touch(driver, "Start", place_of(listener, SLIDER, 0.8))
+            touch(driver, "Start", listener.spot(SLIDER, 0.8))
             touch(driver, "End")
         listener.hear_all()
         assert listener.script(OUTPUTS) == ["–"] * 3
@@ -59,7 +52,7 @@ def test_a_swipe_that_scrolls_the_page_rates_nothing_and_one_along_the_slider_do
         listener.begin()
         listener.press("a")
         listener.script("scrollTo(0, 0)")
-        x, y = place_of(listener, SLIDER, 0.85)
+        x, y = listener.spot(SLIDER, 0.85)
         touch(driver, "Start", (x, y))
         for n in range(1, 13):
             touch(driver, "Move", (x, y - 15 * n))
@@ -70,9 +63,9 @@ def test_a_swipe_that_scrolls_the_page_rates_nothing_and_one_along_the_slider_do
         assert listener.missing().startswith("Still to be rated: A, B")
         listener.press("a")
         listener.script("document.querySelector('.row').scrollIntoView({ block: 'center' })")
-        touch(driver, "Start", place_of(listener, SLIDER, 0.5))
+        touch(driver, "Start", listener.spot(SLIDER, 0.5))
         for part in (0.55, 0.6, 0.65, 0.7):
-            touch(driver, "Move", place_of(listener, SLIDER, part))
+            touch(driver, "Move", listener.spot(SLIDER, part))
         touch(driver, "End")
         listener.wait(server.values)
         (value,) = server.values().values()
