@@ -471,7 +471,7 @@ def test_fewer_wrong_words_are_better_and_pooled_errors_weigh_long_texts_more():
     a, b = figures["systems"]
     assert (a["system"], a["mean"], b["mean"]) == ("A", 5.0, 25.0)
     assert (a["pooled"], b["pooled"]) == (pytest.approx(100 / 12), pytest.approx(500 / 12))
-    assert findings(figures)[0].startswith("A is better understood than B by 20.00: 19.")
+    assert findings(figures)[0].startswith("A is better understood than B (per cent of words wrong) by 20.00: 19.")
     assert "8.33" in Page(analysis_page(figures, "test")).text
 
 

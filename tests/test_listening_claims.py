@@ -125,6 +125,12 @@ def test_in_a_latin_square_items_of_different_difficulty_do_not_count_as_listene
     assert means.by_item == pytest.approx(np.full(6, 5.0))
 
 
+def test_what_main_effects_take_is_taken_from_the_degrees_of_freedom():
+    """With two systems, eight listeners and items: one degree less each than the seven of plain means."""
+    spread = means_of(latin(np.random.default_rng(8), 8, 8, 2, 5)[0]).spread
+    assert [float(spread.listeners[1]), float(spread.items[1])] == pytest.approx([6, 6])
+
+
 def test_components_of_a_latin_square_add_up_to_the_variance_that_panels_show():
     """The mean of the estimated variances over panels is the variance of the difference over panels."""
     rng = np.random.default_rng(9)

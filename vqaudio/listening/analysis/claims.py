@@ -166,15 +166,15 @@ def _t_test(
 class _Design(NamedTuple):
     """How means come from values (N,): rows (n, N) and (m, N) of weights, and what is common to values.
 
-    `basis` (N, r) spans the main effects; `same_listener` and `same_item` (N, groups) mark the values with a common
-    effect of listener and system, and of item and system.
+    `basis` (N, r) spans the main effects; `same_listener` and `same_item` (N,) number the values with a common effect
+    of listener and system, and of item and system.
     """
 
     by_listener: Array
     by_item: Array
     basis: Array
-    same_listener: Array
-    same_item: Array
+    same_listener: Numbers
+    same_item: Numbers
 
 
 def _matrix(cells: Cells) -> Array | None:
@@ -191,7 +191,8 @@ def _differences(cells: Cells) -> _Design:
     """Return plain means of differences, some of which are missing."""
     listeners, items = _marks(cells.listeners), _marks(cells.items)
     basis, _ = _span(np.hstack([listeners, items]))
-    return _Design((listeners / listeners.sum(axis=0)).T, (items / items.sum(axis=0)).T, basis, listeners, items)
+    by_listener, by_item = ((marks / marks.sum(axis=0)).T for marks in (listeners, items))
+    return _Design(by_listener, by_item, basis, cells.listeners, cells.items)
 
 
 def _without_main_effects(cells: Cells, systems: Numbers) -> _Design:
@@ -212,8 +213,8 @@ def _without_main_effects(cells: Cells, systems: Numbers) -> _Design:
         rows(listeners, items, inverse[n : n + m]),
         rows(items, listeners, inverse[:n]),
         basis,
-        _marks(cells.listeners * count + systems),
-        _marks(cells.items * count + systems),
+        cells.listeners * count + systems,
+        cells.items * count + systems,
     )
 
 
@@ -228,9 +229,9 @@ def _spread(values: Array, design: _Design) -> tuple[Spread, float]:
     sums = np.array([*(_square(rows @ values) for rows in parts), _square(left)])
     groups, weights = (design.same_listener, design.same_item), design.by_listener.mean(axis=0)
     rest = len(values) - design.basis.shape[1]
-    expected = [[*(_square(rows @ group) for group in groups), _square(rows)] for rows in parts]
-    expected.append([*(len(values) - _square(design.basis.T @ group) for group in groups), rest])
-    target = np.array([*(_square(weights @ group) for group in groups), _square(weights)])
+    expected = [[*(_square(_added(rows, group)) for group in groups), _square(rows)] for rows in parts]
+    expected.append([*(len(values) - _square(_added(design.basis.T, group)) for group in groups), rest])
+    target = np.array([*(_square(_added(weights[None], group)) for group in groups), _square(weights)])
     shares = np.linalg.lstsq(np.array(expected).T, target, rcond=NEGLIGIBLE)[0] * sums
     freedom = np.array([*(_freedom(rows) for rows in parts), max(rest, 1)])
     both, squares = shares.sum(), (shares**2 / freedom).sum()
@@ -253,14 +254,22 @@ def _freedom(rows: Array) -> float:
 
 def _span(effects: Array) -> tuple[Array, Array]:
     """Return an orthonormal basis of the columns, and the pseudo-inverse."""
-    left, sizes, right = np.linalg.svd(effects, full_matrices=False)
-    kept = sizes > NEGLIGIBLE * sizes[0]
-    return left[:, kept], (right[kept].T / sizes[kept]) @ left[:, kept].T
+    sizes, directions = np.linalg.eigh(effects.T @ effects)
+    kept = sizes > NEGLIGIBLE * sizes.max()
+    basis = effects @ (directions[:, kept] / np.sqrt(sizes[kept]))
+    return basis, (directions[:, kept] / np.sqrt(sizes[kept])) @ basis.T
 
 
 def _marks(numbers: Numbers) -> Array:
     """Return (N, groups) with a 1 in the column of each value's group; groups that do not occur are left out."""
     return (numbers[:, None] == np.unique(numbers)).astype(float)
+
+
+def _added(rows: Array, groups: Numbers) -> Array:
+    """Return rows (R, N) with the columns of each group added up, (R, groups)."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    return np.asarray(np.add.reduceat(rows[:, order], starts, axis=1))
 
 
 def _square(values: Array) -> float:
