@@ -264,6 +264,15 @@ def test_the_first_of_a_pair_in_ab_is_the_one_that_listeners_prefer():
     assert pair["mean"] == pytest.approx(6 / 7)
 
 
+@pytest.mark.parametrize(("first", "answers", "p"), [(6, 6, 0.023), (5, 5, 0.056), (15, 21, 0.077), (18, 26, 0.074)])
+def test_single_answers_are_tested_about_as_exactly_as_they_can_be(first, answers, p):
+    """Exact binomial tests say 0.031, 0.063, 0.078 and 0.076; six who agree are not certain, five are not enough."""
+    found = [Rating(f"L{n:02d}", "i", "A", float(n < first), "B") for n in range(answers)]
+    (pair,) = analyse(Results("ab", found, 16000, 0))["pairs"]
+    assert pair["these_items"]["p"] == pytest.approx(p, abs=1e-3)
+    assert (pair["these_items"]["low95"] > 0.5) == (p < 0.05)
+
+
 def test_systems_that_were_never_linked_have_no_common_strengths():
     found = [Rating(f"L{n}", "i", a, 1.0, b) for n in range(3) for a, b in (("A", "B"), ("C", "D"))]
     figures = analyse(Results("ab", found, 16000, 0))
