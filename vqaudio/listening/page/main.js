@@ -66,7 +66,8 @@ async function open(index) {
   const waiting = setTimeout(() => showLoading(test.sound, names), LOADING);
   try {
     const clips = await test.sound.clips(names);
-    show(page, index, clips);
+    clearTimeout(waiting);
+    await show(page, index, clips);
   } catch (error) {
     console.error(error);
     showMessage(t("loading.failed_title"), t("loading.failed"), () => open(index));
@@ -82,11 +83,12 @@ function show(page, index, clips) {
   const next = () => goOn(index, clips);
   answers.reach(index);
   const pages = { welcome: showWelcome, consent: showConsent, form: showForm, volume: showVolume, trial: showTrial, end: showEnd };
-  pages[page.kind](test, page, next, clips);
+  const shown = pages[page.kind](test, page, next, clips);
   test.shownAt = performance.now();
   showPlace(page, index);
   const ahead = test.session.pages.slice(index + 1).map(clipsOf).find((names) => names.length);
   if (ahead) sound.clips(ahead).catch(() => {}); // tried again when its page is opened
+  return shown; // a promise for the end, which asks the server
 }
 
 function clipsOf(page) {

@@ -134,7 +134,6 @@ export function showLoading(sound, names) {
 export async function showEnd(test) {
   const { session, answers } = test;
   if (session.static) return showDownload(answers);
-  showMessage(t("end.title"), t("end.sending"));
   const outcome = await test.ask("api/finish", {}, t("end.incomplete_title"), () => showEnd(test));
   if (outcome) showOutcome(session, outcome);
 }

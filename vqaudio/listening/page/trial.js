@@ -140,6 +140,8 @@ class Trial {
   // Says to a screen reader what is playing, and moves the focus to where it is answered.
   announce() {
     const { playing, current } = this.player;
+    this.told = null; // a complaint is over
+    this.refreshNext();
     say(playing ? t("playing", { name: this.wordsFor(current) }) : t("paused"));
     if (playing) this.answer.focus(current);
     return true;
