@@ -14,7 +14,7 @@ usage="Usage: tools/install.sh [--dev] [--browser]
 
 Installs vqaudio (editable) with the extras eval and listen into .venv at the project's root, at the versions of
 constraints.txt. --dev adds what tools/test.sh needs, --browser what the tests of the listening page need (Chromium, its
-driver, axe-core). PYTHON=… chooses the interpreter (3.10 or newer).
+driver, Firefox ESR, PulseAudio for a sound device that is not there, axe-core). PYTHON=… chooses the interpreter (3.10 or newer).
 pip uses your configuration. On Linux without an NVIDIA driver it also searches
 $torch_index, which has torch without CUDA."
 
@@ -136,9 +136,13 @@ install_browser() {
   if ! "$venv/bin/python" -m pip show -q "${axe%==*}" >/dev/null 2>&1; then
     "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps "$axe" || die "pip cannot install $axe"
   fi
-  if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then return; fi
-  apt_install chromium chromium-driver ||
-    die "chromium or chromedriver is missing; install both (on Debian: apt-get install chromium chromium-driver)"
+  local program missing=()
+  for program in chromium chromedriver firefox-esr pulseaudio; do
+    command -v "$program" >/dev/null || missing+=("$program")
+  done
+  if [ "${#missing[@]}" -eq 0 ]; then return; fi
+  apt_install chromium chromium-driver firefox-esr pulseaudio || die "${missing[*]} missing; install all" \
+    "(on Debian: apt-get install chromium chromium-driver firefox-esr pulseaudio)"
 }
 
 check_python
