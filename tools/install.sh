@@ -14,7 +14,7 @@ usage="Usage: tools/install.sh [--dev] [--browser]
 
 Installs vqaudio (editable) with the extras eval and listen into .venv at the project's root, at the versions of
 constraints.txt. --dev adds what tools/test.sh needs, --browser what the tests of the listening page need (Chromium, its
-driver, Firefox ESR, PulseAudio for a sound device that is not there, axe-core). PYTHON=… chooses the interpreter (3.10 or newer).
+driver, Firefox, PulseAudio in place of a sound card, axe-core). PYTHON=… chooses the interpreter (3.10 or newer).
 pip uses your configuration. On Linux without an NVIDIA driver it also searches
 $torch_index, which has torch without CUDA."
 
@@ -137,9 +137,10 @@ install_browser() {
     "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps "$axe" || die "pip cannot install $axe"
   fi
   local program missing=()
-  for program in chromium chromedriver firefox-esr pulseaudio; do
+  for program in chromium chromedriver pulseaudio; do
     command -v "$program" >/dev/null || missing+=("$program")
   done
+  command -v firefox-esr >/dev/null || command -v firefox >/dev/null || missing+=(firefox)
   if [ "${#missing[@]}" -eq 0 ]; then return; fi
   apt_install chromium chromium-driver firefox-esr pulseaudio || die "${missing[*]} missing; install all" \
     "(on Debian: apt-get install chromium chromium-driver firefox-esr pulseaudio)"
