@@ -255,6 +255,10 @@ def test_what_was_heard_is_typed_and_enter_goes_on(driver) -> None:
         listener.hear_all()
         listener.press(ENTER)
         assert listener.missing() == "Please type what you heard"
+        listener.press("u")
+        assert listener.missing() == ""
+        listener.press("\ue003")
+        assert listener.missing() == "Please type what you heard"
     assert list(server.values()) == [("trial0", "0a")]
     (event,) = server.events.values()
     assert event["value"] == "Nan 3 r"

@@ -14,6 +14,7 @@ export class Field {
     // No help from the browser: it would hear better than the listener.
     for (const name of ["autocomplete", "autocorrect", "autocapitalize"]) this.input.setAttribute(name, "off");
     this.input.oninput = () => {
+      trial.refreshNext();
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.save(), PAUSE);
     };
@@ -47,7 +48,7 @@ export class Field {
   }
 
   lacking() {
-    return t("trial.type");
+    return this.input.value.trim() ? "" : t("trial.type"); // what is typed is saved at the latest with the next page
   }
 
   refresh() {}

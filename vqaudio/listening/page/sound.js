@@ -25,6 +25,8 @@ export class Sound {
       this.context.close();
     }
     if (!this.context || stands) {
+      // Then iPhones play in silent mode, too, as they do for music.
+      if (navigator.audioSession) navigator.audioSession.type = "playback";
       this.context = new AudioContext({ sampleRate: this.sampleRate, latencyHint: "interactive" });
       this.running = false;
       this.context.onstatechange = () => this.stateChanged();

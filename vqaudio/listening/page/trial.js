@@ -195,6 +195,7 @@ class Trial {
     this.refreshNext();
   }
 
+  /** Shows whether the next page may come, and what is missing. */
   refreshNext() {
     const lacking = this.lacking();
     if (this.told !== lacking) {
