@@ -15,10 +15,11 @@ from tiny_model import save_tiny_model
 import vqaudio
 from vqaudio import files
 from vqaudio.codec import Codec
-from vqaudio.datadir import read_utterances
+from vqaudio.datadir import Manifest
 from vqaudio.errors import JobError, UserError
 from vqaudio.files import locked
 from vqaudio.units import extraction, read_units
+from vqaudio.units import shards as merging
 from vqaudio.units.extraction import extract, settings_of
 from vqaudio.units.writer import UnitWriter
 
@@ -169,26 +170,25 @@ def test_shards_write_and_merge_one_at_a_time(model_dir, data, tmp_path, monkeyp
         return call
 
     monkeypatch.setattr(UnitWriter, "finish", watched(UnitWriter.finish))
-    monkeypatch.setattr(extraction, "write_units", watched(extraction.write_units))
+    monkeypatch.setattr(merging, "_merge", watched(merging._merge))
     for i in (1, 2):
         run(model_dir, data, tmp_path, shard=(i, 2))
-    assert held == ["finish", "finish", "write_units"]
+    assert held == ["finish", "finish", "_merge"]
 
 
 def test_shards_that_end_together_and_are_started_again_meanwhile_merge_all_the_same(model_dir, data, tmp_path, whole):
     codec = vqaudio.load(model_dir)
-    utterances = read_utterances(data)
     everybody_done = threading.Barrier(3)
 
     def encode(utterance):
-        if utterance.utt in ("p225_0", "p225_1", "p225_2"):  # one of each shard
+        if utterance.utt in ("p225_0", "p225_3", "p225_6"):  # one of each shard
             everybody_done.wait(timeout=60)
         return codec.encode_file(utterance.path)
 
     def job(index):
         for _ in range(3):  # the second and third time on finished work
             options = {"out": tmp_path, "shard": (index, 3), "allow_failures": False, "jobs": 1}
-            extraction.write_all(utterances, encode, settings_of(codec, False), **options)
+            extraction.write_all(Manifest(data), encode, settings_of(codec, False), **options)
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(job, (1, 2, 3)))
@@ -222,8 +222,50 @@ def test_a_repaired_file_of_a_shard_is_merged_when_the_shard_is_run_again(model_
         run(model_dir, None, tmp_path / "units", wavs=sorted(wavs.glob("*.wav")), shard=(i, 2), allow_failures=True)
     assert len(read_units(tmp_path / "units")) == UTTERANCES - 1
     shutil.copy(data / "p225_4.wav", wavs)
-    run(model_dir, None, tmp_path / "units", wavs=sorted(wavs.glob("*.wav")), shard=(1, 2))
+    run(model_dir, None, tmp_path / "units", wavs=sorted(wavs.glob("*.wav")), shard=(2, 2))
     assert contents(tmp_path / "units") == whole
+
+
+def test_every_unit_has_the_hash_of_its_file_and_verify_does_again_what_has_changed(model_dir, data, tmp_path, whole):
+    wavs = tmp_path / "wavs"
+    shutil.copytree(data, wavs)
+    options = {"wavs": sorted(wavs.glob("*.wav")), "jobs": 2}
+    run(model_dir, None, tmp_path / "units", **options)
+    hashes = dict(line.split() for line in (tmp_path / "units" / "utt2sha256").read_text().splitlines())
+    assert hashes == {path.stem: files.sha256(path) for path in wavs.glob("*.wav")}
+    shutil.copy(wavs / "p225_1.wav", wavs / "p225_2.wav")
+    before = contents(tmp_path / "units")
+    run(model_dir, None, tmp_path / "units", **options)
+    assert contents(tmp_path / "units") == before  # without verify, a name that is done is done
+    run(model_dir, None, tmp_path / "units", verify=True, **options)
+    run(model_dir, None, tmp_path / "afresh", **options)
+    assert contents(tmp_path / "units") == contents(tmp_path / "afresh") != before
+    before = identities(tmp_path / "units")
+    run(model_dir, None, tmp_path / "units", verify=True, **options)
+    assert identities(tmp_path / "units") == before
+
+
+def test_a_journal_of_another_form_is_refused(model_dir, data, tmp_path):
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units" / ".vqaudio").write_text("units\n")
+    info = settings_of(vqaudio.load(model_dir), False)
+    (tmp_path / "units" / "journal.txt").write_text(json.dumps(vars(info)) + "\np225_0 1 2 3\n")
+    with pytest.raises(UserError, match=r"journal.txt: is of units whose journal has version 1, not 2; remove"):
+        run(model_dir, data, tmp_path / "units")
+
+
+def test_the_end_of_a_shard_looks_at_no_other_shard(model_dir, data, tmp_path, monkeypatch):
+    run(model_dir, data, tmp_path, shard=(1, 3))
+    opened = []
+    real = Path.open
+
+    def watched(self, *arguments, **options):
+        opened.append(self)
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", watched)
+    run(model_dir, data, tmp_path, shard=(2, 3))
+    assert not [path for path in opened if "1-of-3" in path.parts]
 
 
 def test_deduplicated_shards_merge_too(model_dir, data, tmp_path):
@@ -298,7 +340,7 @@ def test_deduplicated_penalised_units_expand_to_the_others(model_dir, data, tmp_
 def test_a_merge_of_other_utterances_than_the_input_is_refused(model_dir, data, tmp_path):
     run(model_dir, data, tmp_path / "out", shard=(1, 2))
     second = sorted(data.glob("*.wav"))[1:]  # one was dropped, so shard 2 of 2 is not what shard 1 left out
-    with pytest.raises(JobError, match="utterances differ from the input, such as p225_"):
+    with pytest.raises(JobError, match="differ from the input: the shards have p225_0 alone; remove"):
         run(model_dir, None, tmp_path / "out", wavs=second, shard=(2, 2))
     assert not (tmp_path / "out" / "units.json").exists()
 

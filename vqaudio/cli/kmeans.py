@@ -55,7 +55,8 @@ def add_kmeans(subparsers: Any) -> None:
 def run_kmeans_fit(args: argparse.Namespace) -> None:
     """Fit a codebook and save it."""
     from vqaudio.outputs import check_file
-    from vqaudio.units.kmeans import KMeansUnits, find_utterances, is_model
+    from vqaudio.units.kmeans import KMeansUnits, is_model
+    from vqaudio.units.npy import find_utterances
 
     if args.features == "npy" and not (args.sample_rate and args.hop_length):
         raise UserError(
@@ -90,4 +91,5 @@ def run_kmeans_apply(args: argparse.Namespace) -> None:
         shard=args.shard,
         allow_failures=args.allow_failures,
         jobs=args.jobs,
+        verify=args.verify,
     )

@@ -116,6 +116,7 @@ def run_extract(args: argparse.Namespace) -> None:
         allow_failures=args.allow_failures,
         jobs=args.jobs,
         device=args.device,
+        verify=args.verify,
     )
 
 

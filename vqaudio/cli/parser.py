@@ -65,6 +65,9 @@ def add_extraction_options(command: Any) -> None:
     command.add_argument(
         "--shard", type=shard, default=(1, 1), metavar="i/N", help="do part i of N (default: all in one part)"
     )
+    command.add_argument(
+        "--verify", action="store_true", help="also read the files of what is done, and do again what has changed"
+    )
     command.add_argument("--allow-failures", action="store_true", help="exit with 0 even if some files fail")
     add_jobs(command)
 

@@ -7,12 +7,15 @@ optionally segments, text, utt2dur, spk2gender, reco2dur and phones.ctm (https:/
 from vqaudio.datadir.findings import Problems
 from vqaudio.datadir.repair import fix
 from vqaudio.datadir.splitting import split
+from vqaudio.datadir.stream import Listed, Manifest, read_audio_list, read_utterances
 from vqaudio.datadir.subset import copy_subset, read_optional
 from vqaudio.datadir.tables import Phone, Utterance, read_ctm, read_table, write_ctm, write_table
-from vqaudio.datadir.utterances import read_audio_list, read_utterances, read_wav_scp, write_utterances
+from vqaudio.datadir.utterances import read_wav_scp, write_utterances
 from vqaudio.datadir.validation import validate
 
 __all__ = [
+    "Listed",
+    "Manifest",
     "Phone",
     "Problems",
     "Utterance",

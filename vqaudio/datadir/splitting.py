@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from vqaudio.datadir.layout import TABLES, tables_of
+from vqaudio.datadir.stream import read_utterances
 from vqaudio.datadir.subset import select
 from vqaudio.datadir.tables import read_ctm, refuse, scan_table, write_ctm, write_table
-from vqaudio.datadir.utterances import read_spans, read_utterances
+from vqaudio.datadir.utterances import read_spans
 from vqaudio.errors import UserError
 from vqaudio.outputs import MARK, claim_folder
 

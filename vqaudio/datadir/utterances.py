@@ -19,18 +19,13 @@ from vqaudio.errors import UserError
 from vqaudio.names import by_folded, file_name, variant_note
 
 
-def read_utterances(data: str | Path) -> list[Utterance]:
-    """Return the utterances of a data directory, sorted by name.
-
-    Relative paths in wav.scp are relative to the current directory, as in Kaldi.
+def check_utterances(data: Path) -> None:
+    """Read the utterances of a data directory to say what is wrong with them; see `stream.read_utterances`.
 
     Raises:
         UserError: a file is missing or malformed, wav.scp contains a command ("… |"), or the files do not have the same
             utterances.
     """
-    data = Path(data)
-    if not data.is_dir():
-        raise UserError(f"{data}: no such data directory; check the path")
     wavs = read_wav_scp(data / "wav.scp")
     speakers = read_table(data / "utt2spk", what="its speaker")
     spans = read_spans(data, wavs)
@@ -41,22 +36,7 @@ def read_utterances(data: str | Path) -> list[Utterance]:
         raise UserError(
             f"{lacking}: lacks '{utt}' of {there}{note}; add it, or drop it there (vqaudio data fix {data})"
         )
-    channels = read_channels(data)
-    return [
-        Utterance(utt, wavs[recording], speakers[utt], start, end, channels.get(recording))
-        for utt, (recording, start, end) in spans.items()
-    ]
-
-
-def read_audio_list(path: Path) -> dict[str, Utterance]:
-    """Return the utterances of a data directory, or those of a wav.scp alone, each by a speaker of its own.
-
-    Raises:
-        UserError: as in `read_utterances` and `read_wav_scp`.
-    """
-    if path.is_dir():
-        return {utterance.utt: utterance for utterance in read_utterances(path)}
-    return {utt: Utterance(utt, file, speaker=utt) for utt, file in read_wav_scp(path).items()}
+    read_channels(data)
 
 
 def read_wav_scp(path: Path) -> dict[str, Path]:

@@ -21,7 +21,8 @@ from vqaudio.metrics.phone_scores import Alignment
 from vqaudio.model.penalty import check_penalty
 from vqaudio.progress import Progress
 from vqaudio.units.extraction import encode_all
-from vqaudio.units.kmeans import KMeansUnits, find_utterances
+from vqaudio.units.kmeans import KMeansUnits
+from vqaudio.units.npy import find_utterances
 
 logger = logging.getLogger("vqaudio.metrics")
 

@@ -1,31 +1,33 @@
-"""Extracts units from a data directory or audio files: in parallel, in shards, and resumable after any interruption.
+"""Extracts units from a data directory or audio files: in parallel, in shards, and resumable after any interruption."""
 
-What does `--shard` do when two shards end at once? They write and merge one at a time, under a lock in `out/shards`, so
-the one that comes last finds all shards complete and merges them, and a shard that is started again on finished work
-changes no file that another one may be reading.
-"""
-
-import contextlib
-import heapq
+import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from vqaudio import files
 from vqaudio.codec import Codec, load
-from vqaudio.datadir import Utterance, read_utterances
+from vqaudio.datadir import Listed, Manifest, Utterance
 from vqaudio.errors import JobError, UserError
-from vqaudio.files import lock_file, locked
+from vqaudio.files import locked
 from vqaudio.model.penalty import check_penalty
 from vqaudio.outputs import claim_folder
 from vqaudio.progress import Progress
-from vqaudio.units.directory import Units, UnitsInfo, read_failed, read_info
-from vqaudio.units.writer import KIND, SHARDS, START_AFRESH, UnitWriter, check_settings, write_units
+from vqaudio.units.directory import UnitsInfo
+from vqaudio.units.shards import finish_shard, shard_folder, turn
+from vqaudio.units.writer import KIND, START_AFRESH, UnitWriter, check_settings
 
 Encode = Callable[[Utterance], np.ndarray]
 """Encodes an utterance to codes (G, N)."""
+
+Source = Manifest | Listed
+"""Utterances to work on, as a stream that can be cut into parts."""
+
+Result = TypeVar("Result")
 
 
 def extract(
@@ -40,14 +42,16 @@ def extract(
     jobs: int,
     device: str = "cpu",
     change_penalty: float = 0.0,
+    verify: bool = False,
 ) -> None:
     """Write the units of every good utterance to `out`, and the reason of every failed one to `failed.txt`.
 
-    A job that was interrupted, or in which utterances failed, does only what is missing when it is started again. It
-    does not notice audio that changed under the same utterance id: remove `out` in that case.
+    A job that was interrupted, or in which utterances failed, does only what is missing when it is started again.
+    `utt2sha256` has the hash of the file that each utterance was made from.
 
-    Shard (i, N) takes every N-th utterance, starting with the i-th (counted from 1), and writes the unit directory
-    `out/shards/<i>-of-<N>`. The shard that completes the N merges them into `out`.
+    Shard (i, N) takes the i-th of N parts (counted from 1) of about the same duration, and writes the unit directory
+    `out/shards/<i>-of-<N>`. The shard that completes the N merges them into `out`. Its start takes time and memory for
+    the lines of the data directory, and its end does not depend on the number of shards.
 
     Args:
         model_dir: what `vqaudio train` wrote.
@@ -60,6 +64,7 @@ def extract(
         jobs: utterances to work on at a time, one thread each; the units are the same for any number.
         device: cpu or cuda, where the network runs.
         change_penalty: see `vqaudio.model.penalty`; 0 is none.
+        verify: read the files of what is done, too, and do again what has another hash.
 
     Raises:
         UserError: there are no utterances, the data directory is malformed, `out` contains other units, or it may not
@@ -67,20 +72,21 @@ def extract(
         JobError: some utterances failed, or all.
     """
     check_penalty(change_penalty)
-    utterances = read_utterances(data) if data is not None else from_files(wavs)
-    if not utterances:
+    source = Manifest(data) if data is not None else Listed(from_files(wavs))
+    if not len(source):
         raise UserError(f"{data or 'no files'}: no utterances to extract; give a data directory or audio files")
-    check_shard(shard, len(utterances))
+    check_shard(shard, len(source))
     codec = load(model_dir, device)
     claim_folder(out, KIND, inputs=wavs if data is None else [data], outer=[model_dir])
     write_all(
-        utterances,
+        source,
         lambda utt: codec.encode_file(utt.path, utt.start, utt.end, utt.channel, change_penalty),
         settings_of(codec, deduplicate, change_penalty),
         out=out,
         shard=shard,
         allow_failures=allow_failures,
         jobs=jobs,
+        verify=verify,
     )
 
 
@@ -95,7 +101,7 @@ def check_shard(shard: tuple[int, int], utterances: int) -> None:
 
 
 def write_all(
-    utterances: list[Utterance],
+    source: Source,
     encode: Encode,
     settings: UnitsInfo,
     *,
@@ -103,17 +109,19 @@ def write_all(
     shard: tuple[int, int],
     allow_failures: bool,
     jobs: int,
+    verify: bool = False,
 ) -> None:
-    """Write the units that `encode` returns for `utterances` to `out`, in the way that `extract` describes.
+    """Write the units that `encode` returns for utterances to `out`, in the way that `extract` describes.
 
     Args:
-        utterances: sorted, each id once.
+        source: the utterances.
         encode: utterance to codes (G, N); several threads call it. What it raises becomes the reason of a failure.
         settings: settings of the units.
         out: unit directory to write, or to complete.
         shard: as in `extract`, like all that follow.
         allow_failures: do not raise if only some utterances failed.
         jobs: utterances to work on at a time.
+        verify: do again what was made from files with other hashes.
 
     Raises:
         UserError: `out` contains other units, or may not be written into.
@@ -121,23 +129,21 @@ def write_all(
     """
     index, shards = shard
     claim_folder(out, KIND)
-    with _turn(out, shards):
+    with turn(out, shards):
         check_settings(out, settings)
     folder = out if shards == 1 else shard_folder(out, shard)
-    own = utterances[index - 1 :: shards]
+    first, after = source.bounds(index, shards)
     with locked(folder), UnitWriter(folder, settings) as writer:
-        failed = _write_missing(encode, own, writer, jobs)
-        with _turn(out, shards):
-            info = writer.finish(failed)
-            print(f"{info.num_utterances} of {len(own)} utterances, {info.num_frames} frames in {folder}")
-            if shards > 1:
-                _merge_when_complete(out, shards, settings, [u.utt for u in utterances])
-    _raise_on_failures(folder, failed, len(own), allow_failures)
+        own = functools.partial(source.utterances, first, after)
 
+        def names() -> Iterator[str]:
+            return (utterance.utt for utterance in source.utterances())
 
-def _turn(out: Path, shards: int) -> contextlib.AbstractContextManager[None]:
-    """Hold the lock under which shards write and merge; a job without shards, and the first of all, needs none."""
-    return lock_file(out / SHARDS / "lock") if shards > 1 and (out / SHARDS).is_dir() else contextlib.nullcontext()
+        failed = _write_missing(encode, own, after - first, writer, jobs, verify)
+        with turn(out, shards):
+            info = writer.finish(failed) if shards == 1 else finish_shard(out, shard, writer, failed, names)
+        print(f"{info.num_utterances} of {after - first} utterances, {info.num_frames} frames in {folder}")
+    _raise_on_failures(folder, failed, after - first, allow_failures)
 
 
 def _raise_on_failures(folder: Path, failed: Mapping[str, str], total: int, allow_failures: bool) -> None:
@@ -187,35 +193,70 @@ def settings_of(codec: Codec, deduplicate: bool, change_penalty: float = 0.0) ->
     )
 
 
-def shard_folder(out: Path, shard: tuple[int, int]) -> Path:
-    """Return the unit directory of a shard (i, N)."""
-    return out / SHARDS / f"{shard[0]}-of-{shard[1]}"
+def _write_missing(
+    encode: Encode,
+    own: Callable[[], Iterator[Utterance]],
+    count: int,
+    writer: UnitWriter,
+    jobs: int,
+    verify: bool,
+) -> dict[str, str]:
+    """Encode the utterances that `writer` lacks, of the `count` of a part; return the reasons of failures, sorted."""
+    done = _done(own, writer, verify)
+    if done:
+        print(f"{writer.directory}: {len(done)} of {count} utterances already done")
+    failed: dict[str, str] = {}
+    missing = (utterance for utterance in own() if utterance.utt not in done)
+    hash_of = functools.lru_cache(maxsize=4 * jobs)(files.sha256)  # a long recording has many utterances
+
+    def encode_and_hash(utterance: Utterance) -> tuple[np.ndarray, str]:
+        return encode(utterance), hash_of(utterance.path)
+
+    with Progress("extract", count - len(done), "utterances") as progress:
+        for utt, result in encode_all(encode_and_hash, missing, jobs):
+            if isinstance(result, str):
+                failed[utt] = result
+            else:
+                writer.write(utt, *result)
+            progress.update()
+    return dict(sorted(failed.items(), key=lambda item: item[0].encode()))
 
 
-def _write_missing(encode: Encode, utterances: list[Utterance], writer: UnitWriter, jobs: int) -> dict[str, str]:
-    """Encode the utterances that `writer` lacks; return the reasons of those that failed, sorted."""
-    unexpected = writer.offsets.keys() - {u.utt for u in utterances}
+def _done(own: Callable[[], Iterator[Utterance]], writer: UnitWriter, verify: bool) -> set[str]:
+    """Return the utterances that `writer` has and that need not be done again.
+
+    Raises:
+        UserError: it has others than those of the input, or a line of the input is malformed.
+    """
+    hashes = writer.hashes() if verify else {}
+    hash_of = functools.lru_cache(maxsize=1)(files.sha256)
+    present, changed = set(), set()
+    for utterance in own():
+        if utterance.utt in writer.offsets:
+            present.add(utterance.utt)
+            if verify and _hash(hash_of, utterance.path) != hashes[utterance.utt]:
+                changed.add(utterance.utt)
+    unexpected = writer.offsets.keys() - present
     if unexpected:
         raise UserError(
             f"{writer.directory}: contains {len(unexpected)} utterances that are not in the input, such as "
             f"{min(unexpected)}; {START_AFRESH}"
         )
-    missing = [u for u in utterances if u.utt not in writer.offsets]
-    if len(missing) < len(utterances):
-        print(f"{writer.directory}: {len(utterances) - len(missing)} of {len(utterances)} utterances already done")
-    failed: dict[str, str] = {}
-    with Progress("extract", len(missing), "utterances") as progress:
-        for utt, result in encode_all(encode, missing, jobs):
-            if isinstance(result, str):
-                failed[utt] = result
-            else:
-                writer.write(utt, result)
-            progress.update()
-    return dict(sorted(failed.items(), key=lambda item: item[0].encode()))
+    return present - changed
 
 
-def encode_all(encode: Encode, utterances: Iterable[Utterance], jobs: int) -> Iterator[tuple[str, np.ndarray | str]]:
-    """Yield (utt, codes or the reason of a failure) in the order of completion; only a few are in memory at a time."""
+def _hash(hash_of: Callable[[Path], str], path: Path) -> str:
+    """Return the hash of a file, "" if it cannot be read; encoding it will say why."""
+    try:
+        return hash_of(path)
+    except OSError:
+        return ""
+
+
+def encode_all(
+    encode: Callable[[Utterance], Result], utterances: Iterable[Utterance], jobs: int
+) -> Iterator[tuple[str, Result | str]]:
+    """Yield (utt, result or the reason of a failure) in the order of completion; only a few are in memory at a time."""
     queue = iter(utterances)
     running: set[Future] = set()
     executor = ThreadPoolExecutor(max_workers=jobs)
@@ -232,58 +273,10 @@ def encode_all(encode: Encode, utterances: Iterable[Utterance], jobs: int) -> It
         executor.shutdown(cancel_futures=True)
 
 
-def _encode_one(encode: Encode, utterance: Utterance) -> tuple[str, np.ndarray | str]:
+def _encode_one(encode: Callable[[Utterance], Result], utterance: Utterance) -> tuple[str, Result | str]:
     try:
         return utterance.utt, encode(utterance)
     except UserError as error:
         return utterance.utt, str(error)
     except Exception as error:  # one bad file must not stop the others; its reason is recorded
         return utterance.utt, f"{utterance.path}: {type(error).__name__}: {error}"
-
-
-def _merge_when_complete(out: Path, shards: int, settings: UnitsInfo, expected: list[str]) -> None:
-    """Merge the shards into `out` if all are complete and `out` does not hold them yet; the lock must be held.
-
-    Raises:
-        JobError: the utterances of the shards are not those of the input.
-    """
-    folders = [shard_folder(out, (i, shards)) for i in range(1, shards + 1)]
-    complete = [folder for folder in folders if (folder / "units.json").exists()]
-    if len(complete) < shards:
-        print(f"{out}: {len(complete)} of {shards} shards are complete")
-        return
-    for folder in folders:
-        check_settings(folder, settings)
-    failed = list(heapq.merge(*map(read_failed, folders), key=lambda item: item[0].encode()))
-    if _is_merged(out, folders, failed, len(expected)):
-        return
-    found = {utt for utt, _ in failed}.union(*({s.utt for s in Units(folder)} for folder in folders))
-    different = found.symmetric_difference(expected)
-    if different:
-        raise JobError(
-            f"{out / SHARDS}: {len(different)} utterances differ from the input, such as {min(different)}; "
-            "remove the folder and run all shards on the same data"
-        )
-    records = heapq.merge(*map(_records, folders), key=lambda item: item[0].encode())
-    info = write_units(out, settings, records, failed)
-    print(f"{info.num_utterances} of {len(expected)} utterances, {info.num_frames} frames in {out} ({shards} shards)")
-
-
-def _is_merged(out: Path, folders: list[Path], failed: list[tuple[str, str]], expected: int) -> bool:
-    """Return whether `out` is complete and has the utterances, frames and failures of the shards.
-
-    A shard changes only when it gains utterances, so equal counts are equal units.
-    """
-    if not (out / "units.json").exists():
-        return False
-    info, parts = read_info(out / "units.json"), [read_info(folder / "units.json") for folder in folders]
-    counts = [sum(part.num_utterances for part in parts), sum(part.num_frames for part in parts)]
-    return (
-        [info.num_utterances, info.num_frames] == counts
-        and info.num_utterances + len(failed) == expected
-        and list(read_failed(out)) == failed
-    )
-
-
-def _records(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
-    return ((sequence.utt, sequence.codes) for sequence in Units(folder))

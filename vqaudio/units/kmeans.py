@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from vqaudio import audio, files
 from vqaudio.audio.features import log_mel_power, mfcc, stacked_mfcc
-from vqaudio.datadir import Utterance, read_utterances
+from vqaudio.datadir import Utterance
 from vqaudio.defaults import FEATURES
 from vqaudio.errors import UserError
 from vqaudio.model.clustering import kmeans, nearest_label
@@ -29,7 +30,7 @@ from vqaudio.progress import Progress
 from vqaudio.threads import one_thread
 from vqaudio.units.directory import UnitsInfo
 from vqaudio.units.extraction import check_shard, write_all
-from vqaudio.units.npy import find_npy, read_npy
+from vqaudio.units.npy import find_source, read_npy
 from vqaudio.units.reservoir import Reservoir
 from vqaudio.units.writer import KIND
 
@@ -189,18 +190,20 @@ def apply(
     allow_failures: bool,
     jobs: int,
     change_penalty: float = 0.0,
+    verify: bool = False,
 ) -> None:
     """Write the units of a k-means model to a unit directory, in the way that `extraction.extract` describes.
 
     Args:
         model_file: what `KMeansUnits.save` wrote; its SHA-256 is the model hash of the units.
-        source: see `find_utterances`.
+        source: see `find_source`.
         out: unit directory to write, or to complete.
         deduplicate: as in `extract`, like all that follow.
         shard: (i, N).
         allow_failures: do not raise if only some utterances failed.
         jobs: utterances to work on at a time, one thread each.
         change_penalty: see `vqaudio.model.penalty`.
+        verify: as in `extract`.
 
     Raises:
         UserError: the model or `source` cannot be read, `out` contains other units, or it may not be written into.
@@ -208,7 +211,7 @@ def apply(
     """
     check_penalty(change_penalty)
     model = KMeansUnits.load(model_file)
-    utterances = find_utterances(source, model.features)
+    utterances = find_source(source, model.features)
     check_shard(shard, len(utterances))
     settings = UnitsInfo.of(
         sample_rate=model.sample_rate,
@@ -221,19 +224,8 @@ def apply(
     )
     claim_folder(out, KIND, inputs=[model_file, source])
     encode = functools.partial(model.encode, change_penalty=change_penalty)
-    write_all(utterances, encode, settings, out=out, shard=shard, allow_failures=allow_failures, jobs=jobs)
-
-
-def find_utterances(source: Path, features: str) -> list[Utterance]:
-    """Return the utterances of a data directory or, for `npy`, of a folder of <utt>.npy or a list of "utt path".
-
-    Raises:
-        UserError: the source is missing, malformed or empty, or a file name cannot be an utterance id.
-    """
-    utterances = find_npy(source) if features == "npy" else read_utterances(source)
-    if not utterances:
-        raise UserError(f"{source}: no utterances; give {'a folder of .npy files' if features == 'npy' else 'speech'}")
-    return utterances
+    options: dict[str, Any] = {"allow_failures": allow_failures, "jobs": jobs, "verify": verify}
+    write_all(utterances, encode, settings, out=out, shard=shard, **options)
 
 
 def _sample(

@@ -1,4 +1,4 @@
-"""Features in .npy files of other tools: finds the files of utterances, and reads one."""
+"""What k-means works on: speech, or features in .npy files of other tools, of which it finds and reads each."""
 
 from pathlib import Path
 
@@ -6,11 +6,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqaudio.datadir import Utterance, read_table
+from vqaudio.datadir import Listed, Manifest, Utterance, read_table
 from vqaudio.errors import UserError
-from vqaudio.units.extraction import from_files
+from vqaudio.units.extraction import Source, from_files
 
 CURE = "save one array (N, D) per file with numpy.save"
+
+
+def find_source(source: Path, features: str) -> Source:
+    """Return the utterances of a data directory or, for `npy`, of a folder of <utt>.npy or a list of "utt path".
+
+    Raises:
+        UserError: the source is missing, malformed or empty, or a file name cannot be an utterance id.
+    """
+    utterances = Listed(find_npy(source)) if features == "npy" else Manifest(source)
+    if not len(utterances):
+        raise UserError(f"{source}: no utterances; give {'a folder of .npy files' if features == 'npy' else 'speech'}")
+    return utterances
+
+
+def find_utterances(source: Path, features: str) -> list[Utterance]:
+    """Return the utterances of `find_source` as a list."""
+    return list(find_source(source, features).utterances())
 
 
 def find_npy(source: Path) -> list[Utterance]:

@@ -21,7 +21,8 @@ from vqaudio.metrics.evaluation import evaluate_units
 from vqaudio.model_directory import KIND
 from vqaudio.outputs import claim_folder
 from vqaudio.units import read_info
-from vqaudio.units.kmeans import KMeansUnits, apply, find_utterances
+from vqaudio.units.kmeans import KMeansUnits, apply
+from vqaudio.units.npy import find_utterances
 
 SETS = ("dev", "test_seen", "test_unseen")
 FEATURES = {"baseline": "mfcc", "baseline_stacked": "mfcc-stacked"}
