@@ -18,7 +18,7 @@ def add_analyse(group: Any) -> None:
         "analyse",
         run_analyse,
         "screen listeners, test differences, write a page; or plan a test",
-        'vqaudio listen analyse my_test --exclude L003="fell asleep"',
+        "vqaudio listen analyse my_test --exclude L003=asleep",
     )
     analyse.add_argument("test", type=Path, nargs="?", metavar="TEST", help="folder that listen build made")
     analyse.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default: TEST/private/analysis)")
