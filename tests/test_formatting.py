@@ -1,5 +1,6 @@
 """Formatting: what is trimmed, what phone times become, and what happens to files that are not as they should be."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import soundfile
 
 from vqaudio import audio, datadir
-from vqaudio.corpora.formatting import format_data, shift_phones, sound_span
+from vqaudio.corpora.formatting import CUTS, format_data, shift_phones, sound_span
 from vqaudio.datadir import Phone, Utterance, copy_subset
 from vqaudio.errors import UserError
 
@@ -168,6 +169,39 @@ def test_formatting_again_leaves_no_file_of_before(tmp_path: Path) -> None:
     format_data(make_data(tmp_path / "in", {"s-1": good, "s-2": good}), tmp_path / "out", sample_rate=RATE, jobs=1)
     format_data(make_data(tmp_path / "in2", {"s-2": good}), tmp_path / "out", sample_rate=RATE, jobs=1)
     assert [path.name for path in (tmp_path / "out" / "wav").iterdir()] == ["s-2.wav"]
+
+
+def test_an_interrupted_run_is_continued_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    utts = [f"s-{n}" for n in range(40)]
+    wavs = {utt: (with_silence(0.2, 0.3 + n / 100, 0.2), RATE) for n, utt in enumerate(utts)}
+    source = make_data(tmp_path / "in", wavs | {"s-silent": (np.zeros(RATE), RATE)})
+    out = tmp_path / "out"
+    assert format_data(source, out, sample_rate=RATE, jobs=2) == (40, 1)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    lines = (out / CUTS).read_text().splitlines(keepends=True)
+    (out / CUTS).write_text("".join(lines[:12]) + lines[12][:9])  # killed while it wrote a line
+    for line in lines[12:]:
+        (out / "wav" / f"{json.loads(line)[0]}.wav").unlink(missing_ok=True)
+    (out / "wav" / "s-0.wav").unlink()  # lost since
+    for table in ("wav.scp", "utt2spk", "utt2dur", "drops.tsv"):
+        (out / table).unlink()
+    kept = {path: path.stat().st_mtime_ns for path in (out / "wav").iterdir()}
+    assert len(kept) == 10
+    assert format_data(source, out, sample_rate=RATE, jobs=2) == (40, 1)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert all(path.read_bytes() == content for path, content in before.items() if path.name != CUTS)
+    assert sorted((out / CUTS).read_text().splitlines()) == sorted("".join(lines).splitlines())
+
+
+@pytest.mark.parametrize("change", ["rate", "source"])
+def test_files_of_another_rate_or_source_are_written_anew(change: str, tmp_path: Path) -> None:
+    source = make_data(tmp_path / "in", {"s-1": (with_silence(0.2, 0.5, 0.2), RATE)})
+    format_data(source, tmp_path / "out", sample_rate=RATE, jobs=1)
+    before = (tmp_path / "out" / "wav" / "s-1.wav").read_bytes()
+    if change == "source":
+        source = make_data(tmp_path / "other", {"s-1": (with_silence(0.2, 0.6, 0.2), RATE)})
+    format_data(source, tmp_path / "out", sample_rate=8000 if change == "rate" else RATE, jobs=1)
+    assert (tmp_path / "out" / "wav" / "s-1.wav").read_bytes() != before
 
 
 def test_a_table_that_does_not_cover_a_subset_is_left_out(tmp_path: Path) -> None:

@@ -451,20 +451,31 @@ def test_an_earlier_listening_test_is_kept(recipe: Recipe) -> None:
 
 SLURM = {"cmd_backend": "slurm"}
 SBATCH = r"""#!/usr/bin/env bash
-# Slurm's array on this machine; writes down the names of outputs as Slurm would read them.
-script=${*: -1} code=0
+# Slurm's array on this machine; prints its id, and writes down its options and the outputs as Slurm would read them.
+folder=$(dirname "$0") script=${*: -1} code=0
 for o in "$@"; do case $o in --array=*) span=${o#*=} ;; --output=*) output=${o#*=} ;; esac; done
-output=${output//%%/percent} output=${output//%j/123}
-echo "${output//percent/%}" >>"$(dirname "$0")/outputs"
-for i in $(seq "${span%-*}" "${span#*-}"); do SLURM_ARRAY_TASK_ID=$i bash "$script" || code=1; done
+printf '%s|' "$@" >>"$folder/submitted"; echo >>"$folder/submitted"
+echo 123
+output=${output//%%/percent} output=${output//%j/123} output=${output//percent/%}
+for i in $(seq "${span%-*}" "${span#*-}"); do
+  echo "${output//%a/$i}" >>"$folder/outputs"
+  SLURM_ARRAY_TASK_ID=$i bash "$script" >"${output//%a/$i}" 2>&1 &
+  echo $! >>"$folder/jobs"
+done
+for job in $(jobs -p); do wait "$job" || code=1; done
 exit "$code"
+"""
+SCANCEL = r"""#!/usr/bin/env bash
+# Ends the jobs of the last array; the id must be the one that sbatch printed.
+[ "$*" = "--quiet 123" ] && kill -TERM $(cat "$(dirname "$0")/jobs") 2>/dev/null
 """
 
 
 def use_slurm(recipe: Recipe) -> None:
     """Make a stand-in of Slurm, and a corpus with three utterances a set, which are enough for two shards."""
-    (recipe.bin / "sbatch").write_text(SBATCH)
-    (recipe.bin / "sbatch").chmod(0o755)
+    for name, text in {"sbatch": SBATCH, "scancel": SCANCEL}.items():
+        (recipe.bin / name).write_text(text)
+        (recipe.bin / name).chmod(0o755)
     prep = (recipe.bin / "python").read_text().replace("echo made", r"printf 'u1 s\nu2 s\nu3 s\n'")
     (recipe.bin / "python").write_text(prep)
 
@@ -477,7 +488,7 @@ def test_slurm_runs_shards_as_one_array(recipe: Recipe) -> None:
     use_slurm(recipe)
     recipe.run("--mini", "true", "--nj", "2", env=SLURM)
     assert recipe.verbs() == EVERYTHING
-    assert shards(recipe) == ["1/2", "2/2"] * 4
+    assert sorted(shards(recipe)) == ["1/2"] * 4 + ["2/2"] * 4
     (recipe.bin / "fail").write_text("decode")
     done = recipe.run("--mini", "true", "--tag", "again", env=SLURM, code=1)
     assert "decode_test_seen.log" in done.stderr
@@ -490,12 +501,76 @@ def test_a_path_that_looks_like_a_placeholder_stays_as_it_is(tmp_path: Path, bac
     use_slurm(recipe)
     recipe.run("--mini", "true", "--nj", "2", env={"cmd_backend": backend})
     assert recipe.verbs() == EVERYTHING
-    assert shards(recipe) == (["1/1"] * 4 if backend == "local" else ["1/2", "2/2"] * 4)
+    assert sorted(shards(recipe)) == (["1/1"] * 4 if backend == "local" else ["1/2"] * 4 + ["2/2"] * 4)
     assert [path.name for path in tmp_path.iterdir()] == ["a JOB 5%j"]
     logs = {path.name for path in (recipe.folder / "exp/mini_tiny_kmeans/log").glob("extract_dev.*.log")}
     assert logs == {f"extract_dev.{shard.partition('/')[0]}.log" for shard in shards(recipe)}
     outputs = (recipe.bin / "outputs").read_text().splitlines() if backend == "slurm" else []
-    assert all(Path(output).parent.is_dir() for output in outputs)
+    assert all(Path(output).is_file() for output in outputs)
+    assert len(set(outputs)) == len(outputs)  # no job writes into the output of another
+
+
+def test_a_job_of_slurm_works_with_its_cores_and_a_local_one_with_all(recipe: Recipe) -> None:
+    use_slurm(recipe)
+    for backend, cores in (("local", "7"), ("slurm", "3")):
+        recipe.run("--mini", "true", "--nj", "7", "--tag", backend, env={"cmd_backend": backend, "slurm_cores": "3"})
+        parallel = [call for call in recipe.calls() if "--jobs" in call]
+        assert {call[0] for call in parallel} >= {"extract", "decode"}
+        assert {call[call.index("--jobs") + 1] for call in parallel} == {cores}
+    submitted = (recipe.bin / "submitted").read_text().splitlines()
+    assert all("--cpus-per-task=3" in line.split("|") for line in submitted)
+
+
+def test_an_array_waits_for_the_one_that_a_killed_recipe_has_left(recipe: Recipe) -> None:
+    """Slurm starts a singleton when no job of the same name is left; another recipe has other names."""
+    use_slurm(recipe)
+    other = Recipe(recipe.root.parent / "other")
+    use_slurm(other)
+    names = []
+    for one in (recipe, recipe, other):
+        (one.bin / "submitted").unlink(missing_ok=True)
+        one.run("--mini", "true", "--stop-stage", "3", "--tag", f"tag{len(names)}", env=SLURM)
+        *_, train = (line.split("|") for line in (one.bin / "submitted").read_text().splitlines())
+        assert "--dependency=singleton" in train
+        names += [option for option in train if option.startswith("--job-name=train-")]
+    assert len(set(names)) == 3
+    shutil.rmtree(recipe.folder / "exp" / "tag0")
+    (recipe.bin / "submitted").unlink()
+    recipe.run("--mini", "true", "--stop-stage", "3", "--tag", "tag0", env=SLURM)
+    assert names[0] in (recipe.bin / "submitted").read_text()
+
+
+def test_a_signal_cancels_the_jobs_on_slurm_and_waits_until_training_has_saved(recipe: Recipe) -> None:
+    use_slurm(recipe)
+    (recipe.bin / "hang").write_text("train")
+    command = [str(recipe.folder / "run.sh"), "--mini", "true"]
+    running = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | SLURM
+    )
+    deadline = time.monotonic() + 30
+    while not (recipe.bin / "hanging").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    running.send_signal(signal.SIGTERM)
+    _, errors = running.communicate(timeout=30)
+    assert running.returncode == 143
+    assert "stopped by a signal" in errors
+    assert (recipe.bin / "saved").exists()
+
+
+def test_what_slurm_says_of_a_failed_job_is_shown(recipe: Recipe) -> None:
+    use_slurm(recipe)
+    words = "slurmstepd: error: *** JOB 123 CANCELLED DUE TO TIME LIMIT ***"
+    said = SBATCH.replace('exit "$code"', f"echo '{words}' >\"${{output//%a/1}}\"; exit 1")
+    (recipe.bin / "sbatch").write_text(said)
+    assert f"slurm: {words}\n" in recipe.run("--mini", "true", env=SLURM, code=1).stderr
+
+
+def test_slurm_without_sbatch_is_one_line_that_says_where_to_run(recipe: Recipe) -> None:
+    if shutil.which("sbatch"):
+        pytest.skip("Slurm is installed here")
+    done = recipe.run("--mini", "true", env=SLURM, code=1)
+    assert "there is no sbatch here; run on a login node, or set it to local" in done.stderr
 
 
 def test_a_test_set_with_one_speaker_is_finished_without_a_speaker_swap(recipe: Recipe) -> None:

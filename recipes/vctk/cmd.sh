@@ -12,7 +12,8 @@
 # last 20 lines of it, and returns 1.
 
 cmd_backend=${cmd_backend:-local}        # local: all jobs at once on this machine | slurm: one job array
-slurm_options=(--time=24:00:00)          # e.g. --partition=gpu --gres=gpu:1 --cpus-per-task=8
+slurm_cores=${slurm_cores:-4}            # of each job on Slurm
+slurm_options=(--time=24:00:00)          # e.g. --partition=gpu --gres=gpu:1
 JOB=$'\037'                              # replaced by the number; a control character, so that no path contains it
 
 run_jobs() {
@@ -70,14 +71,20 @@ run_local_jobs() {
   return "$code"
 }
 
-# Submit one array over a script per job; `sbatch --wait` returns when all jobs have ended. Slurm reads %j and the like
-# in the name of an output as placeholders, %% as a percent sign.
+# Submit one array over a script per job; `sbatch --wait` returns when all jobs have ended. An array with the same name,
+# which a killed recipe has left, ends first (singleton). Slurm reads %a and the like in the name of an output as
+# placeholders, %% as a percent sign.
 run_slurm_jobs() {
-  local folder script
+  local folder script output code=0
+  if ! command -v sbatch >/dev/null; then
+    echo "cmd.sh: cmd_backend is slurm, but there is no sbatch here; run on a login node, or set it to local" >&2
+    return 1
+  fi
   folder=$(dirname -- "$log")/q
   mkdir -p -- "$folder"
   script=$(basename -- "${log//$JOB/JOB}")
   script=$(CDPATH='' cd -- "$folder" && pwd)/$script
+  rm -f -- "$script".*.slurm
   for ((job = first; job <= last; job++)); do
     {
       printf '#!/usr/bin/env bash\nset -uo pipefail\n'
@@ -89,6 +96,25 @@ run_slurm_jobs() {
   done
   # shellcheck disable=SC2016  # Slurm sets the variable
   printf '#!/usr/bin/env bash\nexec bash %q."$SLURM_ARRAY_TASK_ID".sh\n' "$script" >"$script.sh"
-  sbatch --wait --array="$first-$last" --export=ALL --signal=B:TERM@120 --output="${script//%/%%}.slurm" \
-    "${slurm_options[@]}" "$script.sh"
+  : >"$script.id"
+  sbatch --parsable --wait --array="$first-$last" --export=ALL --signal=B:TERM@120 --output="${script//%/%%}.%a.slurm" \
+    --job-name="$(basename -- "$script" .log)-$(cksum <<<"$script" | cut -d ' ' -f 1)" --dependency=singleton \
+    --cpus-per-task="$slurm_cores" "${slurm_options[@]}" "$script.sh" >"$script.id" &
+  trap 'cancel_slurm_jobs "$script.id"; wait; echo "stopped by a signal; run the same command to resume" >&2; exit 143' \
+    INT TERM HUP
+  wait $! || code=$?
+  trap - INT TERM HUP
+  if [ "$code" -eq 0 ]; then return 0; fi
+  cancel_slurm_jobs "$script.id" # those that Slurm still has if sbatch lost it
+  for output in "$script".*.slurm; do
+    if [ -s "$output" ]; then sed 's/^/slurm: /' "$output" >&2; fi
+  done
+  return 1
+}
+
+# Cancel the array whose id sbatch has written to a file, as ID or ID;CLUSTER; what has ended is no error.
+cancel_slurm_jobs() { # FILE
+  local id
+  IFS=';' read -r id _ <"$1" || return 0
+  scancel --quiet "$id" || true
 }

@@ -51,6 +51,8 @@ options=(stage stop_stage nj mini vctk_root data_dir download alignment quantize
 . "$here/cmd.sh"
 . "$here/local/stages.sh"
 
+threads=$nj # of one job
+if [ "$cmd_backend" = slurm ]; then threads=$slurm_cores; fi
 data=$here/data/$corpus
 exp=$here/exp/$tag
 sets=(train dev test_seen test_unseen)
@@ -88,7 +90,9 @@ fi
 
 if stage 2 format "resample to $sample_rate Hz, trim silence" "$data/train/utt2spk" "$sample_rate" \
   "$package_sum" "$(checksum "$here/local/format_data.py")"; then
-  job "$data/log/format.log" python "$here/local/format_data.py" --sample-rate "$sample_rate" --jobs "$nj" \
+  if [ "$changed" = true ]; then (cd -- "$data" && rm -f -- "${sets[@]/%//cuts.jsonl}"); fi
+  begun
+  job "$data/log/format.log" python "$here/local/format_data.py" --sample-rate "$sample_rate" --jobs "$threads" \
     "$data/raw" "$data"
   for name in "${sets[@]}"; do
     job "$data/log/validate_$name.log" vqaudio data validate "$data/$name"
@@ -109,7 +113,7 @@ if stage 4 extract "extract units" "$exp/units/test_unseen/units.json" "$(checks
   for name in "${sets[@]}"; do
     shards=$(number_of_shards "$data/$name/utt2spk")
     job JOB=1:"$shards" "$exp/log/extract_$name.$JOB.log" vqaudio extract --model "$exp" --data "$data/$name" \
-      --out "$exp/units/$name" --shard "$JOB/$shards" --jobs "$nj"
+      --out "$exp/units/$name" --shard "$JOB/$shards" --jobs "$threads"
   done
   finish
 fi
@@ -117,7 +121,7 @@ fi
 if stage 5 reconstruct "synthesise speech from the units" "$exp/wav/test_unseen/wav.scp" "$(checksum_model)" \
   "$package_sum"; then
   job "$exp/log/swap_speakers.log" python "$here/local/swap_speakers.py" "$data/test_seen/utt2spk" "$exp/swap_utt2spk"
-  decode=(vqaudio decode --model "$exp" --jobs "$nj")
+  decode=(vqaudio decode --model "$exp" --jobs "$threads")
   job "$exp/log/decode_test_seen.log" "${decode[@]}" --units "$exp/units/test_seen" --out "$exp/wav/test_seen" \
     --utt2spk "$data/test_seen/utt2spk"
   if [ -f "$exp/swap_utt2spk" ]; then
@@ -147,11 +151,11 @@ if stage 6 score "score" "$exp/scores.json" "$package_sum" \
   for name in test_seen test_unseen; do
     judge_options "$data/$name/text"
     job "$exp/log/score_audio_$name.log" vqaudio evaluate audio --reference "$data/$name/wav.scp" \
-      --system "$exp/wav/$name/wav.scp" --jobs "$nj" --json "$exp/scores/audio_$name.json" \
+      --system "$exp/wav/$name/wav.scp" --jobs "$threads" --json "$exp/scores/audio_$name.json" \
       ${judging[@]+"${judging[@]}"}
     if [ "${#judging[@]}" -gt 0 ] && [ -f "$exp/wav/${name}_swap/wav.scp" ]; then
       job "$exp/log/score_audio_${name}_swap.log" vqaudio evaluate audio --reference "$data/$name/wav.scp" \
-        --system "$exp/wav/${name}_swap/wav.scp" --jobs "$nj" --json "$exp/scores/audio_${name}_swap.json" \
+        --system "$exp/wav/${name}_swap/wav.scp" --jobs "$threads" --json "$exp/scores/audio_${name}_swap.json" \
         "${judging[@]}" --voices "$exp/swap_utt2spk"
     fi
   done
@@ -161,7 +165,7 @@ if stage 6 score "score" "$exp/scores.json" "$package_sum" \
     job "$exp/log/score_curve.log" vqaudio evaluate curve --model "$exp" \
       --model "$exp/baseline/mfcc/kmeans.safetensors" --model "$exp/baseline/mfcc-stacked/kmeans.safetensors" \
       --change-penalties 0 0.5 1 2 --data "$data/test_seen" --alignment "$data/test_seen/phones.ctm" \
-      --mapping-data "$data/train" --mapping-alignment "$data/train/phones.ctm" --jobs "$nj" \
+      --mapping-data "$data/train" --mapping-alignment "$data/train/phones.ctm" --jobs "$threads" \
       --json "$exp/scores/curve.json"
   fi
   job "$exp/log/collect_scores.log" python "$here/local/collect_scores.py" "$exp" "$data" \
@@ -188,9 +192,9 @@ if stage 9 listen "listening test (exp/$tag/listen)" "$exp/listen/private/key.js
   # Eight utterances and one for practice, also from units that change half as often.
   job "$exp/log/listening_set.log" python "$here/local/listening_set.py" "$data/test_seen" "$exp/listening/data" 9
   job "$exp/log/extract_penalty.log" vqaudio extract --model "$exp" --data "$exp/listening/data" \
-    --out "$exp/listening/units" --change-penalty 1 --jobs "$nj"
+    --out "$exp/listening/units" --change-penalty 1 --jobs "$threads"
   job "$exp/log/decode_penalty.log" vqaudio decode --model "$exp" --units "$exp/listening/units" \
-    --out "$exp/listening/wav" --utt2spk "$exp/listening/data/utt2spk" --jobs "$nj"
+    --out "$exp/listening/wav" --utt2spk "$exp/listening/data/utt2spk" --jobs "$threads"
   systems=(--system "${quantizer}_penalty=$exp/listening/wav/wav.scp")
   while IFS=$'\t' read -r name scp _; do systems+=(--system "$name=$scp"); done < <(listening_systems)
   job "$exp/log/listen.log" vqaudio listen build --type mushra --reference "$exp/listening/data/wav.scp" \

@@ -5,12 +5,17 @@ Audio that is louder than 16 bits can store, as that of lossy files may be, is s
 The trimming rule: the first difference of the signal, in which rumble is weak, is measured in windows of 20 ms every
 10 ms. A window is sound if its RMS is within 35 dB of that of the loudest window. The cut begins 0.1 s before the first
 window of sound and ends 0.1 s after the last. The times in `phones.ctm` are shifted accordingly.
+
+Which utterances are done, and how each was cut, is in `cuts.jsonl` of the output: an interrupted run is continued.
 """
 
-from collections.abc import Iterable, Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,13 +25,24 @@ from vqaudio.datadir import Phone, Utterance, copy_subset, read_wav_scp
 from vqaudio.datadir.layout import DATA_DIRECTORY
 from vqaudio.datadir.tables import format_seconds
 from vqaudio.errors import UserError
-from vqaudio.files import atomic_write
+from vqaudio.files import atomic_write, open_to_write
 from vqaudio.names import file_name
 from vqaudio.outputs import claim_folder
 
 SOUND_RANGE_DB = 35.0
 MARGIN_SECONDS = 0.1
 MIN_SECONDS = 0.1
+CUTS = "cuts.jsonl"
+"""A file of lines of JSON: a SHA-256 of what was to be done, then a `Cut` for each utterance that is done."""
+
+
+class Cut(NamedTuple):
+    """The part of an utterance that was kept, in seconds; or the `reason` why no file was written."""
+
+    utt: str
+    start: float
+    duration: float
+    reason: str = ""
 
 
 def sound_span(wav: np.ndarray, sample_rate: int) -> tuple[int, int]:
@@ -57,11 +73,12 @@ def shift_phones(phones: Iterable[Phone], start: float, duration: float) -> list
     return shifted
 
 
-def format_utterance(utterance: Utterance, folder: Path, sample_rate: int) -> tuple[str, float, float, str]:
-    """Write the utterance into `folder`; return its id, start and duration (s) of the cut, and a reason.
+def format_utterance(utterance: Utterance, folder: Path, sample_rate: int) -> Cut:
+    """Write the utterance into `folder`, unless there is a reason not to; return its cut."""
 
-    The reason says why no file was written; it is empty if one was.
-    """
+    def dropped(reason: str) -> Cut:
+        return Cut(utterance.utt, 0.0, 0.0, reason)
+
     try:
         wav, _ = audio.read(utterance.path, sample_rate, utterance.start, utterance.end, utterance.channel)
         peak = float(np.abs(wav).max())
@@ -69,17 +86,17 @@ def format_utterance(utterance: Utterance, folder: Path, sample_rate: int) -> tu
         if fault is None and utterance.channel is None:
             fault = channel_fault(utterance.path, utterance.start, utterance.end)
     except UserError as error:
-        return utterance.utt, 0.0, 0.0, " ".join(str(error).split())
+        return dropped(" ".join(str(error).split()))
     if fault:
-        return utterance.utt, 0.0, 0.0, f"{utterance.path}: {fault}"
+        return dropped(f"{utterance.path}: {fault}")
     wav = wav / max(1.0, peak)
     first, last = sound_span(wav, sample_rate)
     if last == 0:
-        return utterance.utt, 0.0, 0.0, "silent throughout"
+        return dropped("silent throughout")
     if last - first < MIN_SECONDS * sample_rate:
-        return utterance.utt, 0.0, 0.0, f"lasts {len(wav) / sample_rate:.3f} s, less than {MIN_SECONDS} s"
+        return dropped(f"lasts {len(wav) / sample_rate:.3f} s, less than {MIN_SECONDS} s")
     audio.write(_wav(folder, utterance.utt), wav[first:last], sample_rate)
-    return utterance.utt, first / sample_rate, (last - first) / sample_rate, ""
+    return Cut(utterance.utt, first / sample_rate, (last - first) / sample_rate)
 
 
 def _wav(folder: Path, utt: str) -> Path:
@@ -89,6 +106,9 @@ def _wav(folder: Path, utt: str) -> Path:
 
 def format_data(source: Path, out: Path, *, sample_rate: int, jobs: int) -> tuple[int, int]:
     """Format the data directory `source` into `out`: wav/, the Kaldi tables with utt2dur, phones.ctm and drops.tsv.
+
+    A second call with the same source and rate writes only the files that are missing. It does not notice audio that
+    changed under the same path: remove `cuts.jsonl` in that case.
 
     Files in `out/wav/` that the wav.scp of an earlier run names and this one does not write are deleted.
 
@@ -102,11 +122,14 @@ def format_data(source: Path, out: Path, *, sample_rate: int, jobs: int) -> tupl
     claim_folder(out, DATA_DIRECTORY, inputs=[source])
     folder = (out / "wav").absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    work = partial(format_utterance, folder=folder, sample_rate=sample_rate)
-    with ProcessPoolExecutor(jobs) as pool:
-        cuts = list(pool.map(work, utterances, chunksize=8))
-    kept = {utt: (start, duration) for utt, start, duration, reason in cuts if not reason}
-    drops = [(utt, reason) for utt, _, _, reason in cuts if reason]
+    task = hashlib.sha256(f"{sample_rate} {utterances}".encode(errors="surrogateescape")).hexdigest()
+    done = {cut.utt: cut for cut in _read_cuts(out, task) if cut.reason or _wav(folder, cut.utt).is_file()}
+    if done:
+        print(f"{out}: {len(done)} of {len(utterances)} utterances already done", flush=True)
+    _format_missing([u for u in utterances if u.utt not in done], done, out, task, sample_rate, jobs)
+    cuts = [done[utterance.utt] for utterance in utterances]
+    kept = {cut.utt: (cut.start, cut.duration) for cut in cuts if not cut.reason}
+    drops = [(cut.utt, cut.reason) for cut in cuts if cut.reason]
     write_drops(out / "drops.tsv", drops)
     if not kept:
         raise UserError(
@@ -118,6 +141,32 @@ def format_data(source: Path, out: Path, *, sample_rate: int, jobs: int) -> tupl
             path.unlink(missing_ok=True)
     _write_tables(source, out, [utterance for utterance in utterances if utterance.utt in kept], kept)
     return len(kept), len(drops)
+
+
+def _read_cuts(out: Path, task: str) -> Iterator[Cut]:
+    """Yield the cuts of an interrupted or finished run of the same task, without a last line that is not whole."""
+    if not (out / CUTS).is_file():
+        return
+    with (out / CUTS).open(encoding="utf-8") as file:
+        if file.readline() != f"{json.dumps(task)}\n":
+            return
+        for line in file:
+            if line.endswith("\n"):
+                yield Cut(*json.loads(line))
+
+
+def _format_missing(
+    missing: list[Utterance], done: dict[str, Cut], out: Path, task: str, sample_rate: int, jobs: int
+) -> None:
+    """Format utterances in processes; write `done` to the file of cuts, and add to both what is done."""
+    lines = [json.dumps(task), *(json.dumps(cut) for cut in done.values())]
+    atomic_write(out / CUTS, "".join(f"{line}\n" for line in lines))
+    work = partial(format_utterance, folder=(out / "wav").absolute(), sample_rate=sample_rate)
+    with open_to_write(out / CUTS, "a") as file, ProcessPoolExecutor(jobs) as pool:
+        for cut in pool.map(work, missing, chunksize=8):
+            done[cut.utt] = cut
+            file.write(f"{json.dumps(cut)}\n".encode())
+            file.flush()
 
 
 def write_drops(path: Path, drops: Iterable[tuple[str, str]]) -> None:

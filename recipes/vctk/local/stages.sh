@@ -23,7 +23,7 @@ die() {
 checksum() { cat -- "$@" | sha256sum | cut -d ' ' -f 1; }
 
 checksum_sets() {
-  (cd -- "$data" && find "${sets[@]}" -type f ! -name drops.tsv ! -name wav.scp -print0 | sort -z | xargs -0 sha256sum) |
+  (cd -- "$data" && find "${sets[@]}" -type f ! -name drops.tsv ! -name cuts.jsonl ! -name wav.scp -print0 | sort -z | xargs -0 sha256sum) |
     sha256sum | cut -d ' ' -f 1
 }
 
