@@ -149,7 +149,8 @@ class Listener:
         words = self.script(
             "return document.querySelector(`[aria-keyshortcuts=${arguments[0]}] .words`).textContent", letter
         )
-        if self.missing().startswith("Still to be heard") and words not in self.missing().partition(":")[2]:
+        told = self.missing()
+        if not told.startswith("Please listen") and words not in told.partition("heard:")[2]:
             return
         self.press(letter.lower())
         self.wait(lambda: words not in self.missing().partition("heard:")[2])

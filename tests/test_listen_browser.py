@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow  # starts a browser
 
 TYPES = ["mushra", "acr", "dcr", "ccr", "ab", "abx", "smos", "words"]
 DIGITS = {"acr": 1, "dcr": 1, "smos": 1, "ccr": -3, "ab": -1}  # the answer of digit 1; the next digit gives one more
-SECONDS = 0.5  # of a clip
+SECONDS = 0.5  # of a clip: the shortest that a test takes
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def check_network(driver: Any, port: int) -> None:
 def test_every_type_goes_from_link_to_end_by_keyboard_and_sqlite_holds_what_was_entered(
     test_type, driver, tmp_path
 ) -> None:
-    test = make_test(tmp_path, test_type, items=1, seconds=SECONDS)
+    test = make_test(tmp_path, test_type, items=1, seconds=SECONDS, training=1)
     network(driver)
     with serving(test) as port:
         listener = Listener(driver, links(test, port)[0])
@@ -236,7 +236,7 @@ def test_a_reload_continues_at_the_same_page_with_what_was_entered(driver, tmp_p
 
 
 def test_two_listeners_at_once_do_not_mix(driver, tmp_path) -> None:
-    test = make_test(tmp_path, "acr", items=1, seconds=SECONDS)
+    test = make_test(tmp_path, "acr", items=1, seconds=SECONDS, training=1)
     rng = random.Random(0)
     first_window = driver.current_window_handle
     with serving(test) as port:
@@ -341,7 +341,7 @@ def test_a_paid_study_leads_from_the_address_of_the_platform_to_the_code(age, co
     platform = Platform(finished=Ending("DONE1", "https://example.org/done"), screened=Ending("OUT2"))
     questions = (Question("age", "How old are you?", "number", min=1, max=120, screen_below=18),)
     study = Study(title="Voices", consent="I am of age.", before=questions, quiet=True, platform=platform)
-    test = make_test(tmp_path, "acr", items=1, listeners=0, seconds=SECONDS, extension="flac", study=study)
+    test = make_test(tmp_path, "acr", items=1, listeners=0, seconds=SECONDS, training=1, extension="flac", study=study)
     rng = random.Random(0)
     with serving(test) as port:
         listener = Listener(driver, f"http://127.0.0.1:{port}/?PROLIFIC_PID=5f1a")
