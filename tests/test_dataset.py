@@ -12,7 +12,7 @@ from tiny_training import write_tones
 from vqaudio import audio
 from vqaudio.errors import JobError, UserError
 from vqaudio.model_directory import UNKNOWN_SPEAKER
-from vqaudio.training.dataset import prefetch, speaker_list, take_turns
+from vqaudio.training.dataset import speaker_list, take_turns
 
 
 @pytest.fixture
@@ -175,36 +175,8 @@ def test_an_utt2dur_that_promises_too_much_does_not_lose_the_utterance(data: Pat
     assert not source.recordings.unreadable
 
 
-def test_prefetching_yields_the_same_batches_in_order_and_passes_errors_on(data: Path) -> None:
-    source = dataset(data)
-    ahead = prefetch(lambda step: source.batch(step, size=2, frames=5), 3)
-    for step in (3, 4, 5):
-        assert torch.equal(next(ahead).padded, source.batch(step, size=2, frames=5).padded)
-    ahead.close()
-
-    def broken(step: int) -> None:
-        raise UserError("broken.wav: empty")
-
-    with pytest.raises(UserError, match=r"broken\.wav"):
-        next(prefetch(broken, 0))
-
-
 def test_an_empty_data_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "wav.scp").write_text("")
     (tmp_path / "utt2spk").write_text("")
     with pytest.raises(UserError, match="no utterances; training needs at least one"):
         dataset(tmp_path)
-
-
-def test_batches_are_made_on_one_thread_of_torch_which_leaves_those_of_training_alone() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        ahead = prefetch(lambda step: torch.get_num_threads(), 0)
-        assert (next(ahead), torch.get_num_threads()) == (1, 2)
-        ahead.close()
-        later = prefetch(lambda step: torch.get_num_threads(), 0)
-        assert (next(later), torch.get_num_threads()) == (1, 2)
-        later.close()
-    finally:
-        torch.set_num_threads(before)

@@ -79,7 +79,7 @@ def test_a_codebook_that_starts_with_the_decoder_phase_is_there_to_stay(
     assert equal(state["now"], state["own"], "bands", "label_head.centroids", "label_head.started")
     other = Training(cfg, tmp_path / "exp", World(0, 1, torch.device("cpu")))
     other.net.load_state_dict(state["now"])
-    start_codebook(other.model, other.data, cfg.trainer.codebook_phase, cfg.seed, other.device)
+    start_codebook(other.model, other.data, cfg.trainer.codebook_phase, cfg.seed, other.world)
     assert equal(state["now"], other.net.state_dict(), "quantizer")  # made from the encoder that stays
     saved = load_file(tmp_path / "exp" / "model.safetensors")
     assert torch.equal(saved["quantizer.codebook"], state["now"]["model.quantizer.codebook"])

@@ -114,12 +114,12 @@ def test_a_second_ctrl_c_ends_at_once_and_without_an_abort(tmp_path: Path, start
 
 @pytest.mark.slow
 def test_a_signal_stops_all_trainings_of_a_multirun(tmp_path: Path, start: Start) -> None:
-    training = start(Path(f"{tmp_path}/exp/${{seed}}"), "--multirun", "seed=0,1")
+    training = start(tmp_path / "exp", "--multirun", "seed=0,1")
     training.send_signal(signal.SIGINT)
     _, errors = training.communicate(timeout=60)
     assert training.returncode == 130, errors
-    assert states(tmp_path / "exp" / "0")
-    assert not (tmp_path / "exp" / "1").exists()
+    assert states(tmp_path / "exp" / "seed=0")
+    assert not (tmp_path / "exp" / "seed=1").exists()
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
@@ -147,7 +147,7 @@ def test_a_second_ctrl_c_interrupts() -> None:
 def test_batches_that_nobody_takes_do_not_abort_the_interpreter() -> None:
     """The iterator is still alive when the interpreter ends, and its thread computes."""
     script = (
-        "import torch\nfrom vqaudio.training.dataset import prefetch\n"
+        "import torch\nfrom vqaudio.training.prefetch import prefetch\n"
         "def make(step):\n    x = torch.ones(300, 300, requires_grad=True)\n    (x @ x).sum().backward()\n"
         "    return step\n"
         "batches = prefetch(make, 0)\nprint(next(batches))\nraise KeyboardInterrupt"

@@ -23,6 +23,7 @@ from vqaudio.training.state import (
 
 SPEAKERS = ["<unknown>", "a", "b"]
 CPU = torch.device("cpu")
+ONE = World(0, 1, CPU)
 
 OTHER_MODEL = [
     "model.latent_dim=12",
@@ -137,18 +138,18 @@ def test_a_state_that_does_not_fit_gives_way_to_the_one_before(tmp_path: Path, c
     save_state(tmp_path, 2, {"step": 2})
     taken = []
     with caplog.at_level(logging.WARNING, logger="vqaudio.training"):
-        resume_newest(tmp_path, lambda state: taken.append(state["new"]))
+        resume_newest(tmp_path, lambda state: taken.append(state["new"]), ONE)
     assert taken == [0]
     assert "step-2: of another version of vqaudio" in caplog.text
 
 
 def test_a_run_whose_states_are_all_broken_does_not_begin_again(tmp_path: Path) -> None:
-    resume_newest(tmp_path, lambda state: None)  # there is no state at all
+    resume_newest(tmp_path, lambda state: None, ONE)  # there is no state at all
     for step in (1, 2):
         save_state(tmp_path, step, {})
         (tmp_path / "state" / f"step-{step}" / "state.pt").write_bytes(b"torn")
     with pytest.raises(UserError, match="none of 2 states can be used; remove the folder"):
-        resume_newest(tmp_path, lambda state: None)
+        resume_newest(tmp_path, lambda state: None, ONE)
 
 
 def draw(state: dict, world: World, step: int = 3) -> list[float]:

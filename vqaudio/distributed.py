@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from vqaudio.errors import UserError
+from vqaudio.errors import JobError, UserError, first_line
 
 ENVIRONMENT = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
 """Variables that torchrun sets, and what holds without it."""
@@ -29,7 +29,7 @@ class World(NamedTuple):
 
     def agree(self, value: float) -> float:
         """Return the largest value of all processes."""
-        if self.size == 1:
+        if not dist.is_initialized():
             return value
         shared = torch.tensor(value, dtype=torch.float64, device=self.device)
         dist.all_reduce(shared, dist.ReduceOp.MAX)
@@ -37,7 +37,7 @@ class World(NamedTuple):
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """Return the tensors of all processes, by rank, on the CPU; they have one shape and type."""
-        if self.size == 1:
+        if not dist.is_initialized():
             return [tensor.cpu()]
         mine = tensor.to(self.device)
         tensors = [torch.empty_like(mine) for _ in range(self.size)]
@@ -46,7 +46,7 @@ class World(NamedTuple):
 
     def barrier(self) -> None:
         """Wait for the other processes."""
-        if self.size > 1:
+        if dist.is_initialized():
             dist.barrier()
 
 
@@ -54,22 +54,38 @@ class World(NamedTuple):
 def processes(choice: str) -> Iterator[World]:
     """Join the process group that torchrun announces in the environment, and leave it at the end.
 
+    One process under torchrun makes a group as well: with `--nnodes=1:4` it is what is left of a larger one.
+
     Args:
         choice: `cpu`, `cuda`, or `auto`: a GPU of its own for each process if there are GPUs, else the CPU.
 
     Raises:
         UserError: there are fewer GPUs than processes on this machine.
+        JobError: another process ended or cannot be reached.
     """
     rank, size, local_rank = (int(os.environ.get(name, n)) for name, n in ENVIRONMENT.items())
     device = _device(choice, local_rank)
-    if size == 1:
+    if size == 1 and not dist.is_torchelastic_launched():
         yield World(rank, size, device)
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield World(rank, size, device)
-    finally:
-        dist.destroy_process_group()
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            yield World(rank, size, device)
+        finally:
+            dist.destroy_process_group()
+    except RuntimeError as error:
+        if not _is_about_others(error):
+            raise
+        raise JobError(
+            f"process {rank} of {size}: another process ended or cannot be reached ({first_line(error)}); the same "
+            "command continues from the last state, and torchrun --max-restarts=N gives it by itself"
+        ) from error
+
+
+def _is_about_others(error: RuntimeError) -> bool:
+    """Return whether the error is one of the process group; those of gloo have no type of their own."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
 def _device(choice: str, local_rank: int) -> torch.device:
@@ -94,11 +110,35 @@ def wrap(net: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(net, find_unused_parameters=True, broadcast_buffers=False)
 
 
-def all_reduce(tensors: Iterable[Tensor]) -> None:
-    """Sum tensors over processes in place, so that every process has the same numbers."""
-    if dist.is_initialized():
-        for tensor in tensors:
-            dist.all_reduce(tensor)
+def all_reduce(tensors: Iterable[Tensor]) -> int:
+    """Sum tensors over processes in place, so that every process has the same numbers; return the number of these."""
+    if not dist.is_initialized():
+        return 1
+    for tensor in tensors:
+        dist.all_reduce(tensor)
+    return dist.get_world_size()
+
+
+def share(count: Tensor) -> Tensor:
+    """Return a count over the mean of all processes' counts: the weight of a mean of so many items in that of all."""
+    if not dist.is_initialized():
+        return torch.ones_like(count, dtype=torch.float32)
+    whole = count.to(torch.float32, copy=True)
+    dist.all_reduce(whole)
+    return count * dist.get_world_size() / whole
+
+
+def mean(tensor: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean of weighted tensors over processes, with the gradient of this process's own tensor.
+
+    Gradients of a loss that weighs the same are those of the whole batch once they are averaged over processes.
+    """
+    if not dist.is_initialized():
+        return tensor
+    own = tensor.detach()
+    whole = weight * own
+    dist.all_reduce(whole)
+    return tensor + (whole / dist.get_world_size() - own)
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:

@@ -199,9 +199,11 @@ class KMeansQuantizer(_Quantizer):
         candidates = z.reshape(self.books, -1, z.shape[2])  # (books, M', d)
         for book in range(self.books):
             rows = dead[book].nonzero().squeeze(1)
-            if len(rows) == 0 or candidates.shape[1] == 0:
+            if len(rows) == 0:
                 continue
-            chosen = candidates[book, torch.randint(candidates.shape[1], (len(rows),), device=z.device)]
+            chosen = self.codebook.detach()[book, rows]
+            if candidates.shape[1] > 0:
+                chosen = candidates[book, torch.randint(candidates.shape[1], (len(rows),), device=z.device)]
             distributed.broadcast([chosen])
             self.codebook[book, rows] = chosen
             # Without these two lines the next average would pull the code straight back to where it died.
@@ -268,12 +270,14 @@ class GumbelQuantizer(_Quantizer):
         B, _, N = z.shape
         flat = self.split(z)
         share = z.new_ones(B * N) if mask is None else mask.flatten().to(z.dtype)
-        share = share / share.sum()
+        frames = share.sum()
+        share = share / frames
         if self.training:
             weight, bias = self.weight.expand(self.groups, -1, -1), self.bias.expand(self.groups, -1)
             book = self.codebook.expand(self.groups, -1, -1)
             draw = gumbel_draw(flat, weight, bias, book, temperature=temperature, share=share)
             z_q, codes, likeliest, mean = draw
+            mean = distributed.mean(mean, distributed.share(frames))  # all processes together are to use every code
         else:
             logits = self.logits(flat)
             codes = likeliest = logits.argmax(-1)

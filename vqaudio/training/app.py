@@ -7,13 +7,15 @@ import shlex
 import sys
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from vqaudio.errors import StoppedError, UserError
+from vqaudio.errors import JobError, StoppedError, UserError
 from vqaudio.training.settings import check
+from vqaudio.training.sweep import Sweep
 
 logger = logging.getLogger("vqaudio.training")
 
@@ -23,8 +25,9 @@ CONFIG_MODULE = "vqaudio.conf"
 def run(overrides: list[str], flags: list[str]) -> None:
     """Train with overrides and flags of Hydra (`--cfg job`, `--multirun`, …).
 
-    Several trainings (`--multirun`) run one after the other, even if one fails: the first failure is raised at the end,
-    the others are logged. A signal stops all of them.
+    Several trainings (`--multirun`) are written to folders in exp_dir, see `Sweep`. They run one after the
+    other, even if one fails: the first failure is raised at the end, the others are logged. A signal stops all of them.
+    A launcher (`hydra/launcher=submitit_slurm`) runs them elsewhere; the first failure is raised at the end, too.
 
     Raises:
         UserError: an override or a value of the configuration is wrong.
@@ -32,24 +35,26 @@ def run(overrides: list[str], flags: list[str]) -> None:
     """
     for override in overrides:
         check_override(override)
+    sweep = Sweep(overrides) if "--multirun" in flags and "--cfg" not in flags else None
+    here = os.getpid()
     failures: list[Exception] = []
 
     @hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name="train", version_base="1.3")
     def application(cfg: DictConfig) -> None:
-        if any(isinstance(failure, StoppedError) for failure in failures):
-            return
-        try:
-            check(cfg)
-            from vqaudio.training.loop import train
-
-            train(cfg)
-        except Exception as error:  # Hydra would print it in its own way
-            failures.append(error)
+        if os.getpid() != here:
+            _train_elsewhere(cfg, sweep)
+        elif not any(isinstance(failure, StoppedError) for failure in failures):
+            try:
+                _train(cfg, sweep)
+            except Exception as error:  # Hydra would print it in its own way
+                failures.append(error)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print over several lines
     sys.argv = ["vqaudio train", *flags, *overrides]
     try:
         application()
+    except (UserError, JobError):  # of a training elsewhere
+        raise
     except Exception as error:  # before or between trainings: Hydra could not make a configuration
         raise UserError(_one_line(error)) from error
     failures.sort(key=lambda failure: not isinstance(failure, StoppedError))
@@ -57,6 +62,27 @@ def run(overrides: list[str], flags: list[str]) -> None:
         logger.error("%s", failure)
     if failures:
         raise failures[0]
+
+
+def _train(cfg: DictConfig, sweep: Sweep | None) -> None:
+    if sweep is not None:
+        cfg.exp_dir = str(sweep.folder_of(HydraConfig.get().overrides.task))
+    check(cfg)
+    from vqaudio.training.loop import train
+
+    train(cfg)
+
+
+def _train_elsewhere(cfg: DictConfig, sweep: Sweep | None) -> None:
+    """Train in the process of a launcher, whose errors Hydra takes to the first process."""
+    logging.basicConfig(level=logging.INFO)
+    try:
+        _train(cfg, sweep)
+    except UserError:
+        raise
+    except Exception as error:  # others might not survive the way
+        message = str(error) if isinstance(error, JobError) else f"train: {type(error).__name__}: {error}"
+        raise JobError(message) from error
 
 
 def check_override(override: str) -> None:
@@ -112,4 +138,6 @@ def compose(overrides: list[str]) -> DictConfig:
 def _one_line(error: Exception) -> str:
     """Return Hydra's message without its advice to add keys, which nothing would read, and without its search path."""
     message = re.split(r" To append to| Config search path", " ".join(str(error).split()))[0]
-    return f"train: {message.rstrip('.')}; vqaudio train --help lists all settings"
+    submitit = "Could not find 'hydra/launcher/submitit" in message
+    cure = "pip install 'vqaudio[sweep]'" if submitit else "vqaudio train --help lists all settings"
+    return f"train: {message.rstrip('.')}; {cure}"

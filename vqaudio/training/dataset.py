@@ -1,13 +1,10 @@
 """Training segments out of a data directory: any step's batch can be made without those before it."""
 
-import contextlib
 import itertools
 import math
 import operator
-import queue
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +15,6 @@ from torch import Tensor
 from vqaudio import datadir
 from vqaudio.errors import JobError, UserError
 from vqaudio.model_directory import UNKNOWN_SPEAKER
-from vqaudio.threads import one_thread
 from vqaudio.training.labels import Labeller
 from vqaudio.training.recordings import Recordings
 
@@ -39,8 +35,12 @@ class Batch(NamedTuple):
     labels: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """Move all tensors."""
+        """Move all tensors; those from `pinned` move while the device computes."""
         return Batch(*(x.to(device, non_blocking=True) for x in self))
+
+    def pinned(self) -> "Batch":
+        """Return the batch in memory that a GPU reads by itself."""
+        return Batch(*(x.pin_memory() for x in self))
 
 
 class SegmentDataset:
@@ -83,22 +83,34 @@ class SegmentDataset:
         return float(self.recordings.durations.sum())
 
     def batch(
-        self, step: int, *, size: int, frames: int, speed: float = 0.0, margin: int = 0, stream: int = 0
+        self,
+        step: int,
+        *,
+        size: int,
+        frames: int,
+        speed: float = 0.0,
+        margin: int = 0,
+        stream: int = 0,
+        rank: int = 0,
+        processes: int = 1,
     ) -> Batch:
         """Return the batch of `size` segments of `margin + frames + margin` frames that belongs to `step`.
 
         The margins may lie outside the utterance. Each segment is played faster or slower by a factor of up to
         `1 + speed`, which moves pitch and formants to another speaker's; its labels stay those of the utterance as it
-        is. `stream` tells apart the processes of a distributed run, and other uses of the same step.
+        is. `stream` tells apart the uses of a step. The batches of all `processes` in the order of their `rank` are
+        what one process draws for a batch of `size * processes`.
 
         Raises:
             JobError: too many utterances cannot be read.
         """
         random = np.random.default_rng([self.seed, stream, step])
-        rows = self._rows(random.random(size))
+        rows = self._rows(random.random(size * processes))
         items = []
         for i, row in enumerate(rows):
             where, drop, faster = random.random(), random.random(), random.uniform(-1, 1)
+            if i // size != rank:
+                continue
             tried = self._with_substitutes(row, stream, step, i)
             segments = (self._readable_segment(r, frames, where, drop, (1 + speed) ** faster, margin) for r in tried)
             segment = next((segment for segment in segments if segment is not None), None)
@@ -211,44 +223,3 @@ def take_turns(speakers: Sequence[str]) -> list[int]:
         ordered.append((turns[speakers[row]], row))
         turns[speakers[row]] += 1
     return [row for _, row in sorted(ordered, key=operator.itemgetter(0))]
-
-
-def prefetch(make: Callable[[int], Batch], first: int, ahead: int = 4) -> Iterator[Batch]:
-    """Yield `make(first)`, `make(first + 1)`, …; a thread makes up to `ahead` batches in advance.
-
-    The thread ends with the iterator, or with the main thread: an interpreter that ends while it computes would abort.
-    """
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=ahead)
-    stop = threading.Event()
-
-    def wanted() -> bool:
-        return not stop.is_set() and threading.main_thread().is_alive()
-
-    def put(item: Batch | BaseException) -> None:
-        while wanted():
-            with contextlib.suppress(queue.Full):
-                ready.put(item, timeout=0.1)
-                return
-
-    def read() -> None:
-        step = first
-        with one_thread():  # OpenMP would make a second team, and then let the threads of training sleep at every wait
-            while wanted():
-                try:
-                    put(make(step))
-                except BaseException as error:  # handed to the consumer, which raises it
-                    put(error)
-                    return
-                step += 1
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        while True:
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()

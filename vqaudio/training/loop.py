@@ -5,7 +5,6 @@ trains the WaveNet on these codes as they are. `vqaudio.training.schedule` says 
 """
 
 import contextlib
-import functools
 import logging
 import math
 import time
@@ -21,9 +20,10 @@ from vqaudio.errors import JobError, StoppedError
 from vqaudio.files import locked
 from vqaudio.model import build_model
 from vqaudio.outputs import claim_folder
-from vqaudio.training.dataset import Batch, SegmentDataset, prefetch, speaker_list
+from vqaudio.training.dataset import Batch, SegmentDataset, speaker_list
 from vqaudio.training.objective import Objective
 from vqaudio.training.optimizer import forget_rows, make_optimizer, restore_optimizer
+from vqaudio.training.prefetch import prefetch, workers_for
 from vqaudio.training.recordings import UNREADABLE_LIST, read_unreadable, write_unreadable
 from vqaudio.training.schedule import PHASES, learning_rate, phase_at, run_progress, temperature_at
 from vqaudio.training.signals import stop_signals
@@ -52,7 +52,7 @@ def train(cfg: "DictConfig") -> None:
 
     Raises:
         UserError: a mistake in configuration or data, or `exp_dir` may not be written into.
-        JobError: the loss is not finite, or most recordings cannot be read.
+        JobError: the loss is not finite, most recordings cannot be read, or another process ended.
         StoppedError: a signal asked to stop; the state is saved.
     """
     exp_dir = Path(cfg.exp_dir)
@@ -61,6 +61,8 @@ def train(cfg: "DictConfig") -> None:
         distributed.processes(cfg.trainer.device) as world,
         locked(exp_dir) if world.main else contextlib.nullcontext(),
     ):
+        if not world.main:
+            logger.setLevel(logging.WARNING)  # the first process speaks for all
         run = Training(cfg, exp_dir, world)
         run.resume()
         with contextlib.closing(run.tracker), stop_signals() as stop:
@@ -78,6 +80,8 @@ class Training:
         torch.manual_seed(cfg.seed)
         self.model = build_model(cfg, len(speakers))
         self.net = Objective(self.model, cfg).to(self.device)
+        if cfg.trainer.compile:
+            self.model.decoder.compile()
         self.average = WeightAverage(self.net, cfg.trainer.ema_decay)
         self.optimizer = make_optimizer(self.net, cfg.trainer)
         self.data = self._dataset(cfg.data.train, speakers, cfg.trainer.speaker_dropout)
@@ -108,7 +112,7 @@ class Training:
     def loop(self, stop: list[int]) -> None:
         """Train until progress is 1, or until a signal is in `stop`."""
         if not self.net.label_head.started:
-            start_labels(self.net, self.data, self.cfg.trainer.codebook_phase, self.cfg.seed, self.device)
+            start_labels(self.net, self.data, self.cfg.trainer.codebook_phase, self.cfg.seed, self.world)
             self.average.restart()
         for data in (self.data, self.valid):
             data.labeller.use(self.net.label_head.space)
@@ -161,7 +165,7 @@ class Training:
         if self.validated < self.step:
             self.validate()
         self.save_state()
-        if count := len(self.data.recordings.unreadable):
+        if self.world.main and (count := len(self.data.recordings.unreadable)):
             logger.warning(
                 "%d utterances could not be read and were skipped; see %s", count, self.exp_dir / UNREADABLE_LIST
             )
@@ -176,7 +180,7 @@ class Training:
         if self.step % cfg.log_every == 0:
             values = {"lr": learning_rate(progress, self.phase, cfg), "temperature": temperature}
             usage = self.tracker.log(self.step, self.elapsed, self.phase, progress, values)
-            if self.phase != "warmup" and usage < cfg.collapse_usage:
+            if self.world.main and self.phase != "warmup" and usage < cfg.collapse_usage:
                 logger.warning(
                     "CODEBOOK COLLAPSE at step %d: %.0f %% of the codes are in use (collapse_usage %.0f %%). Raise "
                     "quantizer restart_threshold or diversity, lower trainer.lr, or start the codebook later "
@@ -197,7 +201,7 @@ class Training:
         if self.phase == "decoder" and before != "decoder":
             self.average.take_over()  # the units of the saved model, which the WaveNet is to speak
         if self.phase != "warmup" and not self.model.quantizer.initialised:
-            start_codebook(self.model, self.data, self.cfg.trainer.codebook_phase, self.cfg.seed, self.device)
+            start_codebook(self.model, self.data, self.cfg.trainer.codebook_phase, self.cfg.seed, self.world)
         if self.phase != before:
             logger.info("step %d: %s phase", self.step, self.phase)
             self.average.restart()
@@ -206,13 +210,18 @@ class Training:
 
     def batches(self) -> Iterator[Batch]:
         """Read batches ahead, from the current step on."""
-        trainer, rank = self.cfg.trainer, self.world.rank
+        trainer, on_gpu = self.cfg.trainer, self.device.type == "cuda"
         if self.phase == "decoder":
             spec, others = trainer.decoder_phase, {"margin": self.net.margin}
         else:
             spec, others = trainer.codebook_phase, {"speed": trainer.codebook_phase.speed}
-        make = functools.partial(self.data.batch, size=spec.segments, frames=spec.frames, stream=rank, **others)
-        return prefetch(make, self.step)
+        others |= {"size": spec.segments, "frames": spec.frames, "rank": self.world.rank, "processes": self.world.size}
+
+        def make(step: int) -> Batch:
+            batch = self.data.batch(step, **others)
+            return batch.pinned() if on_gpu else batch
+
+        return prefetch(make, self.step, workers_for(self.device))
 
     @torch.no_grad()
     def validate(self) -> None:
@@ -262,7 +271,7 @@ class Training:
 
     def resume(self) -> None:
         """Continue from the newest state that can be used."""
-        resume_newest(self.exp_dir, self.restore)
+        resume_newest(self.exp_dir, self.restore, self.world)
         for data in (self.data, self.valid):
             data.recordings.unreadable |= read_unreadable(self.exp_dir, data.recordings.utterances)
         self.tracker.rewind(self.step)
@@ -280,6 +289,9 @@ class Training:
 def precision(choice: str, device: torch.device) -> torch.dtype:
     """Return the type of autocast: `auto` is bf16 where the processor multiplies it natively."""
     if choice == "auto":
-        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            native = torch.cpu._is_avx512_bf16_supported()
         return torch.bfloat16 if native else torch.float32
     return {"bf16": torch.bfloat16, "float32": torch.float32}[choice]

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqaudio import distributed
 from vqaudio.model import Latents, VQAutoencoder
 from vqaudio.model.loops.likelihood import negative_log_likelihood
 from vqaudio.model.quantizer import code_counts
@@ -30,8 +31,16 @@ class Objective(nn.Module):
         self.label_head = LabelHead(cfg.model.latent_dim, cfg.trainer.labels, features)
 
     def forward(self, batch: Batch, temperature: float, decoder: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the weighted losses, to be summed, and the quantizer's statistics."""
-        return self.decoder_losses(batch) if decoder else self.unit_losses(batch, temperature)
+        """Return the weighted losses, to be summed, and the quantizer's statistics.
+
+        In training the mean of losses over processes is that over the frames of them all.
+        """
+        losses, stats = self.decoder_losses(batch) if decoder else self.unit_losses(batch, temperature)
+        if self.training:
+            margin = self.margin if decoder else 0
+            weight = distributed.share(batch.mask[:, margin : batch.mask.shape[1] - margin].sum())
+            losses = {name: weight * loss for name, loss in losses.items()}
+        return losses, stats
 
     def unit_losses(self, batch: Batch, temperature: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return what encoder, quantizer and conditioner minimise."""

@@ -152,6 +152,7 @@ BOUNDS: dict[str, Bound] = {
     "trainer.speaker_dropout": SHARE,
     "trainer.ema_decay": SHARE_BELOW_1,
     "trainer.precision": Choice(("auto", "bf16", "float32")),
+    "trainer.compile": Choice((True, False)),
     "trainer.device": Choice(("auto", "cpu", "cuda")),
     "trainer.log_every": COUNT,
     "trainer.validate_every": COUNT,

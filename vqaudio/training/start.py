@@ -28,7 +28,9 @@ START_STREAM = 1_000_000
 
 
 @torch.no_grad()
-def start_labels(net: Objective, data: SegmentDataset, phase: "DictConfig", seed: int, device: torch.device) -> None:
+def start_labels(
+    net: Objective, data: SegmentDataset, phase: "DictConfig", seed: int, world: distributed.World
+) -> None:
     """Make the label space, and measure the gains of the bands; every process gets the same ones.
 
     `phase` gives the segments of a batch and their frames.
@@ -38,7 +40,7 @@ def start_labels(net: Objective, data: SegmentDataset, phase: "DictConfig", seed
     speakers = dict.fromkeys(data.recordings.utterances[row].speaker for row in data.shuffled())
     voices.use(voices.fit(list(speakers)[:VOICES], generator))
     net.label_head.start(voices.centroids, data.label_features(LABEL_FRAMES), generator)
-    batches = _batches(data, phase, device)
+    batches = _batches(data, phase, world)
     wavs = [batch.padded[:, encoder.left : batch.padded.shape[1] - encoder.right] for batch in batches]
     net.model.bands.fit(torch.cat(wavs))
     distributed.broadcast([*net.label_head.buffers(), net.model.bands.gains])
@@ -46,20 +48,21 @@ def start_labels(net: Objective, data: SegmentDataset, phase: "DictConfig", seed
 
 @torch.no_grad()
 def start_codebook(
-    model: VQAutoencoder, data: SegmentDataset, phase: "DictConfig", seed: int, device: torch.device
+    model: VQAutoencoder, data: SegmentDataset, phase: "DictConfig", seed: int, world: distributed.World
 ) -> None:
     """Start the codebook by k-means on the encoder's outputs; every process gets the same one.
 
     `phase` gives the segments of a batch and their frames.
     """
-    batches = _batches(data, phase, device)
+    batches = _batches(data, phase, world)
     latents = [model.encoder.frames(batch.padded).transpose(1, 2)[batch.mask] for batch in batches]
-    model.quantizer.initialise(torch.cat(latents), torch.Generator(device).manual_seed(seed))
+    model.quantizer.initialise(torch.cat(latents), torch.Generator(world.device).manual_seed(seed))
     distributed.broadcast(model.quantizer.state_dict().values())
 
 
-def _batches(data: SegmentDataset, phase: "DictConfig", device: torch.device) -> Iterator[Batch]:
-    """Yield batches of about `START_FRAMES` frames, the same at every call."""
-    for i in range(math.ceil(START_FRAMES / (phase.segments * phase.frames))):
-        batch = data.batch(i, size=phase.segments, frames=phase.frames, stream=START_STREAM)
-        yield batch.to(device)
+def _batches(data: SegmentDataset, phase: "DictConfig", world: distributed.World) -> Iterator[Batch]:
+    """Yield batches of about `START_FRAMES` frames: the same at every call, and in every process those of all."""
+    for i in range(math.ceil(START_FRAMES / (phase.segments * world.size * phase.frames))):
+        for rank in range(world.size):
+            size = {"size": phase.segments, "frames": phase.frames, "rank": rank, "processes": world.size}
+            yield data.batch(i, stream=START_STREAM, **size).to(world.device)

@@ -1,7 +1,13 @@
-"""The training state that a run resumes from, and which runs may; written atomically, never unpickled."""
+"""The training state that a run resumes from, and which runs may; written atomically, never unpickled.
+
+A run may resume with another number of processes. Weights, codebook, optimizer, averages, step, phase and schedule
+continue exactly, and a step's segments are still those of the seed, as many as the processes take together. What each
+process draws for itself (Gumbel noise, jitter, latents for dead codes) begins anew from seed, step and rank.
+"""
 
 import logging
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +103,7 @@ def save_state(model_dir: Path, step: int, state: dict[str, Any]) -> None:
 def states(model_dir: Path) -> list[Path]:
     """Return the state folders of a model directory, newest first."""
     folders = [path for path in (model_dir / "state").glob("step-*") if path.name[5:].isdigit()]
-    return sorted(folders, key=lambda path: int(path.name[5:]), reverse=True)
+    return sorted(folders, key=_step, reverse=True)
 
 
 def load_state(folder: Path) -> dict[str, Any]:
@@ -108,34 +114,55 @@ def load_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / "state.pt"
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch.load does not look at the checksums
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} has another checksum")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a broken archive
         raise UserError(f"{path}: not a complete training state ({first_line(error)}); remove {folder}") from None
     return state
 
 
-def resume_newest(model_dir: Path, restore: Callable[[dict[str, Any]], None]) -> None:
-    """Give the newest state that can be used to `restore`; without any state do nothing.
+def resume_newest(model_dir: Path, restore: Callable[[dict[str, Any]], None], world: World) -> None:
+    """Give the newest state that every process can use to `restore`; without any state do nothing.
 
     Raises:
-        UserError: there are states, but none can be used.
+        UserError: there are states, but none can be used by all.
     """
-    folders = states(model_dir)
-    for folder in folders:
-        try:
-            restore(load_state(folder))
-        except UserError as error:
-            logger.warning("%s; trying the one before", error)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            logger.warning("%s: of another version of vqaudio (%s); trying the one before", folder, first_line(error))
-        else:
+    left = states(model_dir)
+    found = int(world.agree(len(left)))
+    while (step := -int(world.agree(-_step(left[0]) if left else 1))) >= 0:  # the least of the newest ones
+        folder = model_dir / "state" / f"step-{step}"
+        failed = not _restored(folder, restore)
+        if not world.agree(failed):
             logger.info("resuming from %s", folder)
             return
-    if folders:
+        left = [other for other in left if _step(other) < step]
+    if found:
+        others = ", or not by every process, which all need this folder" if world.size > 1 else ""
         raise UserError(
-            f"{model_dir / 'state'}: none of {len(folders)} states can be used; remove the folder to begin again, or "
+            f"{model_dir / 'state'}: none of {found} states can be used{others}; remove the folder to begin again, or "
             "give another exp_dir"
         )
+
+
+def _step(folder: Path) -> int:
+    """Return the step of a state folder."""
+    return int(folder.name.removeprefix("step-"))
+
+
+def _restored(folder: Path, restore: Callable[[dict[str, Any]], None]) -> bool:
+    """Give a state to `restore`; return whether it could be used, and log why not."""
+    try:
+        restore(load_state(folder))
+    except UserError as error:
+        logger.warning("%s; trying the one before", error)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        logger.warning("%s: of another version of vqaudio (%s); trying the one before", folder, first_line(error))
+    else:
+        return True
+    return False
 
 
 def random_state(world: World) -> dict[str, list[torch.Tensor]]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqaudio import files
+from vqaudio import distributed, files
 from vqaudio.model.quantizer import usage_stats
 
 logger = logging.getLogger("vqaudio.training")
@@ -59,10 +59,11 @@ class Tracker:
             self.steps[name] = self.steps.get(name, 0) + 1
 
     def log(self, step: int, seconds: float, phase: str, progress: float, values: dict[str, float]) -> float:
-        """Write the means since the last log; return the codebook's usage over them."""
+        """Write the means since the last log, over all processes; return the codebook's usage over them."""
+        processes = distributed.all_reduce(self.sums.values())
         counts = self.sums.pop("counts")
         usage = usage_stats(counts)
-        means = {f"train/{name}": float(value) / self.steps[name] for name, value in self.sums.items()}
+        means = {f"train/{name}": float(value) / self.steps[name] / processes for name, value in self.sums.items()}
         codebook = {f"codebook/{name}": value for name, value in usage.items()} if counts.sum() else {}
         self.sums, self.steps = {}, {}
         self._write(step, seconds, phase, {**means, **codebook, **values})
