@@ -468,6 +468,16 @@ def test_where_everybody_hears_an_item_with_one_system_all_ratings_count():
     assert "listeners hear each item with one system only" in analysis_page(figures, "test")
 
 
+def test_a_few_items_heard_twice_do_not_make_the_rest_of_a_latin_square_disappear():
+    found = [
+        Rating(f"L{k}", f"i{n}", "AB"[(k + n) % 2], 50.0 + 10 * ((k + n) % 2) + k) for k in range(6) for n in range(6)
+    ]
+    found += [Rating(f"L{k}", "i0", "AB"[1 - k % 2], 50.0 + 10 * (1 - k % 2) + k) for k in range(2)]
+    (pair,) = analyse(Results("mushra", found, 16000, 0))["pairs"]
+    assert (pair["a"], pair["listeners"], pair["items"], pair["unpaired"]) == ("B", 6, 6, 0)
+    assert pair["difference"] == pytest.approx(10)
+
+
 def test_fewer_wrong_words_are_better_and_pooled_errors_weigh_long_texts_more():
     """A: 1 of 10 and 0 of 2 words wrong, B: 5 of 10 and 0 of 2; means of 5 and 25 %, pooled 8.3 and 41.7 %."""
     found = [

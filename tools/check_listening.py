@@ -224,9 +224,7 @@ def share_found(rng: Rng, share: float, _: float, n: int, items: int, spread: fl
 def main() -> int:
     """Print the table; return 1 if a bound is broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer panels and sizes, a minute in place of half an hour"
-    )
+    parser.add_argument("--quick", action="store_true", help="fewer panels and sizes: a minute or two")
     quick = parser.parse_args().quick
     panels = QUICK_PANELS if quick else PANELS
     sizes = (QUICK_LISTENERS, QUICK_ITEMS) if quick else (LISTENERS, ITEMS)
