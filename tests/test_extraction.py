@@ -21,6 +21,7 @@ from vqaudio.files import locked
 from vqaudio.units import extraction, read_units
 from vqaudio.units import shards as merging
 from vqaudio.units.extraction import extract, settings_of
+from vqaudio.units.parallel import encode_all
 from vqaudio.units.writer import UnitWriter
 
 UTTERANCES = 9
@@ -478,7 +479,7 @@ def test_only_a_few_utterances_are_under_way_at_a_time(model_dir, data, monkeypa
             yield utterance
 
     codec = vqaudio.load(model_dir)
-    results = extraction.encode_all(lambda u: codec.encode_file(u.path), counted(), jobs=2)
+    results = encode_all(lambda u: codec.encode_file(u.path), counted(), jobs=2)
     next(results)
     assert len(taken) <= 5
     results.close()

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vqaudio.cli.parser import add_extraction_options, command, command_group, count
+from vqaudio.cli.parser import add_extraction_options, command, command_group, count, ray_of
 from vqaudio.defaults import FEATURES, KMEANS_FRAMES
 from vqaudio.errors import UserError
 
@@ -92,4 +92,5 @@ def run_kmeans_apply(args: argparse.Namespace) -> None:
         allow_failures=args.allow_failures,
         jobs=args.jobs,
         verify=args.verify,
+        ray=ray_of(args),
     )

@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 from typing import Any, get_args
 
-from vqaudio.cli.parser import Parser, add_extraction_options, add_jobs, command
+from vqaudio.cli.parser import Parser, add_extraction_options, add_jobs, command, ray_of
 from vqaudio.defaults import SEED, TEMPERATURE, WEIGHTS, Weights
 from vqaudio.errors import UserError
 
@@ -21,7 +21,8 @@ def add_train(subparsers: Any) -> None:
     )
     train.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings, e.g. trainer.max_steps=1000")
     train.add_argument("--cfg", choices=["job", "hydra", "all"], help="print the configuration in place of training")
-    train.add_argument("--multirun", action="store_true", help="train for each of several values, e.g. seed=0,1")
+    several = "train for each of several values, e.g. seed=0,1: into exp_dir/seed=0 and exp_dir/seed=1"
+    train.add_argument("-m", "--multirun", action="store_true", help=several)
     train.add_argument("--config-dir", metavar="DIR", help="folder of more configuration files, e.g. DIR/model/my.yaml")
     train.format_help = functools.partial(_train_help, train)
 
@@ -117,6 +118,7 @@ def run_extract(args: argparse.Namespace) -> None:
         jobs=args.jobs,
         device=args.device,
         verify=args.verify,
+        ray=ray_of(args),
     )
 
 

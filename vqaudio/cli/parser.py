@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vqaudio.errors import UserError
 from vqaudio.machine import available_cores
 
 
@@ -66,10 +67,38 @@ def add_extraction_options(command: Any) -> None:
         "--shard", type=shard, default=(1, 1), metavar="i/N", help="do part i of N (default: all in one part)"
     )
     command.add_argument(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="ray: do all parts on the cluster of RAY_ADDRESS, or on this machine without it (extra: ray)",
+    )
+    command.add_argument("--workers", type=count, metavar="N", help="with ray: processes that work (default: 1)")
+    command.add_argument(
+        "--parts", type=count, metavar="N", help="with ray: parts to cut the work into (default: by half hours)"
+    )
+    command.add_argument(
         "--verify", action="store_true", help="also read the files of what is done, and do again what has changed"
     )
     command.add_argument("--allow-failures", action="store_true", help="exit with 0 even if some files fail")
     add_jobs(command)
+
+
+def ray_of(args: argparse.Namespace) -> Any:
+    """Return how to run on Ray, None without `--engine ray`.
+
+    Raises:
+        UserError: options contradict each other.
+    """
+    if args.engine == "local":
+        for name in ("workers", "parts"):
+            if getattr(args, name) is not None:
+                raise UserError(f"--{name}: is for --engine ray; add that, or leave it out")
+        return None
+    from vqaudio.units.extraction import Ray
+
+    if args.shard != (1, 1):
+        raise UserError("--shard: --engine ray does all parts; leave out one of them")
+    return Ray(args.workers or 1, args.parts)
 
 
 def add_jobs(command: Any) -> None:

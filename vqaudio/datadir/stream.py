@@ -52,6 +52,10 @@ class Listed:
         """Return the bounds of part `index` (from 1)."""
         return (index - 1) * len(self.listed) // parts, index * len(self.listed) // parts
 
+    def seconds(self) -> float | None:
+        """Return None: how long they are is not known."""
+        return None
+
     def utterances(self, first: int = 0, after: int | None = None) -> Iterator[Utterance]:
         """Yield utterances."""
         return iter(self.listed[first:after])
@@ -72,6 +76,11 @@ class Manifest:
     def __len__(self) -> int:
         """Return the number of utterances."""
         return _count_lines(self.source)
+
+    def seconds(self) -> float | None:
+        """Return the duration of all utterances; None if it is not known."""
+        known = (self.data / "utt2dur").exists() or self.source.name == "segments"
+        return sum(self._weights()) if known else None
 
     def bounds(self, index: int, parts: int) -> tuple[int, int]:
         """Return the numbers (from 0) of the first utterance of part `index` (from 1) and of the first after it.

@@ -20,9 +20,9 @@ from vqaudio.metrics.evaluation import Wanted, abx_figures, cheap_figures, codew
 from vqaudio.metrics.phone_scores import Alignment
 from vqaudio.model.penalty import check_penalty
 from vqaudio.progress import Progress
-from vqaudio.units.extraction import encode_all
 from vqaudio.units.kmeans import KMeansUnits
 from vqaudio.units.npy import find_utterances
+from vqaudio.units.parallel import encode_all
 
 logger = logging.getLogger("vqaudio.metrics")
 

@@ -3,9 +3,8 @@
 import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from vqaudio.model.penalty import check_penalty
 from vqaudio.outputs import claim_folder
 from vqaudio.progress import Progress
 from vqaudio.units.directory import UnitsInfo
+from vqaudio.units.parallel import encode_all
 from vqaudio.units.shards import finish_shard, shard_folder, turn
 from vqaudio.units.writer import KIND, START_AFRESH, UnitWriter, check_settings
 
@@ -27,7 +27,12 @@ Encode = Callable[[Utterance], np.ndarray]
 Source = Manifest | Listed
 """Utterances to work on, as a stream that can be cut into parts."""
 
-Result = TypeVar("Result")
+
+class Ray(NamedTuple):
+    """How to run on a Ray cluster: number of actors, and of shards (None: by the length of the input)."""
+
+    workers: int
+    shards: int | None = None
 
 
 def extract(
@@ -43,6 +48,7 @@ def extract(
     device: str = "cpu",
     change_penalty: float = 0.0,
     verify: bool = False,
+    ray: Ray | None = None,
 ) -> None:
     """Write the units of every good utterance to `out`, and the reason of every failed one to `failed.txt`.
 
@@ -65,6 +71,7 @@ def extract(
         device: cpu or cuda, where the network runs.
         change_penalty: see `vqaudio.model.penalty`; 0 is none.
         verify: read the files of what is done, too, and do again what has another hash.
+        ray: do all shards on a Ray cluster, in the way that `vqaudio.units.cluster` describes.
 
     Raises:
         UserError: there are no utterances, the data directory is malformed, `out` contains other units, or it may not
@@ -78,16 +85,23 @@ def extract(
     check_shard(shard, len(source))
     codec = load(model_dir, device)
     claim_folder(out, KIND, inputs=wavs if data is None else [data], outer=[model_dir])
-    write_all(
-        source,
-        lambda utt: codec.encode_file(utt.path, utt.start, utt.end, utt.channel, change_penalty),
-        settings_of(codec, deduplicate, change_penalty),
-        out=out,
-        shard=shard,
-        allow_failures=allow_failures,
-        jobs=jobs,
-        verify=verify,
-    )
+    settings = settings_of(codec, deduplicate, change_penalty)
+    options: dict[str, Any] = {"out": out, "allow_failures": allow_failures, "jobs": jobs, "verify": verify}
+    if ray is None:
+        write_all(source, _encoder_of(codec, change_penalty), settings, shard=shard, **options)
+    else:
+        from vqaudio.units.cluster import run_on_ray
+
+        make_encode = functools.partial(_load_encoder, model_dir.resolve(), device, change_penalty)
+        run_on_ray(source, make_encode, settings, ray, gpus=int(device == "cuda"), **options)
+
+
+def _load_encoder(model_dir: Path, device: str, change_penalty: float) -> Encode:
+    return _encoder_of(load(model_dir, device), change_penalty)
+
+
+def _encoder_of(codec: Codec, change_penalty: float) -> Encode:
+    return lambda utt: codec.encode_file(utt.path, utt.start, utt.end, utt.channel, change_penalty)
 
 
 def check_shard(shard: tuple[int, int], utterances: int) -> None:
@@ -111,7 +125,27 @@ def write_all(
     jobs: int,
     verify: bool = False,
 ) -> None:
-    """Write the units that `encode` returns for utterances to `out`, in the way that `extract` describes.
+    """Write the units of a shard as `write_shard` does, and raise for failures as `extract` describes it.
+
+    Raises:
+        UserError: `out` contains other units, or may not be written into.
+        JobError: some utterances failed, or all.
+    """
+    failed, count = write_shard(source, encode, settings, out=out, shard=shard, jobs=jobs, verify=verify)
+    raise_on_failures(out if shard[1] == 1 else shard_folder(out, shard), failed, count, allow_failures)
+
+
+def write_shard(
+    source: Source,
+    encode: Encode,
+    settings: UnitsInfo,
+    *,
+    out: Path,
+    shard: tuple[int, int],
+    jobs: int,
+    verify: bool = False,
+) -> tuple[dict[str, str], int]:
+    """Write the units that `encode` returns for the utterances of a shard to `out`, in the way of `extract`.
 
     Args:
         source: the utterances.
@@ -119,13 +153,15 @@ def write_all(
         settings: settings of the units.
         out: unit directory to write, or to complete.
         shard: as in `extract`, like all that follow.
-        allow_failures: do not raise if only some utterances failed.
         jobs: utterances to work on at a time.
         verify: do again what was made from files with other hashes.
 
+    Returns:
+        The reasons of failures by utterance, and the number of utterances of the shard.
+
     Raises:
         UserError: `out` contains other units, or may not be written into.
-        JobError: some utterances failed, or all.
+        JobError: the shards do not have the utterances of the input.
     """
     index, shards = shard
     claim_folder(out, KIND)
@@ -143,10 +179,10 @@ def write_all(
         with turn(out, shards):
             info = writer.finish(failed) if shards == 1 else finish_shard(out, shard, writer, failed, names)
         print(f"{info.num_utterances} of {after - first} utterances, {info.num_frames} frames in {folder}")
-    _raise_on_failures(folder, failed, after - first, allow_failures)
+    return failed, after - first
 
 
-def _raise_on_failures(folder: Path, failed: Mapping[str, str], total: int, allow_failures: bool) -> None:
+def raise_on_failures(folder: Path, failed: Mapping[str, str], total: int, allow_failures: bool) -> None:
     """Raise `JobError` if utterances failed; if only some did and that is allowed, print it."""
     if not failed:
         return
@@ -251,32 +287,3 @@ def _hash(hash_of: Callable[[Path], str], path: Path) -> str:
         return hash_of(path)
     except OSError:
         return ""
-
-
-def encode_all(
-    encode: Callable[[Utterance], Result], utterances: Iterable[Utterance], jobs: int
-) -> Iterator[tuple[str, Result | str]]:
-    """Yield (utt, result or the reason of a failure) in the order of completion; only a few are in memory at a time."""
-    queue = iter(utterances)
-    running: set[Future] = set()
-    executor = ThreadPoolExecutor(max_workers=jobs)
-    try:
-        while True:
-            while len(running) < 2 * jobs and (utterance := next(queue, None)) is not None:
-                running.add(executor.submit(_encode_one, encode, utterance))
-            if not running:
-                return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _encode_one(encode: Callable[[Utterance], Result], utterance: Utterance) -> tuple[str, Result | str]:
-    try:
-        return utterance.utt, encode(utterance)
-    except UserError as error:
-        return utterance.utt, str(error)
-    except Exception as error:  # one bad file must not stop the others; its reason is recorded
-        return utterance.utt, f"{utterance.path}: {type(error).__name__}: {error}"

@@ -29,7 +29,7 @@ from vqaudio.outputs import check_file, claim_folder
 from vqaudio.progress import Progress
 from vqaudio.threads import one_thread
 from vqaudio.units.directory import UnitsInfo
-from vqaudio.units.extraction import check_shard, write_all
+from vqaudio.units.extraction import Encode, Ray, check_shard, write_all
 from vqaudio.units.npy import find_source, read_npy
 from vqaudio.units.reservoir import Reservoir
 from vqaudio.units.writer import KIND
@@ -191,6 +191,7 @@ def apply(
     jobs: int,
     change_penalty: float = 0.0,
     verify: bool = False,
+    ray: Ray | None = None,
 ) -> None:
     """Write the units of a k-means model to a unit directory, in the way that `extraction.extract` describes.
 
@@ -204,6 +205,7 @@ def apply(
         jobs: utterances to work on at a time, one thread each.
         change_penalty: see `vqaudio.model.penalty`.
         verify: as in `extract`.
+        ray: as in `extract`.
 
     Raises:
         UserError: the model or `source` cannot be read, `out` contains other units, or it may not be written into.
@@ -223,9 +225,19 @@ def apply(
         model_hash=files.sha256(model_file),
     )
     claim_folder(out, KIND, inputs=[model_file, source])
-    encode = functools.partial(model.encode, change_penalty=change_penalty)
-    options: dict[str, Any] = {"allow_failures": allow_failures, "jobs": jobs, "verify": verify}
-    write_all(utterances, encode, settings, out=out, shard=shard, **options)
+    options: dict[str, Any] = {"out": out, "allow_failures": allow_failures, "jobs": jobs, "verify": verify}
+    if ray is None:
+        write_all(
+            utterances, functools.partial(model.encode, change_penalty=change_penalty), settings, shard=shard, **options
+        )
+    else:
+        from vqaudio.units.cluster import run_on_ray
+
+        run_on_ray(utterances, functools.partial(_load_encoder, model_file, change_penalty), settings, ray, **options)
+
+
+def _load_encoder(model_file: Path, change_penalty: float) -> Encode:
+    return functools.partial(KMeansUnits.load(model_file).encode, change_penalty=change_penalty)
 
 
 def _sample(
