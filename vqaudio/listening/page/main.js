@@ -33,7 +33,11 @@ async function begin() {
   test.answers = new Answers(session, test.token, {
     onstate: showSaved,
     onothers: () => test.renew(),
-    onelsewhere: () => (showOtherWindow(true), test.renew()),
+    onelsewhere: () => {
+      elsewhere = true;
+      showOtherWindow(true);
+      test.renew();
+    },
   });
   watchWindows(test.answers.kept.name, showOtherWindow);
   addEventListener("beforeunload", (event) => {
@@ -171,9 +175,11 @@ function showSaved(state) {
   }
 }
 
+let elsewhere = false; // whether a window of another browser has been noticed, which cannot be asked
+
 function showOtherWindow(there) {
   const note = document.getElementById("note");
-  const text = there ? t("other_window") : "";
+  const text = there || elsewhere ? t("other_window") : "";
   if (note.textContent !== text) note.textContent = text; // screen readers say it once
 }
 
