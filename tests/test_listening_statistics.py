@@ -46,7 +46,11 @@ def test_wilcoxon_of_darwin_s_maize_is_the_published_one():
 
 
 def test_wilcoxon_is_the_share_of_sign_patterns_with_and_without_ties():
-    for differences in ([1.5, -0.5, 2.5, 3.0, -2.0, 4.0], [1.0, 1.0, 2.0, -1.0, 3.0, 2.0]):
+    for differences in (
+        [1.5, -0.5, 2.5, 3.0, -2.0, 4.0],
+        [1.0, 1.0, 2.0, -1.0, 3.0, 2.0],
+        [3, 2, 1, -1, -1, -3, -3, -3],
+    ):
         oracle = reference.share_of_sign_patterns(differences, reference.signed_rank_sum)
         assert wilcoxon_p(np.array(differences)) == pytest.approx(oracle)
 
