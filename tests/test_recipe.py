@@ -573,6 +573,14 @@ def test_slurm_without_sbatch_is_one_line_that_says_where_to_run(recipe: Recipe)
     assert "there is no sbatch here; run on a login node, or set it to local" in done.stderr
 
 
+def test_the_check_on_a_real_slurm_says_what_to_install_where_there_is_none(tmp_path: Path) -> None:
+    command = [shutil.which("bash"), ROOT / "tools" / "slurm.sh"]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith("here; apt-get install slurm-wlm munge\n")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_test_set_with_one_speaker_is_finished_without_a_speaker_swap(recipe: Recipe) -> None:
     recipe.run("--mini", "true")
     exp = recipe.folder / "exp/mini_tiny_kmeans"
