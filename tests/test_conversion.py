@@ -86,6 +86,53 @@ def test_a_chain_of_formats_loses_nothing_either(tmp_path_factory, directory, ki
     assert files_of(folder / "back") == files_of(folder / "units")
 
 
+@given(unit_directories())
+@settings(max_examples=25, deadline=None)
+def test_a_unit_directory_comes_back_byte_by_byte_from_parquet(tmp_path_factory, directory):
+    pytest.importorskip("pyarrow", reason="pyarrow not installed: pip install 'vqaudio[parquet]'")
+    folder = tmp_path_factory.mktemp("parquet")
+    write_units(folder / "units", *directory)
+    convert(folder / "units", folder / "other.parquet", to="parquet")
+    convert(folder / "other.parquet", folder / "back", to="vqaudio")
+    assert files_of(folder / "back") == files_of(folder / "units")
+
+
+def test_parquet_has_a_row_for_each_utterance_that_data_frames_read(units, tmp_path, monkeypatch):
+    pa = pytest.importorskip("pyarrow", reason="pyarrow not installed: pip install 'vqaudio[parquet]'")
+    from pyarrow.parquet import ParquetFile, write_table
+
+    from vqaudio.units import parquet
+
+    monkeypatch.setattr(parquet, "ROWS", 1)
+    convert(units, tmp_path / "u.parquet", to="parquet")
+    file = ParquetFile(tmp_path / "u.parquet")
+    assert file.num_row_groups == 2  # written as it comes
+    assert file.read().to_pylist() == [
+        {"utt": "a.b", "units": [[71, 3], [12, 40]], "frames": 3, "durations": [2, 1]},
+        {"utt": "é", "units": [[12, 40]], "frames": 1, "durations": [1]},
+    ]
+    for rows, message in (
+        ({"utt": ["a b"], "units": [[1]]}, "row 1: utt is 'a b', which cannot be"),
+        ({"utt": ["a"], "units": [[256]]}, "row 1: a has no units, or some outside the codebook of 256"),
+        ({"utt": ["a"], "units": [[]]}, "row 1: a has no units"),
+        ({"utt": ["a"], "units": [[1, 2]], "durations": [[1]]}, "row 1: a does not have a duration"),
+        ({"utt": ["a"], "codes": [[1]]}, "has no columns utt and units"),
+    ):
+        write_table(pa.table(rows), tmp_path / "bad.parquet")
+        with pytest.raises(UserError, match=message):
+            convert(tmp_path / "bad.parquet", tmp_path / "bad", to="vqaudio", settings=INFO)
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"bad.parquet: cannot be read as Parquet"):
+        convert(tmp_path / "bad.parquet", tmp_path / "bad", to="vqaudio", settings=INFO)
+
+
+def test_hashes_of_audio_come_back_too(units, tmp_path):
+    (units / "utt2sha256").write_text(f"a.b {'0' * 64}\n")
+    convert(units, tmp_path / "u.jsonl", to="jsonl")
+    convert(tmp_path / "u.jsonl", tmp_path / "back", to="vqaudio")
+    assert files_of(tmp_path / "back") == files_of(units)
+
+
 @pytest.fixture
 def units(tmp_path):
     """Two utterances of two groups, deduplicated."""

@@ -14,7 +14,7 @@ Weights = Literal["float32", "bfloat16"]
 WEIGHTS: Weights = "float32"
 """Precision of the decoder's weights while sampling."""
 
-UNIT_FORMATS = ("vqaudio", "fairseq", "gslm", "jsonl", "discophon", "espnet")
+UNIT_FORMATS = ("vqaudio", "fairseq", "gslm", "jsonl", "discophon", "espnet", "parquet")
 """Formats of units: a unit directory, and the files of other tools."""
 
 FEATURES = ("mfcc", "mfcc-stacked", "log-mel", "npy")

@@ -22,6 +22,7 @@ EXTRAS = {
     "eval": "STOI and ESTOI in `vqaudio evaluate audio`, TextGrid files in `vqaudio evaluate units`",
     "judges": "`vqaudio evaluate audio --judges` and `evaluate curve --judges`",
     "listen": "`vqaudio listen serve`",
+    "parquet": "`vqaudio units convert --to parquet`",
     "ray": "`--engine ray` of `vqaudio extract` and `kmeans apply`",
     "sweep": "`vqaudio train --multirun` on Slurm (`hydra/launcher=submitit_slurm`)",
     "bench": "tools/bench",

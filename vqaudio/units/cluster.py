@@ -96,8 +96,9 @@ def run_on_ray(
         raise UserError(f"--jobs {jobs}: the largest node of the cluster has {most:g} cores; give at most that")
     # A task for each shard, which Ray does again on another node. A data source would need cores of its own.
     rows = ray.data.from_items([{"id": n} for n in range(shards)], override_num_blocks=shards)
+    writer: Any = ShardWriter  # Ray calls a class once for each actor
     written = rows.map(
-        ShardWriter,  # type: ignore[arg-type]  # a class is called once an actor
+        writer,
         fn_constructor_args=(work, str(Path.cwd())),
         concurrency=min(how.workers, shards),
         num_cpus=jobs,

@@ -1,7 +1,8 @@
 """Converts unit directories to and from the files of other tools (`vqaudio.units.formats`), without loss.
 
 What the format of FILE cannot hold goes into files next to it, as in a unit directory: settings and counts into
-FILE.units.json, durations (if deduplicated) into FILE.durations.txt, failures (if any) into FILE.failed.txt. Reading
+FILE.units.json, durations (if deduplicated) into FILE.durations.txt, failures (if any) into FILE.failed.txt, hashes of
+audio (if known) into FILE.utt2sha256. Reading
 FILE uses them again, and FILE.units.json shows that FILE was made by vqaudio and may be replaced. For fairseq, FILE is
 <name> without .tsv or .km. So a unit directory comes back byte for byte. A
 file of another tool comes back with the same names and units, but sorted, and a .tsv without the paths and sample
@@ -31,10 +32,11 @@ from vqaudio.units.formats import (
 )
 from vqaudio.units.sequence import UnitSequence, deduplicate
 from vqaudio.units.text import parse_durations
-from vqaudio.units.writer import UnitWriter
+from vqaudio.units.writer import HASHES, UnitWriter
 
 FORMAT_OF_SUFFIX = {".tsv": "fairseq", ".km": "fairseq", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-WITHOUT_DURATIONS = ("jsonl", "discophon")
+FORMAT_OF_SUFFIX |= {".parquet": "parquet"}
+WITHOUT_DURATIONS = ("jsonl", "discophon", "parquet")
 """Formats whose FILE says itself how long units last."""
 
 
@@ -104,7 +106,7 @@ def _files(path: Path, kind: str) -> list[Path]:
     """Return the files of a conversion: those that describe the units, then those that hold them."""
     stem = _stem(path, kind)
     units = [part(stem, ".tsv"), part(stem, ".km")] if kind == "fairseq" else [path]
-    return [*(part(stem, suffix) for suffix in (".units.json", ".durations.txt", ".failed.txt")), *units]
+    return [*(part(stem, suffix) for suffix in (".units.json", ".durations.txt", ".failed.txt", f".{HASHES}")), *units]
 
 
 def _guess(source: Path) -> str:
@@ -182,9 +184,9 @@ def _read(source: Path, kind: str, about: UnitsInfo, durations: Path | None, out
             repeats = repeats or len(deduplicate(sequence.units)[1]) < sequence.units.shape[1]
             writer.write(sequence.utt, sequence.codes)
         info = writer.finish({})
-    failed = part(stem, ".failed.txt")
-    if recorded and failed.exists():
-        files.copy_file(failed, out / "failed.txt")
+    for name in ("failed.txt", HASHES) if recorded else ():
+        if part(stem, f".{name}").exists():
+            files.copy_file(part(stem, f".{name}"), out / name)
     if not repeats:
         line = (
             "no unit is ever repeated, so each was read as one frame; if the units are deduplicated, pass --durations"
@@ -229,7 +231,7 @@ def _write(directory: Path, out: Path, to: str) -> UnitsInfo:
         made = Path(folder) / out.name
         write(units, made, to)
         stem = _stem(made, to)
-        for name in ("durations.txt", "failed.txt"):
+        for name in ("durations.txt", "failed.txt", HASHES):
             if _has_content(directory / name) and not (to in WITHOUT_DURATIONS and name == "durations.txt"):
                 files.copy_file(directory / name, part(stem, f".{name}"))
         files.atomic_write(part(stem, ".units.json"), json.dumps(dataclasses.asdict(units.info), indent=2) + "\n")

@@ -12,6 +12,7 @@ discophon
          {"file": "utt", "units": [71, 71, 12]} a line (discophon's read_submitted_units). It has no groups, and a unit
          for each frame: deduplicated ones are expanded, and merged again when the file is read back.
 espnet   "utt 71 71 12" a line, sorted (Kaldi's text; ESPnet's text.km and token files).
+parquet  see `vqaudio.units.parquet`.
 
 The utterance id of a path is its last part without the suffix of its audio format, removed as a whole: `alpha.flac` is
 `alpha`, while GSLM's own `rstrip(".flac")` makes it `alph`. Where several folders hold files of one name, the id
@@ -33,6 +34,7 @@ import numpy as np
 from vqaudio import files
 from vqaudio.errors import UserError
 from vqaudio.units.directory import Units
+from vqaudio.units.parquet import read_parquet, write_parquet
 from vqaudio.units.sequence import UnitSequence
 from vqaudio.units.text import format_frames, parse_durations, parse_units
 
@@ -153,6 +155,7 @@ READERS: dict[str, Callable[[Path, Reading], Iterator[UnitSequence]]] = {
     "jsonl": read_jsonl,
     "discophon": read_discophon,
     "espnet": read_espnet,
+    "parquet": lambda path, reading: read_parquet(path, reading.groups, reading.codebook_size, CURE),
 }
 
 
@@ -167,6 +170,9 @@ def write(units: Units, path: Path, kind: str) -> None:
         raise UserError(
             f"{units.directory}: its {units.info.groups} groups cannot be written as discophon; choose jsonl"
         )
+    if kind == "parquet":
+        write_parquet(units, path)
+        return
     path = fairseq_stem(path) if kind == "fairseq" else path
     hop_length = units.info.hop_length
     with ExitStack() as stack:
