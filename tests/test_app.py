@@ -90,7 +90,7 @@ def test_a_sweep_trains_for_each_value_and_fails_with_the_first_failure(data: Pa
 
 
 def test_two_trainings_of_a_sweep_never_share_a_folder(data: Path, tmp_path: Path, monkeypatch) -> None:
-    """Values that look like paths stay names, and settings that hydra reads of a file do not count."""
+    """Values that look like paths stay names."""
     folders = []
     monkeypatch.setattr("vqaudio.training.loop.train", lambda cfg: folders.append(cfg.exp_dir))
     other = write_tones(tmp_path / "data2", speakers=1, utterances=1)
