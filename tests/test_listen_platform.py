@@ -118,5 +118,16 @@ def test_status_and_analysis_tell_what_happened_and_find_the_truth(taken, capsys
     assert sorted(means, key=means.__getitem__)[:2] == ["s6", "s5"]
     for system in found["systems"]:
         assert abs(system["mean"] - QUALITY[system["system"]]) < 0.35
+    pairs = {(pair["a"], pair["b"]): pair for pair in found["pairs"]}
+    assert len(pairs) == 15
+    for (a, b), pair in pairs.items():
+        far = abs(QUALITY[a] - QUALITY[b]) > 0.5
+        for claim in ("these_items", "items_like_these"):
+            found_different = pair[claim]["low95"] > 0 or pair[claim]["high95"] < 0
+            assert found_different if far else {a, b} != {"s3", "s4"} or not found_different
+            assert (pair["difference"] > 0) == (QUALITY[a] > QUALITY[b]) or not far
+    rows = (test / "private/analysis/questions.csv").read_text().splitlines()
+    assert rows[0] == "listener,consent,hearing"
+    assert sum(row.endswith(",no") for row in rows) == SCREENED
     text = (test / "private/analysis/ratings.csv").read_text()
     assert "5f3c" not in text  # ids of the platform stay where they are

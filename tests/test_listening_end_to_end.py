@@ -21,7 +21,7 @@ def answer(key: Key, trial: dict, stimulus: str, listener: int) -> int:
     quality = QUALITY[key.stimuli[stimulus].system]
     if key.type == "mushra":
         return min(100, quality + (listener if quality < 100 else 0))
-    if key.type in ("acr", "dcr"):
+    if key.type in ("acr", "dcr", "smos"):
         return 1 + quality // 25
     first, second = (key.stimuli[name].system for name in trial["stimuli"])
     if key.type == "abx":
@@ -31,7 +31,7 @@ def answer(key: Key, trial: dict, stimulus: str, listener: int) -> int:
     return better // 30 if key.type == "ccr" else better // abs(better)
 
 
-@pytest.mark.parametrize("kind", ["mushra", "acr", "dcr", "ccr", "ab", "abx"])
+@pytest.mark.parametrize("kind", ["mushra", "acr", "dcr", "ccr", "ab", "abx", "smos"])
 def test_what_listeners_prefer_is_what_the_analysis_finds(kind: str, tmp_path: Path) -> None:
     test = make_test(tmp_path, kind, items=3, listeners=6)
     key = read_key(test)
@@ -55,5 +55,5 @@ def test_what_listeners_prefer_is_what_the_analysis_finds(kind: str, tmp_path: P
         assert {(row["system"], row["other"]) for row in rows} == {(pair["a"], pair["b"]) for pair in found["pairs"]}
     else:
         means = {system["system"]: system["mean"] for system in found["systems"]}
-        assert means[GOOD] == {"mushra": 72.5, "acr": 3, "dcr": 3}[kind]
-        assert means[BAD] == {"mushra": 42.5, "acr": 2, "dcr": 2}[kind]
+        assert means[GOOD] == {"mushra": 72.5, "acr": 3, "dcr": 3, "smos": 3}[kind]
+        assert means[BAD] == {"mushra": 42.5, "acr": 2, "dcr": 2, "smos": 2}[kind]

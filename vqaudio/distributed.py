@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -60,9 +61,10 @@ def processes(choice: str) -> Iterator[World]:
         choice: `cpu`, `cuda`, or `auto`: a GPU of its own for each process if there are GPUs, else the CPU.
 
     Raises:
-        UserError: there are fewer GPUs than processes on this machine.
+        UserError: there are fewer GPUs than processes on this machine, or torchrun could not start them again.
         JobError: another process ended or cannot be reached.
     """
+    _require_own_store()
     rank, size, local_rank = (int(os.environ.get(name, n)) for name, n in ENVIRONMENT.items())
     device = _device(choice, local_rank)
     if size == 1 and not dist.is_torchelastic_launched():
@@ -77,10 +79,25 @@ def processes(choice: str) -> Iterator[World]:
     except RuntimeError as error:
         if not _is_about_others(error):
             raise
+        reason = first_line(error).split(". ")[0]
         raise JobError(
-            f"process {rank} of {size}: another process ended or cannot be reached ({first_line(error)}); the same "
-            "command continues from the last state, and torchrun --max-restarts=N gives it by itself"
+            f"process {rank} of {size}: another process ended or cannot be reached ({reason}); the same command "
+            "continues from the last state, and torchrun --max-restarts=N gives it by itself"
         ) from error
+
+
+def _require_own_store() -> None:
+    """Refuse restarts in which processes would wait for those that ended.
+
+    By default torchrun keeps one store for all restarts, and in it the addresses of processes that are no more (seen
+    with torch 2.13).
+    """
+    shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if shared and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0:
+        raise UserError(
+            "torchrun --max-restarts: processes would find the addresses of those that ended, and wait for them; "
+            "set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for torchrun, on every machine"
+        )
 
 
 def _is_about_others(error: RuntimeError) -> bool:
@@ -107,6 +124,9 @@ def wrap(net: nn.Module) -> nn.Module:
     """Return the network with gradients averaged over processes; not all of its weights need one in every phase."""
     if not dist.is_initialized():
         return net
+    # A weight of a 1 x 1 convolution has several ways to say its strides; `broadcast_buffers` has another name in future.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
+    warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
     return nn.parallel.DistributedDataParallel(net, find_unused_parameters=True, broadcast_buffers=False)
 
 

@@ -127,9 +127,14 @@ def load_state(folder: Path) -> dict[str, Any]:
 def resume_newest(model_dir: Path, restore: Callable[[dict[str, Any]], None], world: World) -> None:
     """Give the newest state that every process can use to `restore`; without any state do nothing.
 
+    What jobs left that were killed while they wrote a state is removed.
+
     Raises:
         UserError: there are states, but none can be used by all.
     """
+    if world.main:
+        for partial in (model_dir / "state").glob(".step-*.partial"):
+            shutil.rmtree(partial)
     left = states(model_dir)
     found = int(world.agree(len(left)))
     while (step := -int(world.agree(-_step(left[0]) if left else 1))) >= 0:  # the least of the newest ones

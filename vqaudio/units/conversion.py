@@ -184,15 +184,21 @@ def _read(source: Path, kind: str, about: UnitsInfo, durations: Path | None, out
             repeats = repeats or len(deduplicate(sequence.units)[1]) < sequence.units.shape[1]
             writer.write(sequence.utt, sequence.codes)
         info = writer.finish({})
-    for name in ("failed.txt", HASHES) if recorded else ():
-        if part(stem, f".{name}").exists():
-            files.copy_file(part(stem, f".{name}"), out / name)
+    if recorded:
+        _copy_tables(stem, out)
     if not repeats:
         line = (
             "no unit is ever repeated, so each was read as one frame; if the units are deduplicated, pass --durations"
         )
         print(f"warning: {source}: {line}", file=sys.stderr)
     return info
+
+
+def _copy_tables(stem: Path, out: Path) -> None:
+    """Copy the failures and hashes next to a file into a unit directory."""
+    for name in ("failed.txt", HASHES):
+        if part(stem, f".{name}").exists():
+            files.copy_file(part(stem, f".{name}"), out / name)
 
 
 def _deduplicated(sequences: Iterator[UnitSequence], kind: str, durations: Path) -> Iterator[UnitSequence]:

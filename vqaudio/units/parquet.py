@@ -88,7 +88,7 @@ def _sequence(row: dict[str, Any], groups: int, codebook_size: int, where: str, 
 def _pyarrow() -> "ModuleType":
     try:
         import pyarrow as pa
-        import pyarrow.parquet  # noqa: F401 (so that pa.parquet is there)
+        import pyarrow.parquet
     except ModuleNotFoundError:
         raise UserError("parquet: pyarrow is not installed; install vqaudio[parquet]") from None
     return pa

@@ -1,9 +1,9 @@
-"""Writes the ratings of a test as a tidy table: ratings.csv, one answer in each row."""
+"""Writes the answers of a test as tidy tables: ratings.csv, one in each row, and questions.csv."""
 
 import csv
 import io
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from vqaudio.listening.analysis.ratings import Rating, Results
@@ -36,6 +36,17 @@ def long_csv(results: Results, verdicts: Mapping[str, Verdict]) -> str:
     return text.getvalue()
 
 
+def replies_csv(results: Results) -> str:
+    """Return what listeners answered to questions as CSV, a row for each listener and a column for each question."""
+    names = sorted({name for replies in results.replies.values() for name in replies})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["listener", *names])
+    for listener, replies in sorted(results.replies.items()):
+        writer.writerow([listener, *(_plain(str(replies.get(name, ""))) for name in names)])
+    return text.getvalue()
+
+
 def clock_date(clock_ms: int | None) -> str | None:
     """Return the day (ISO 8601, UTC) of milliseconds since 1970; None for None.
 
@@ -49,7 +60,8 @@ def clock_date(clock_ms: int | None) -> str | None:
 def _clock(clock_ms: int | None) -> str | None:
     if clock_ms is None:
         return None
-    return datetime.fromtimestamp(clock_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    clock = datetime.fromtimestamp(clock_ms / 1000, timezone.utc)
+    return clock.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _number(value: float | None) -> str | None:

@@ -11,7 +11,7 @@ from vqaudio.errors import UserError
 from vqaudio.files import locked
 from vqaudio.listening.analysis.claims import CONFIDENCE
 from vqaudio.listening.analysis.comparisons import analyse_discrimination, analyse_preference
-from vqaudio.listening.analysis.export import clock_date, long_csv
+from vqaudio.listening.analysis.export import clock_date, long_csv, replies_csv
 from vqaudio.listening.analysis.ratings import Results, read_results
 from vqaudio.listening.analysis.scales import analyse_scale
 from vqaudio.listening.analysis.screening import Verdict, has_mid_anchor, verdicts
@@ -36,7 +36,8 @@ def write_analysis(
     """Write ratings.csv, analysis.json and analysis.html of a test folder to `out`, and return the figures.
 
     `exclude` and `screening` are those of `analyse`. ratings.csv holds every rating, with those of excluded listeners;
-    it is written even if there are too few listeners for the other files.
+    it is written even if there are too few listeners for the other files. If the study asks questions, questions.csv
+    has the answers.
 
     Raises:
         UserError: the folder contains no test, nobody has rated yet, a listener to exclude has not rated, fewer than
@@ -51,6 +52,8 @@ def write_analysis(
     claim_folder(out, "listening analysis", outer=[test])
     with locked(out):
         files.atomic_write(out / "ratings.csv", long_csv(results, found))
+        if any(results.replies.values()):
+            files.atomic_write(out / "questions.csv", replies_csv(results))
         try:
             analysis = analyse(results, exclude=exclude, screening=screening)
         except UserError as error:
