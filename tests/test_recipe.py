@@ -134,6 +134,9 @@ def test_the_number_of_jobs_is_the_number_of_cores_that_the_process_may_use(reci
     one = functools.partial(os.sched_setaffinity, 0, {min(os.sched_getaffinity(0))})
     done = subprocess.run([recipe.folder / "run.sh", "--help"], preexec_fn=one, capture_output=True, text=True)
     assert "available cores, 1)" in done.stdout
+    threads = os.environ | {"OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1"}  # threads of a job, not jobs
+    done = subprocess.run([recipe.folder / "run.sh", "--help"], env=threads, capture_output=True, text=True)
+    assert f"available cores, {len(os.sched_getaffinity(0))})" in done.stdout
 
 
 @pytest.mark.parametrize(

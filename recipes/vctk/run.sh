@@ -4,7 +4,7 @@ set -euo pipefail
 
 stage=-1
 stop_stage=9
-nj=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+nj=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) # nproc obeys both
 mini=false
 vctk_root=
 data_dir=
