@@ -124,7 +124,7 @@ def wrap(net: nn.Module) -> nn.Module:
     """Return the network with gradients averaged over processes; not all of its weights need one in every phase."""
     if not dist.is_initialized():
         return net
-    # A weight of a 1 x 1 convolution has several ways to say its strides; `broadcast_buffers` has another name in future.
+    # Strides of a 1 x 1 convolution can be said in several ways; `broadcast_buffers` is to have another name.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view")
     warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated", category=FutureWarning)
     return nn.parallel.DistributedDataParallel(net, find_unused_parameters=True, broadcast_buffers=False)

@@ -26,8 +26,11 @@ def make_optimizer(net: Objective, trainer: "DictConfig") -> torch.optim.AdamW:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Restore moments and steps from a `state_dict`; what the configuration decides stays as it is now."""
-    options = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    """Restore moments and steps from a `state_dict`; what the configuration decides stays as it is now.
+
+    The learning rate is that of the last step, until the loop sets that of the next.
+    """
+    options = [{k: v for k, v in group.items() if k not in ("params", "lr")} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
     for group, values in zip(optimizer.param_groups, options, strict=True):
         group.update(values)
