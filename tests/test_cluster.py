@@ -99,6 +99,17 @@ def test_k_means_units_are_made_on_ray_too(root) -> None:
     assert contents(root / "km-one") == contents(root / "km-ray")
 
 
+def test_speech_is_made_on_ray_too(root) -> None:
+    for name, options in (("speech-one", []), ("speech-ray", ["--engine", "ray", "--parts", 5, "--jobs", 1])):
+        command = ["decode", "--model", root / "model", "--units", root / "whole", "--out", root / name, *options]
+        assert main(list(map(str, command))) == 0
+    found = [
+        {path.name: path.read_bytes() for path in (root / name).glob("*.wav")} for name in ("speech-one", "speech-ray")
+    ]
+    assert found[0] == found[1]
+    assert len((root / "speech-ray" / "wav.scp").read_text().splitlines()) == UTTERANCES == len(found[0])
+
+
 def test_a_node_that_is_lost_in_the_middle_costs_nothing(root, monkeypatch) -> None:
     from ray.cluster_utils import Cluster
 

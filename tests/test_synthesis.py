@@ -10,7 +10,7 @@ from tiny_model import save_tiny_model
 import vqaudio
 from vqaudio.codec import Codec, utterance_seed
 from vqaudio.errors import UserError
-from vqaudio.units import synthesis
+from vqaudio.units import wavs
 from vqaudio.units.extraction import settings_of
 from vqaudio.units.synthesis import decode
 from vqaudio.units.writer import write_units
@@ -32,6 +32,10 @@ def codec(model_dir) -> Codec:
 def units(codec, tmp_path) -> Path:
     write_units(tmp_path / "units", settings_of(codec, False), CODES.items(), [])
     return tmp_path / "units"
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".wav", ".scp")}
 
 
 def run(model_dir: Path, units: Path, out: Path, **changes) -> None:
@@ -152,8 +156,8 @@ def test_changed_units_make_only_their_files_again(model_dir, codec, units, tmp_
 def test_a_killed_job_continues_with_what_is_missing(model_dir, units, tmp_path, made, monkeypatch):
     out = tmp_path / "out"
     run(model_dir, units, out, seed=1)
-    monkeypatch.setattr(synthesis, "GROUP_UTTERANCES", 1)
-    write, count = synthesis.audio.write, 0
+    monkeypatch.setattr(wavs, "GROUP_UTTERANCES", 1)
+    write, count = wavs.audio.write, 0
 
     def dying(path, *arguments):
         nonlocal count
@@ -163,7 +167,7 @@ def test_a_killed_job_continues_with_what_is_missing(model_dir, units, tmp_path,
         return write(path, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(synthesis.audio, "write", dying)
+        patch.setattr(wavs.audio, "write", dying)
         with pytest.raises(KeyboardInterrupt):
             run(model_dir, units, out)
     assert not (out / "wav.scp").exists()
@@ -219,6 +223,56 @@ def test_an_id_never_decides_where_a_file_goes(model_dir, codec, tmp_path):
 
 
 def test_groups_hold_to_both_bounds():
-    tasks = [synthesis.Task(str(n), np.zeros((1, n), dtype=int), None, 0, "") for n in (5, 1, 1, 1, 2, 9, 1)]
-    groups = [[task.utt for task in group] for group in synthesis._groups(tasks, utterances=3, frames=5)]
+    tasks = [wavs.Task(str(n), np.zeros((1, n), dtype=int), None, 0, "") for n in (5, 1, 1, 1, 2, 9, 1)]
+    groups = [[task.utt for task in group] for group in wavs._groups(tasks, utterances=3, frames=5)]
     assert groups == [["5"], ["1", "1", "1"], ["2", "9"], ["1"]]
+
+
+def names_and_bytes(folder: Path) -> dict[str, bytes]:
+    """The WAV files of a folder, and the names in its wav.scp."""
+    found = {path.name: path.read_bytes() for path in folder.glob("*.wav")}
+    return found | {"wav.scp": " ".join(line.split()[0] for line in (folder / "wav.scp").read_text().splitlines())}
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
+def test_parts_make_the_files_of_one_job_and_the_last_lists_them(model_dir, units, tmp_path, order):
+    run(model_dir, units, tmp_path / "whole")
+    for index in order:
+        assert not (tmp_path / "out" / "wav.scp").exists()
+        run(model_dir, units, tmp_path / "out", shard=(index, 3))
+    assert names_and_bytes(tmp_path / "out") == names_and_bytes(tmp_path / "whole")
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.wav")}
+    for index in order:  # once more makes nothing
+        run(model_dir, units, tmp_path / "out", shard=(index, 3))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.wav")} == times
+
+
+def test_a_part_that_is_made_otherwise_takes_the_list_away_until_it_is_done(model_dir, units, tmp_path, monkeypatch):
+    for index in (1, 2):
+        run(model_dir, units, tmp_path / "out", shard=(index, 2))
+
+    def dying(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(wavs.audio, "write", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run(model_dir, units, tmp_path / "out", shard=(1, 2), seed=1)
+    assert not (tmp_path / "out" / "wav.scp").exists()
+    run(model_dir, units, tmp_path / "out", shard=(2, 2))
+    assert not (tmp_path / "out" / "wav.scp").exists()  # the other part is not complete
+    run(model_dir, units, tmp_path / "out", shard=(1, 2), seed=1)
+    assert (tmp_path / "out" / "wav.scp").exists()
+
+
+def test_a_folder_made_in_parts_is_completed_in_as_many(model_dir, units, tmp_path):
+    run(model_dir, units, tmp_path / "one")
+    with pytest.raises(UserError, match=r"one: was made in 1 parts, not in 2; use as many, or choose another --out"):
+        run(model_dir, units, tmp_path / "one", shard=(1, 2))
+    run(model_dir, units, tmp_path / "one")  # the refusal left nothing
+    run(model_dir, units, tmp_path / "two", shard=(1, 2))
+    for shard in ((1, 1), (1, 3)):
+        with pytest.raises(UserError, match="was made in 2 parts"):
+            run(model_dir, units, tmp_path / "two", shard=shard)
+    with pytest.raises(UserError, match="--shard 1/6: not i/N"):
+        run(model_dir, units, tmp_path / "three", shard=(1, 6))

@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 from typing import Any, get_args
 
-from vqaudio.cli.parser import Parser, add_extraction_options, add_jobs, command, ray_of
+from vqaudio.cli.parser import Parser, add_extraction_options, add_jobs, add_parts, command, ray_of
 from vqaudio.defaults import SEED, TEMPERATURE, WEIGHTS, Weights
 from vqaudio.errors import UserError
 
@@ -81,6 +81,7 @@ def add_decode(subparsers: Any) -> None:
         "times as fast, with more hardly faster; samples differ, but are as likely (default: %(default)s)",
     )
     _add_device(decode)
+    add_parts(decode)
     add_jobs(decode)
 
 
@@ -137,4 +138,6 @@ def run_decode(args: argparse.Namespace) -> None:
         weights=args.weights,
         jobs=args.jobs,
         device=args.device,
+        shard=args.shard,
+        ray=ray_of(args),
     )

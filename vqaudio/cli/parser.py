@@ -63,6 +63,16 @@ def add_extraction_options(command: Any) -> None:
         help="let units change less often: only where frames then fit better by more than LAMBDA; 1 is what a frame "
         "loses with the unit next to its own (default: 0, every frame has its best unit)",
     )
+    add_parts(command)
+    command.add_argument(
+        "--verify", action="store_true", help="also read the files of what is done, and do again what has changed"
+    )
+    command.add_argument("--allow-failures", action="store_true", help="exit with 0 even if some files fail")
+    add_jobs(command)
+
+
+def add_parts(command: Any) -> None:
+    """Add the options of commands that can work in parts."""
     command.add_argument(
         "--shard", type=shard, default=(1, 1), metavar="i/N", help="do part i of N (default: all in one part)"
     )
@@ -76,11 +86,6 @@ def add_extraction_options(command: Any) -> None:
     command.add_argument(
         "--parts", type=count, metavar="N", help="with ray: parts to cut the work into (default: by half hours)"
     )
-    command.add_argument(
-        "--verify", action="store_true", help="also read the files of what is done, and do again what has changed"
-    )
-    command.add_argument("--allow-failures", action="store_true", help="exit with 0 even if some files fail")
-    add_jobs(command)
 
 
 def ray_of(args: argparse.Namespace) -> Any:

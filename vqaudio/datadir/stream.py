@@ -92,10 +92,7 @@ class Manifest:
         """
         if parts == 1:
             return 0, len(self)
-        weights = np.fromiter(self._weights(), float)  # eight bytes an utterance
-        ends = np.cumsum(weights)
-        part = (ends - weights / 2) / ends[-1] * parts if len(ends) else ends
-        return int(np.searchsorted(part, index - 1)), int(np.searchsorted(part, index)) if index < parts else len(part)
+        return cut(np.fromiter(self._weights(), float), index, parts)  # eight bytes an utterance
 
     def utterances(self, first: int = 0, after: int | None = None) -> Iterator[Utterance]:
         """Yield utterances, sorted by name, from number `first` to before number `after` (None: to the end).
@@ -143,6 +140,17 @@ class Manifest:
                 yield span[2] - span[1] if known else 1.0  # type: ignore[operator]
         else:
             yield from itertools.repeat(1.0, len(self))
+
+
+def cut(weights: np.ndarray, index: int, parts: int) -> tuple[int, int]:
+    """Return the bounds of part `index` (from 1) of things in order, cut so that parts weigh about the same.
+
+    >>> [cut(np.array([1.0, 1.0, 2.0, 4.0]), index, 2) for index in (1, 2)]
+    [(0, 3), (3, 4)]
+    """
+    ends = np.cumsum(weights)
+    part = (ends - weights / 2) / ends[-1] * parts if len(ends) else ends
+    return int(np.searchsorted(part, index - 1)), int(np.searchsorted(part, index)) if index < parts else len(part)
 
 
 def stream_table(path: Path, what: str) -> Iterator[tuple[str, str]]:

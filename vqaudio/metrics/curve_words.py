@@ -13,7 +13,7 @@ from vqaudio.defaults import SEED, TEMPERATURE, WEIGHTS
 from vqaudio.metrics.judge_models import Judges
 from vqaudio.metrics.judges import judge_audio
 from vqaudio.progress import Progress
-from vqaudio.units.synthesis import make_task, wav_path, write_wavs
+from vqaudio.units.wavs import STAMPS, make_task, wav_path, write_wavs
 
 CodesAt = list[dict[str, np.ndarray]]
 """For each penalty, utt -> codes (G, N)."""
@@ -65,5 +65,5 @@ def _synthesise(
     """Write what `vqaudio decode` does: WAV files, each in its speaker's voice if the model knows it, and wav.scp."""
     voices = {utt: speakers[utt] if speakers and speakers[utt] in codec.speakers else None for utt in codes}
     tasks = (make_task(codec, utt, codes[utt], voices[utt], TEMPERATURE, SEED, WEIGHTS) for utt in sorted(codes))
-    write_wavs(codec, out, tasks, TEMPERATURE, WEIGHTS, jobs, progress)
+    write_wavs(codec, out, out / STAMPS, tasks, TEMPERATURE, WEIGHTS, jobs, progress)
     write_table(out / "wav.scp", {utt: str(wav_path(out, utt)) for utt in codes})

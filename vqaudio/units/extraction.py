@@ -90,10 +90,10 @@ def extract(
     if ray is None:
         write_all(source, _encoder_of(codec, change_penalty), settings, shard=shard, **options)
     else:
-        from vqaudio.units.cluster import run_on_ray
+        from vqaudio.units.cluster import extract_on_ray
 
         make_encode = functools.partial(_load_encoder, model_dir.resolve(), device, change_penalty)
-        run_on_ray(source, make_encode, settings, ray, gpus=int(device == "cuda"), **options)
+        extract_on_ray(source, make_encode, settings, ray, gpus=int(device == "cuda"), **options)
 
 
 def _load_encoder(model_dir: Path, device: str, change_penalty: float) -> Encode:

@@ -231,9 +231,11 @@ def apply(
             utterances, functools.partial(model.encode, change_penalty=change_penalty), settings, shard=shard, **options
         )
     else:
-        from vqaudio.units.cluster import run_on_ray
+        from vqaudio.units.cluster import extract_on_ray
 
-        run_on_ray(utterances, functools.partial(_load_encoder, model_file, change_penalty), settings, ray, **options)
+        extract_on_ray(
+            utterances, functools.partial(_load_encoder, model_file, change_penalty), settings, ray, **options
+        )
 
 
 def _load_encoder(model_file: Path, change_penalty: float) -> Encode:

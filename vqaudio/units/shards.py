@@ -58,7 +58,7 @@ def finish_shard(
     if changed:
         (out / "units.json").unlink(missing_ok=True)  # what was merged before is no longer what the shards have
     info = writer.finish(failed)
-    complete = _mark_complete(out / SHARDS / f"complete-of-{shards}", index, shards)
+    complete = mark(out / SHARDS / f"complete-of-{shards}", index, shards)
     if complete < shards:
         print(f"{out}: {complete} of {shards} shards are complete")
     elif not (out / "units.json").exists():
@@ -68,16 +68,16 @@ def finish_shard(
     return info
 
 
-def _mark_complete(path: Path, index: int, shards: int) -> int:
-    """Note that shard `index` is complete, and return how many are."""
+def mark(path: Path, index: int, shards: int, state: bytes = COMPLETE) -> int:
+    """Note that shard `index` is complete or not, and return how many are; the lock must be held."""
     if not path.exists():
         files.atomic_write(path, MISSING * shards)
     marks = bytearray(path.read_bytes())
-    if marks[index - 1 : index] != COMPLETE:
-        marks[index - 1 : index] = COMPLETE
+    if marks[index - 1 : index] != state:
+        marks[index - 1 : index] = state
         with files.open_to_write(path, "r+") as file:
             file.seek(index - 1)
-            file.write(COMPLETE)
+            file.write(state)
     return marks.count(COMPLETE)
 
 

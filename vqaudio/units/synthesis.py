@@ -1,41 +1,34 @@
 """Speech from a unit directory: one WAV file per utterance, from the text of the units alone; resumable."""
 
-import hashlib
-from collections.abc import Iterable, Iterator
+import contextlib
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from vqaudio import audio, files
-from vqaudio.codec import Codec, load, utterance_seed
+from vqaudio.codec import Codec, load
 from vqaudio.datadir import read_table
+from vqaudio.datadir.stream import cut
 from vqaudio.defaults import Weights
 from vqaudio.errors import UserError
-from vqaudio.files import locked
-from vqaudio.names import file_name
+from vqaudio.files import lock_file, locked
 from vqaudio.outputs import claim_folder
 from vqaudio.progress import Progress
 from vqaudio.units.directory import Units, read_units
+from vqaudio.units.extraction import Ray, check_shard
+from vqaudio.units.shards import COMPLETE, MISSING, mark
+from vqaudio.units.wavs import STAMPS, Task, make_task, wav_path, write_wavs
+from vqaudio.units.writer import SHARDS
 
 KIND = "decoded speech"
 """What the mark of the output folder says (see `vqaudio.outputs`)."""
 
-STAMPS = "utt2stamp"
-"""File in the output folder with the id and the stamp of every finished file, one per line."""
-
-GROUP_UTTERANCES, GROUP_SECONDS = 8, 300.0
-"""Utterances, and seconds of speech, that each thread gets at once; a killed job loses at most those."""
-
-
-class Task(NamedTuple):
-    """One file to make: `codes` (G, N), the voice, the seed of the utterance, and the stamp of all of it."""
-
-    utt: str
-    codes: np.ndarray
-    speaker: str | None
-    seed: int
-    stamp: str
+PART_SECONDS = 600.0
+"""Length of a part on Ray; what a lost node costs at most."""
 
 
 def decode(
@@ -50,6 +43,8 @@ def decode(
     weights: Weights,
     jobs: int,
     device: str,
+    shard: tuple[int, int] = (1, 1),
+    ray: Ray | None = None,
 ) -> None:
     """Synthesise every utterance of a unit directory to `out/<utt>.wav` (16 bits), and list them in `out/wav.scp`.
 
@@ -72,31 +67,118 @@ def decode(
         weights: "float32", or "bfloat16", which is faster for few utterances: see `Codec.decode`.
         jobs: threads that share the utterances; the files are the same for any number.
         device: cpu or cuda, where the network runs.
+        shard: (i, N) makes the i-th of N parts (counted from 1) of about the same duration; the last one of them to end
+            writes `wav.scp`. A folder is made in one way: always with the same N.
+        ray: do all parts on a Ray cluster (`vqaudio.units.cluster`).
 
     Raises:
         UserError: the units are malformed or of another model, a speaker is unknown or missing, an option cannot be
             used, or `out` may not be written into.
     """
-    codec = load(model_dir, device)
-    source = read_units(units, expected_hash=codec.hash)
-    voices = _voices(codec, source, speaker, utt2spk)
+    prepare = functools.partial(
+        Decoder, model_dir, units, out, speaker, utt2spk, temperature, seed, weights, jobs, device
+    )
+    decoder = prepare()
     claim_folder(out, KIND, inputs=[units, *([utt2spk] if utt2spk else [])], outer=[model_dir])
+    if ray is None:
+        check_shard(shard, len(decoder.source))
+        decoder.part(*shard)
+        return
+    from vqaudio.units.cluster import run_parts
 
-    def tasks() -> Iterator[Task]:
-        for sequence in source:
-            voice = speaker if voices is None else voices[sequence.utt]
-            yield make_task(codec, sequence.utt, sequence.codes, voice, temperature, seed, weights)
+    parts = ray.shards or max(1, math.ceil(decoder.source.info.num_frames / decoder.codec.frame_rate / PART_SECONDS))
+    check_shard((1, parts), len(decoder.source))
+    run_parts(
+        functools.partial(_part_of, prepare, parts), parts, ray, jobs=jobs, gpus=int(device == "cuda"), what="decode"
+    )
 
-    with locked(out):
-        present, frames = _present(out, tasks())
-        print(f"{out}: {len(present)} of {len(source)} utterances already done")
-        with Progress("decode", frames / codec.frame_rate, "seconds of speech") as progress:
-            missing = (task for task in tasks() if task.utt not in present)
-            clipped, scaled = write_wavs(codec, out, missing, temperature, weights, jobs, progress)
-        with files.atomic_writer(out / "wav.scp") as file:
-            file.writelines(f"{sequence.utt} {wav_path(out, sequence.utt)}\n" for sequence in source)
-    _report_loud(out, clipped, scaled)
-    print(f"{len(source)} utterances in {out}")
+
+def _part_of(prepare: Callable[[], "Decoder"], parts: int) -> Callable[[int], None]:
+    decoder = prepare()
+    return lambda index: decoder.part(index, parts)
+
+
+class Decoder:
+    """Makes the files of parts of a unit directory; arguments are those of `decode`.
+
+    Raises:
+        UserError: as `decode`.
+    """
+
+    def __init__(
+        self,
+        model_dir: Path,
+        units: Path,
+        out: Path,
+        speaker: str | None,
+        utt2spk: Path | None,
+        temperature: float,
+        seed: int,
+        weights: Weights,
+        jobs: int,
+        device: str,
+    ) -> None:
+        self.codec = load(model_dir, device)
+        self.source = read_units(units, expected_hash=self.codec.hash)
+        self.voices = _voices(self.codec, self.source, speaker, utt2spk)
+        self.out, self.speaker, self.seed, self.jobs = out, speaker, seed, jobs
+        self.temperature, self.weights = temperature, weights
+
+    def part(self, index: int, parts: int) -> None:
+        """Make the files of part `index` (from 1), and list all files if no part is missing.
+
+        Raises:
+            UserError: another job makes this part, or the folder was made with another number of parts.
+        """
+        out, codec = self.out, self.codec
+        folder = out if parts == 1 else out / SHARDS / f"{index}-of-{parts}"
+        check_parts(out, parts)
+        with locked(folder):
+            bounds = self._bounds(index, parts)
+            present, frames = _present(out, folder / STAMPS, self._tasks(*bounds))
+            print(f"{folder}: {len(present)} of {bounds[1] - bounds[0]} utterances already done")
+            self._mark(index, parts, MISSING if frames else None)
+            with Progress("decode", frames / codec.frame_rate, "seconds of speech") as progress:
+                missing = (task for task in self._tasks(*bounds) if task.utt not in present)
+                options = (self.temperature, self.weights, self.jobs, progress)
+                clipped, scaled = write_wavs(codec, out, folder / STAMPS, missing, *options)
+            self._mark(index, parts, COMPLETE)
+        _report_loud(out, clipped, scaled)
+
+    def _bounds(self, index: int, parts: int) -> tuple[int, int]:
+        """Return the numbers of the first utterance of a part and of the first after it."""
+        if parts == 1:
+            return 0, len(self.source)
+        return cut(np.fromiter((sequence.num_frames for sequence in self.source), float), index, parts)
+
+    def _tasks(self, first: int, after: int) -> Iterator[Task]:
+        for sequence in itertools.islice(self.source, first, after):
+            voice = self.speaker if self.voices is None else self.voices[sequence.utt]
+            yield make_task(self.codec, sequence.utt, sequence.codes, voice, self.temperature, self.seed, self.weights)
+
+    def _mark(self, index: int, parts: int, state: bytes | None) -> None:
+        """Note that a part is complete or not (None: as before), and list all files when none is missing."""
+        out = self.out
+        with lock_file(out / SHARDS / "lock") if parts > 1 else contextlib.nullcontext():
+            if state == MISSING:
+                (out / "wav.scp").unlink(missing_ok=True)  # only a complete folder has one
+            if parts > 1 and state is not None:
+                complete = mark(out / SHARDS / f"complete-of-{parts}", index, parts, state)
+                print(f"{out}: {complete} of {parts} parts are complete")
+                if complete < parts:
+                    return
+            if state == COMPLETE:
+                with files.atomic_writer(out / "wav.scp") as file:
+                    file.writelines(f"{sequence.utt} {wav_path(out, sequence.utt)}\n" for sequence in self.source)
+                print(f"{len(self.source)} utterances in {out}")
+
+
+def check_parts(out: Path, parts: int) -> None:
+    """Raise UserError if the files of a folder were made in another number of parts, whose stamps would mislead."""
+    made = {int(path.name.rpartition("-")[2]) for path in (out / SHARDS).glob("*-of-*") if path.is_dir()}
+    made |= {1} if (out / STAMPS).exists() else set()
+    if others := made - {parts}:
+        raise UserError(f"{out}: was made in {max(others)} parts, not in {parts}; use as many, or choose another --out")
 
 
 def _report_loud(out: Path, clipped: int, scaled: int) -> None:
@@ -106,15 +188,6 @@ def _report_loud(out: Path, clipped: int, scaled: int) -> None:
     if scaled:
         share = f"{100 * audio.MAX_CLIPPED_SHARE:g} %"
         print(f"{out}: {scaled} utterances had more than {share} of their samples outside −1..1 and are scaled down")
-
-
-def make_task(
-    codec: Codec, utt: str, codes: np.ndarray, speaker: str | None, temperature: float, seed: int, weights: Weights
-) -> Task:
-    """Return the task of an utterance. Its stamp depends on everything that decides about its samples."""
-    what = f"{codec.hash} {codec.speaker_index(speaker)} {temperature!r} {seed} {weights} {codes.shape}"
-    stamp = hashlib.sha256(what.encode() + codes.tobytes()).hexdigest()
-    return Task(utt, codes, speaker, utterance_seed(seed, utt), stamp)
 
 
 def _voices(codec: Codec, units: Units, speaker: str | None, utt2spk: Path | None) -> dict[str, str] | None:
@@ -148,14 +221,8 @@ def _voices(codec: Codec, units: Units, speaker: str | None, utt2spk: Path | Non
     return voices
 
 
-def wav_path(out: Path, utt: str) -> Path:
-    """Return the file of an utterance."""
-    return out / f"{file_name(utt)}.wav"
-
-
-def _present(out: Path, tasks: Iterable[Task]) -> tuple[set[str], int]:
+def _present(out: Path, path: Path, tasks: Iterable[Task]) -> tuple[set[str], int]:
     """Return the ids whose files are up to date, and the frames of the others; delete the stamps of the others."""
-    path = out / STAMPS
     stamps: dict[str, str] = {}
     if path.exists():
         for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
@@ -171,60 +238,3 @@ def _present(out: Path, tasks: Iterable[Task]) -> tuple[set[str], int]:
     # Written before any file is replaced, so that a stamp never belongs to a file that was made otherwise.
     files.atomic_write(path, "".join(f"{utt} {stamp}\n" for utt, stamp in present.items()))
     return set(present), frames
-
-
-def write_wavs(
-    codec: Codec,
-    out: Path,
-    tasks: Iterable[Task],
-    temperature: float,
-    weights: Weights,
-    jobs: int,
-    progress: Progress,
-) -> tuple[int, int]:
-    """Make the files of `tasks` in `out` group by group, and add the stamp of each to its `STAMPS`.
-
-    Args:
-        codec: the model that speaks.
-        out: folder, which exists.
-        tasks: what `make_task` returned for the same temperature and weights.
-        temperature: of sampling.
-        weights: as in `decode`.
-        jobs: threads.
-        progress: told of the seconds of speech that are done.
-
-    Returns:
-        Numbers of clipped samples, and of utterances that were scaled down because too many would have been clipped.
-    """
-    clipped, scaled = 0, 0
-    with files.open_to_write(out / STAMPS, "a") as stamps:
-        for group in _groups(tasks, GROUP_UTTERANCES * jobs, GROUP_SECONDS * jobs * codec.frame_rate):
-            (out / "wav.scp").unlink(missing_ok=True)  # only a complete folder has one
-            wavs = codec.decode_all(
-                [task.codes for task in group],
-                [task.speaker for task in group],
-                [task.seed for task in group],
-                temperature,
-                weights,
-                threads=jobs,
-                progress=lambda samples: progress.update(samples / codec.sample_rate),
-            )
-            for task, wav in zip(group, wavs, strict=True):
-                if np.mean(np.abs(wav) > 1) > audio.MAX_CLIPPED_SHARE:
-                    wav, scaled = wav / np.abs(wav).max(), scaled + 1
-                clipped += audio.write(wav_path(out, task.utt), wav, codec.sample_rate)
-                stamps.write(f"{task.utt} {task.stamp}\n".encode())
-                stamps.flush()
-    return clipped, scaled
-
-
-def _groups(tasks: Iterable[Task], utterances: int, frames: float) -> Iterator[list[Task]]:
-    """Yield `tasks` in groups that end at either bound, so that memory is bounded."""
-    group: list[Task] = []
-    for task in tasks:
-        group.append(task)
-        if len(group) >= utterances or sum(t.codes.shape[1] for t in group) >= frames:
-            yield group
-            group = []
-    if group:
-        yield group
