@@ -61,7 +61,9 @@ def test_a_restored_optimizer_has_the_moments_of_the_state_and_the_options_of_th
     after = torch.optim.AdamW([book], lr=0.2, weight_decay=0.0)
     restore_optimizer(after, before.state_dict())
     assert torch.equal(after.state[book]["exp_avg"], before.state[book]["exp_avg"])
-    assert (after.param_groups[0]["lr"], after.param_groups[0]["weight_decay"]) == (0.1, 0.0)  # the loop sets the rate of each step
+    (group,) = after.param_groups
+    assert group["lr"] == 0.1  # of the last step; the loop sets that of each step
+    assert group["weight_decay"] == 0.0
 
 
 def test_a_first_step_may_forget_too() -> None:

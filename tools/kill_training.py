@@ -5,12 +5,14 @@
 A run that was never killed comes first. Then the same command is killed (SIGKILL) after a random time and given again,
 until it ends by itself; that is one run, and runs follow until there were enough kills. The final weights and states of
 each must be those of the run that was never killed, byte by byte and bit by bit, and after each kill the newest state
-must be whole. Prints the table of tests/faults/README.md; exit code 1 if anything differs.
+must be whole. Commands begin in copies of this process, which has imported everything, so that kills meet the training.
+Prints the table of tests/faults/README.md; exit code 1 if anything differs.
 """
 
 import argparse
+import os
 import random
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -20,19 +22,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+import torch  # noqa: E402
 from tiny_training import states_agree, tiny_overrides, write_tones  # noqa: E402
 
+from vqaudio.cli import main as command  # noqa: E402
+from vqaudio.training import loop, start  # noqa: E402, F401
 from vqaudio.training.state import load_state, states  # noqa: E402
 
-STEPS, SAVE_EVERY = 200, 4
+STEPS, SAVE_EVERY = 100, 4
 """States are written often, so that many kills meet one that is being written."""
-SCRIPT = """
-import sys
-from vqaudio.cli import main
-from vqaudio.training import start
-start.START_FRAMES = 1000  # of the codebook: seconds less
-sys.exit(main(sys.argv[1:]))
-"""
 MOMENTS = ("before there was a state", "while a state was written", "between states")
 
 
@@ -53,7 +51,7 @@ def kill(folder: Path, kills: int, moments: random.Random) -> int:
     """Train in `folder`, killed so many times in all; print the table, and return the exit code."""
     data = write_tones(folder / "data")
     began = time.monotonic()
-    training(data, folder / "whole").wait()
+    wait(training(data, folder / "whole"), None)
     seconds = time.monotonic() - began
     seen: Counter[str] = Counter()
     runs = differ = broken = 0
@@ -63,7 +61,7 @@ def kill(folder: Path, kills: int, moments: random.Random) -> int:
         while seen.total() < kills and (end := killed(data, exp, moments.uniform(0, seconds), seen)) is not None:
             broken += end
         if not (found := states(exp)) or found[0].name != f"step-{STEPS}":
-            training(data, exp).wait()
+            wait(training(data, exp), None)
         same = (folder / "whole" / "model.safetensors").read_bytes() == (exp / "model.safetensors").read_bytes()
         differ += not (same and states_agree(folder / "whole", exp))
         print(f"run {runs}: {seen.total()} kills so far, {differ} runs differ", file=sys.stderr, flush=True)
@@ -76,12 +74,36 @@ def kill(folder: Path, kills: int, moments: random.Random) -> int:
     return int(bool(differ or broken))
 
 
-def training(data: Path, exp: Path) -> "subprocess.Popen[bytes]":
-    """Start the training of a folder, which resumes what is there."""
+def training(data: Path, exp: Path) -> int:
+    """Start the training of a folder, which resumes what is there; return the number of its process."""
     options = [f"trainer.save_every={SAVE_EVERY}", "trainer.validate_every=50", "trainer.log_every=50"]
-    command = [sys.executable, "-c", SCRIPT, "train", *tiny_overrides(data, exp, steps=STEPS), *options]
+    child = os.fork()
+    if child:
+        return child
     with exp.with_suffix(".log").open("ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log)
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    start.START_FRAMES = 1000  # of the codebook: seconds less
+    torch.set_num_threads(1)
+    os._exit(command(["train", *tiny_overrides(data, exp, steps=STEPS), *options]))
+
+
+def wait(process: int, seconds: float | None) -> bool:
+    """Wait for a training; kill it after some seconds (None: never), and return whether it was killed.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    until = time.monotonic() + (float("inf") if seconds is None else seconds)
+    while (ended := os.waitpid(process, os.WNOHANG))[0] == 0:
+        if time.monotonic() > until:
+            os.kill(process, signal.SIGKILL)
+            ended = os.waitpid(process, 0)
+            break
+        time.sleep(0.005)
+    if ended[1] not in (0, signal.SIGKILL):
+        raise SystemExit(f"kill_training: a training ended with {os.waitstatus_to_exitcode(ended[1])}; see its log")
+    return ended[1] != 0
 
 
 def killed(data: Path, exp: Path, seconds: float, seen: "Counter[str]") -> bool | None:
@@ -90,15 +112,7 @@ def killed(data: Path, exp: Path, seconds: float, seen: "Counter[str]") -> bool 
     Returns:
         Whether the newest state is broken, or None if the training ended before it was killed.
     """
-    process = training(data, exp)
-    try:
-        code = process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    else:
-        if code != 0:
-            raise SystemExit(f"kill_training: a training failed; see {exp.with_suffix('.log')}")
+    if not wait(training(data, exp), seconds):
         return None
     found = states(exp)
     if list((exp / "state").glob(".*")):

@@ -37,11 +37,12 @@ def steps(net: Objective, phase: str, dtype: torch.dtype) -> tuple[Callable[[], 
     """Return a training step of a phase, and the seconds of audio that it learns from."""
     spec = net.cfg.trainer[f"{phase}_phase"]
     margin = net.margin if phase == "decoder" else 0
-    batch = make_batch(net, spec.segments, spec.frames + 2 * margin)
+    device = next(net.parameters()).device
+    batch = make_batch(net, spec.segments, spec.frames + 2 * margin).to(device)
     optimizer, average = make_optimizer(net, net.cfg.trainer), WeightAverage(net, net.cfg.trainer.ema_decay)
 
     def step() -> None:
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             losses, _ = net(batch, 1.0, phase == "decoder")
         optimizer.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
