@@ -46,6 +46,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     data = write_tones(folder / "data")
     whole, stopped = ([*overrides_of(data), f"exp_dir={folder / name}"] for name in ("whole", "stopped"))
     dying = [*tiny_overrides(data, folder / "dying", steps=STEPS), "quantizer.options.restart_threshold=0.9"]
+    dying += ["quantizer.options.decay=0.5", "trainer.decoder_start=1"]
     jobs = [{"overrides": whole}, {"overrides": stopped, "stop": STOP}, {"overrides": stopped}, {"overrides": dying}]
     ranks = []
     for first, before, after, last in run_ranks(folder, 2, jobs):

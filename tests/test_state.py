@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -150,6 +151,44 @@ def test_a_run_whose_states_are_all_broken_does_not_begin_again(tmp_path: Path) 
         (tmp_path / "state" / f"step-{step}" / "state.pt").write_bytes(b"torn")
     with pytest.raises(UserError, match="none of 2 states can be used; remove the folder"):
         resume_newest(tmp_path, lambda state: None, ONE)
+
+
+class Lagging(NamedTuple):
+    """One of two processes, of which the other one has `step` as its newest state, or cannot restore any."""
+
+    step: int
+    broken: bool = False
+    size: int = 2
+    main: bool = True
+
+    def agree(self, value: float) -> float:
+        """Return the larger value of both processes, given what a process is asked by `resume_newest`."""
+        if isinstance(value, bool):
+            return max(value, self.broken)
+        return max(value, -self.step)
+
+
+def test_processes_resume_from_the_newest_state_that_all_of_them_have(tmp_path: Path) -> None:
+    for step in (1, 2):
+        save_state(tmp_path, step, {"step": step})
+    for other, expected in ((1, 1), (2, 2), (3, 2)):
+        taken: list[int] = []
+        resume_newest(tmp_path, lambda state: taken.append(state["step"]), Lagging(other))  # noqa: B023
+        assert taken == [expected]
+
+
+def test_a_process_that_sees_no_state_does_not_begin_again_beside_one_that_does(tmp_path: Path) -> None:
+    save_state(tmp_path, 1, {"step": 1})
+    for other in (Lagging(-1), Lagging(1, broken=True)):
+        with pytest.raises(UserError, match="can be used, or not by every process, which all need this folder"):
+            resume_newest(tmp_path, lambda state: None, other)
+
+
+def test_half_a_state_of_a_killed_run_is_removed(tmp_path: Path) -> None:
+    save_state(tmp_path, 1, {"step": 1})
+    (tmp_path / "state" / ".step-2.partial").mkdir()
+    resume_newest(tmp_path, lambda state: None, ONE)
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["step-1"]
 
 
 def draw(state: dict, world: World, step: int = 3) -> list[float]:
