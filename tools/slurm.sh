@@ -10,6 +10,7 @@ an extraction whose jobs are cancelled or killed must end with the same bytes wh
 trainings are a sweep. Takes some minutes. Needs root, Slurm and the extra sweep: apt-get install slurm-wlm munge, and
 .venv/bin/pip install -c constraints.txt -e '.[sweep]'"
 cores=4    # that Slurm believes in
+running=   # the process of a recipe in the background
 settings="trainer.max_steps=30 trainer.validate_every=15 trainer.validate_utterances=2 trainer.log_every=3"
 
 case "${1:-}" in
@@ -98,8 +99,13 @@ start() {
 idle() { [ "$(sinfo -h -o %T 2>/dev/null)" = idle ]; }
 
 stop() {
-  local name
+  local name tries=0
+  if [ -n "$running" ]; then kill "$running" 2>/dev/null || true; fi
   scancel --quiet --user root 2>/dev/null || true
+  while [ -n "$(squeue -h 2>/dev/null)" ] && [ "$tries" -lt 300 ]; do # without slurmd, its jobs would stay for ever
+    tries=$((tries + 1))
+    sleep 0.2
+  done
   for name in slurmd slurmctld munged; do
     if [ -f "$scratch/$name.pid" ]; then kill "$(cat "$scratch/$name.pid")" 2>/dev/null || true; fi
   done
