@@ -47,7 +47,8 @@ def check_command(line: str, root: Path) -> None:
     if Path(program).name == "vqaudio":
         args = build_parser().parse_args(arguments)
         if arguments[0] == "train" and not any(text.startswith("-") for text in args.overrides):
-            compose(args.overrides)
+            # Each training of a sweep has the first of several values here.
+            compose([text.partition(",")[0] if args.multirun else text for text in args.overrides])
     elif program.startswith(("tools/", "recipes/")):
         script = root / program
         assert script.is_file(), f"{line}: there is no {program}"
