@@ -270,13 +270,11 @@ class GumbelQuantizer(_Quantizer):
         B, _, N = z.shape
         flat = self.split(z)
         share = z.new_ones(B * N) if mask is None else mask.flatten().to(z.dtype)
-        frames = share.sum()
-        share = share / frames
+        share = share / (frames := share.sum())
         if self.training:
             weight, bias = self.weight.expand(self.groups, -1, -1), self.bias.expand(self.groups, -1)
             book = self.codebook.expand(self.groups, -1, -1)
-            draw = gumbel_draw(flat, weight, bias, book, temperature=temperature, share=share)
-            z_q, codes, likeliest, mean = draw
+            z_q, codes, likeliest, mean = gumbel_draw(flat, weight, bias, book, temperature=temperature, share=share)
             mean = distributed.mean(mean, distributed.share(frames))  # all processes together are to use every code
         else:
             logits = self.logits(flat)
