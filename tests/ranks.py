@@ -1,7 +1,9 @@
 """Trains in several processes, as torchrun would start them, and keeps what each of them draws and computes."""
 
+import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -56,16 +58,24 @@ torch.save(found, f"{folder}/rank{rank}.pt")
 """
 
 
+def free_ports(number: int) -> list[int]:
+    """Return ports that nobody listens on, below those that the system gives to connections: gloo makes many."""
+    found: list[int] = []
+    for port in random.SystemRandom().sample(range(12000, 30000), 1000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+        if len(found) == number:
+            return found
+    raise OSError("no free ports")
+
+
 def run_ranks(folder: Path, number: int, jobs: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Run trainings one after the other, each in the same processes; return `drawn` and `net` by rank and job.
 
     A job has `overrides`; with `stop`, the second process gets SIGTERM after that step; with `quiet`, Gumbel noise is
     the same everywhere. `drawn` holds the samples, the state of the random numbers and the losses of each step.
     """
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in jobs]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
+    ports = free_ports(len(jobs))
     folder.mkdir(exist_ok=True)
     running = []
     for rank in range(number):

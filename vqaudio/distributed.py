@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -11,6 +12,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from vqaudio.errors import JobError, UserError, first_line
+
+RELEASE_SECONDS = 0.2
+"""Time for gloo's threads to let go of the tensors of the last collective, for which they need Python's lock: the end
+of the group waits for them while it holds that lock, and then hangs (seen with torch 2.13)."""
 
 ENVIRONMENT = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
 """Variables that torchrun sets, and what holds without it."""
@@ -75,6 +80,7 @@ def processes(choice: str) -> Iterator[World]:
         try:
             yield World(rank, size, device)
         finally:
+            time.sleep(RELEASE_SECONDS)
             dist.destroy_process_group()
     except RuntimeError as error:
         if not _is_about_others(error):
