@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from vqaudio.errors import JobError, UserError, first_line
+from vqaudio.errors import JobError, StoppedError, UserError, first_line
 
 RELEASE_SECONDS = 0.2
 """Time for gloo's threads to let go of the tensors of the last collective, for which they need Python's lock: the end
@@ -79,8 +79,11 @@ def processes(choice: str) -> Iterator[World]:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         try:
             yield World(rank, size, device)
-        finally:
             time.sleep(RELEASE_SECONDS)
+        except StoppedError:
+            time.sleep(RELEASE_SECONDS)
+            raise
+        finally:
             dist.destroy_process_group()
     except RuntimeError as error:
         if not _is_about_others(error):
