@@ -140,8 +140,9 @@ def describe(design: Design, items: int, seconds: float) -> tuple[int, list[str]
     ]
     if design.design == "latin":
         rounds = conditions * (items // math.gcd(heard, items))
-        every = f"{rounds} listeners" if rounds != conditions else f"{conditions} listeners"
-        lines.append(f"Every {every} hear each of the {items * conditions} clips once: a multiple of it is balanced.")
+        lines.append(
+            f"Every {rounds} listeners hear each of the {items * conditions} clips once: a multiple of it is balanced."
+        )
     elif heard < items:
         rounds = items // math.gcd(heard, items)
         lines.append(f"Every {rounds} listeners hear each item equally often: a multiple of it is balanced.")

@@ -126,6 +126,7 @@ def reset(test: Path, listeners: list[str]) -> None:
     Raises:
         UserError: there is no such listener, or no test; nothing is deleted.
     """
+    read_key(test)
     with Store(test) as store, store.writing() as connection:
         for listener in _checked(test, store, listeners):
             _delete_answers(connection, listener)
@@ -140,6 +141,7 @@ def remove(test: Path, listeners: list[str]) -> None:
     Raises:
         UserError: there is no such listener, or no test; nothing is deleted.
     """
+    read_key(test)
     with Store(test) as store, store.writing() as connection:
         for listener in _checked(test, store, listeners):
             _delete_answers(connection, listener)
@@ -162,7 +164,6 @@ def forget(test: Path) -> int:
 
 
 def _checked(test: Path, store: Store, listeners: list[str]) -> list[str]:
-    read_key(test)
     known = people(store)
     for listener in listeners:
         if listener not in known:
