@@ -1,7 +1,7 @@
 """vqaudio: discrete units from raw speech, and speech from units.
 
 >>> import vqaudio
->>> model = vqaudio.load("exp/vctk_kmeans")  # doctest: +SKIP
+>>> model = vqaudio.load()  # the released model, or a model directory: load("exp/vctk_kmeans")  # doctest: +SKIP
 >>> codes = model.encode(wav, sample_rate)  # (G, N) int64, any length, any rate  # doctest: +SKIP
 >>> wav = model.decode(codes, speaker="p225", seed=0)  # (T,) float32  # doctest: +SKIP
 >>> for piece in model.stream(codes, speaker="p225", seed=0):  # the same speech while it is sampled  # doctest: +SKIP
@@ -24,8 +24,8 @@ __version__ = "0.1.0"
 __all__ = ["decode", "encode", "load"]
 
 
-def load(model_dir: "str | Path", device: str = "cpu") -> "Codec":
-    """Return the model of a model directory, on `cpu` or `cuda`, for any number of `encode` and `decode` calls."""
+def load(model_dir: "str | Path" = "default", device: str = "cpu") -> "Codec":
+    """Return the model of a directory, or the released one, on `cpu` or `cuda`, for any number of calls."""
     from vqaudio import codec  # imports torch; `import vqaudio` alone stays fast
 
     return codec.load(model_dir, device)

@@ -19,6 +19,7 @@ from vqaudio.defaults import SEED, TEMPERATURE, WEIGHTS, Weights
 from vqaudio.errors import UserError
 from vqaudio.model.penalty import CodeCosts, PenalisedSearch
 from vqaudio.model_directory import UNKNOWN_SPEAKER, LoadedModel, load_model
+from vqaudio.released import model_folder
 from vqaudio.threads import one_thread
 
 CHUNK_SECONDS = 2.0
@@ -277,11 +278,11 @@ class Codec:
 
 
 def load(model_dir: str | Path, device: str = "cpu") -> Codec:
-    """Return the model that `vqaudio train` wrote to a directory, on `cpu` or `cuda`.
+    """Return the model that `vqaudio train` wrote to a directory, or the released one (`default`), on `cpu` or `cuda`.
 
     A GPU adds numbers in another order: where two codes or levels are almost equally good, its choice may differ.
     """
-    return Codec(load_model(Path(model_dir), device))
+    return Codec(load_model(model_folder(model_dir), device))
 
 
 def utterance_seed(seed: int, utt: str) -> int:

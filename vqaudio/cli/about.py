@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vqaudio.cli.parser import command
+from vqaudio.cli.parser import MODEL, command
+from vqaudio.released import model_folder
 
 
 def add_about(subparsers: Any) -> None:
@@ -24,7 +25,7 @@ def add_about(subparsers: Any) -> None:
         help="file to write (default: EXP/report.html; for several runs, comparison.html in the folder of the first)",
     )
     info = command(subparsers, "info", run_info, "describe a model directory", "vqaudio info exp/vctk")
-    info.add_argument("exp", type=Path, metavar="EXP")
+    info.add_argument("exp", type=model_folder, metavar="EXP", help=MODEL)
     command(subparsers, "doctor", run_doctor, "check the installation and say how to fix it", "vqaudio doctor")
 
 

@@ -4,10 +4,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vqaudio.cli.parser import add_jobs, command
+from vqaudio.cli.parser import MODEL, add_jobs, command
 from vqaudio.cli.scores import add_json, add_silence, add_whisper, check_json, write_scores
 from vqaudio.defaults import CHANGE_PENALTIES
 from vqaudio.errors import UserError
+from vqaudio.released import model_folder
 
 if TYPE_CHECKING:
     from vqaudio.metrics.curve_words import Listener
@@ -23,7 +24,7 @@ def add_curve(group: Any) -> None:
         "vqaudio evaluate curve --model exp/vctk --model km.safetensors --data data/test --alignment phones.ctm",
     )
     curve.add_argument(
-        "--model", type=Path, required=True, action="append", metavar="EXP", help="model directory or k-means file"
+        "--model", type=model_folder, required=True, action="append", metavar="EXP", help=MODEL + ", or k-means file"
     )
     curve.add_argument(
         "--change-penalties",

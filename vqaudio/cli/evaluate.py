@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from vqaudio.cli.curve import add_curve
-from vqaudio.cli.parser import add_jobs, command, command_group
+from vqaudio.cli.parser import MODEL, add_jobs, command, command_group
 from vqaudio.cli.scores import add_json, add_silence, add_whisper, check_json, write_scores
 from vqaudio.errors import UserError
+from vqaudio.released import model_folder
 
 DISCOPHON = """
 
@@ -71,7 +72,7 @@ def _add_units(group: Any) -> None:
     units.add_argument(
         "--utt2spk", type=Path, help="speakers, for ABX, probe and intervals (default: utt2spk next to the alignment)"
     )
-    units.add_argument("--model", type=Path, metavar="EXP", help="model of the units, for ABX on its codewords")
+    units.add_argument("--model", type=model_folder, metavar="EXP", help="model of the units, for ABX on its codewords")
     units.add_argument("--mapping-units", type=Path, help="unit directory to learn the phone of each unit from")
     units.add_argument("--mapping-alignment", type=Path, metavar="CTM", help="phone times of --mapping-units")
     add_silence(units)
@@ -86,7 +87,7 @@ def _add_robustness(group: Any) -> None:
         "how much units change under gain, noise, tempo, pitch, bandwidth and offset",
         "vqaudio evaluate robustness --model exp/vctk --data data/test",
     )
-    robustness.add_argument("--model", type=Path, required=True, metavar="EXP", help="model directory")
+    robustness.add_argument("--model", type=model_folder, required=True, metavar="EXP", help=MODEL)
     robustness.add_argument("--data", type=Path, required=True, metavar="DIR", help="data directory")
     amounts: list[tuple[str, float, str, str]] = [
         ("gain", -10.0, "DB", "change of level"),

@@ -5,9 +5,10 @@ import functools
 from pathlib import Path
 from typing import Any, get_args
 
-from vqaudio.cli.parser import Parser, add_extraction_options, add_jobs, add_parts, command, ray_of
+from vqaudio.cli.parser import MODEL, Parser, add_extraction_options, add_jobs, add_parts, command, ray_of
 from vqaudio.defaults import SEED, TEMPERATURE, WEIGHTS, Weights
 from vqaudio.errors import UserError
+from vqaudio.released import model_folder
 
 
 def add_train(subparsers: Any) -> None:
@@ -43,7 +44,7 @@ def add_extract(subparsers: Any) -> None:
         "write the units of a data directory or of audio files to text",
         "vqaudio extract --model exp/vctk --data data/test --out exp/vctk/units/test",
     )
-    extract.add_argument("--model", type=Path, required=True, metavar="EXP", help="model directory")
+    extract.add_argument("--model", type=model_folder, required=True, metavar="EXP", help=MODEL)
     extract.add_argument("--data", type=Path, metavar="DIR", help="Kaldi data directory")
     extract.add_argument("wavs", type=Path, nargs="*", metavar="WAV", help="audio files, instead of --data")
     _add_device(extract)
@@ -59,7 +60,7 @@ def add_decode(subparsers: Any) -> None:
         "synthesise speech from a unit directory",
         "vqaudio decode --model exp/vctk --units exp/vctk/units/test --out wavs --speaker p225",
     )
-    decode.add_argument("--model", type=Path, required=True, metavar="EXP", help="model directory")
+    decode.add_argument("--model", type=model_folder, required=True, metavar="EXP", help=MODEL)
     decode.add_argument("--units", type=Path, required=True, help="unit directory")
     decode.add_argument("--out", type=Path, required=True, metavar="WAVS", help="folder for <utt>.wav and wav.scp")
     voice = decode.add_mutually_exclusive_group()

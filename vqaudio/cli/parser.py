@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 from vqaudio.errors import UserError
 from vqaudio.machine import available_cores
 
+MODEL = "model directory, or `default`, the released model"
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line; options may come between the words of a list."""

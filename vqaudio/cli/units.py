@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vqaudio.cli.parser import command, command_group, count
 from vqaudio.defaults import UNIT_FORMATS
 from vqaudio.errors import UserError
+from vqaudio.released import model_folder
 
 if TYPE_CHECKING:
     from vqaudio.units import UnitsInfo
@@ -37,7 +38,7 @@ def add_units(subparsers: Any) -> None:
     convert.add_argument("--codebook-size", type=count, metavar="K", help="codes per group")
     convert.add_argument("--groups", type=count, metavar="G", help="codes per frame (default: 1)")
     convert.add_argument(
-        "--model", type=Path, metavar="EXP", help="model that made the units, instead of these four options"
+        "--model", type=model_folder, metavar="EXP", help="model that made the units, instead of these four options"
     )
     convert.add_argument(
         "--durations", type=Path, metavar="FILE", help="'utt d1 d2 …' in frames, if the units are deduplicated"
