@@ -35,6 +35,7 @@ class Codec:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.model, self.config, self.speakers, self.hash = loaded
+        self.units_hash = loaded.units_hash
         self.device = self.model.encoder.project.weight.device
         self.sample_rate = int(self.config.data.sample_rate)
         """Hz"""

@@ -32,6 +32,14 @@ class LoadedModel(NamedTuple):
     speakers: list[str]
     hash: str
 
+    @property
+    def units_hash(self) -> str:
+        """Hash of the model that units are marked with: this one, or the one that it has its units from.
+
+        A model whose configuration says `units_hash` has the encoder and the codebook of that other model.
+        """
+        return str(self.config.get("units_hash", self.hash))
+
 
 def save_config(model_dir: Path, config: "DictConfig", speakers: list[str]) -> None:
     """Write `config.yaml` (resolved) and `speakers.txt`."""

@@ -205,7 +205,7 @@ def abx_figures(
 
 
 def read_codebook(model: Path) -> tuple[str, np.ndarray]:
-    """Return the hash and the codewords (G, K, d) of a model directory or of a file of `vqaudio kmeans fit`.
+    """Return the hash of the units and the codewords (G, K, d) of a model directory or of a file of `vqaudio kmeans fit`.
 
     Raises:
         UserError: there is no such model.
@@ -213,7 +213,7 @@ def read_codebook(model: Path) -> tuple[str, np.ndarray]:
     if model.is_file():
         return files.sha256(model), KMeansUnits.load(model).codebook[None].numpy()
     codec = load(model)
-    return codec.hash, codewords(codec)
+    return codec.units_hash, codewords(codec)
 
 
 def codewords(codec: Codec) -> np.ndarray:

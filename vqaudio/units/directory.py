@@ -48,7 +48,7 @@ class UnitsInfo:
     change_penalty: float = dataclasses.field(default=0.0, kw_only=True)
     """Penalty for every change of unit (see `vqaudio.model.penalty`); 0 is none, or unknown."""
     model_hash: str
-    """SHA-256 of the weights that made the units; empty if unknown, and such units are not decoded."""
+    """SHA-256 of the weights that made the units (`LoadedModel.units_hash`); empty if unknown: not decoded."""
     vqaudio_version: str
     num_utterances: int = 0
     num_frames: int = 0

@@ -225,7 +225,7 @@ def settings_of(codec: Codec, deduplicate: bool, change_penalty: float = 0.0) ->
         groups=codec.groups,
         deduplicated=deduplicate,
         change_penalty=change_penalty,
-        model_hash=codec.hash,
+        model_hash=codec.units_hash,
     )
 
 

@@ -119,7 +119,7 @@ class Decoder:
         device: str,
     ) -> None:
         self.codec = load(model_dir, device)
-        self.source = read_units(units, expected_hash=self.codec.hash)
+        self.source = read_units(units, expected_hash=self.codec.units_hash)
         self.voices = _voices(self.codec, self.source, speaker, utt2spk)
         self.out, self.speaker, self.seed, self.jobs = out, speaker, seed, jobs
         self.temperature, self.weights = temperature, weights
