@@ -205,7 +205,7 @@ def abx_figures(
 
 
 def read_codebook(model: Path) -> tuple[str, np.ndarray]:
-    """Return the hash of the units and the codewords (G, K, d) of a model directory or of a file of `vqaudio kmeans fit`.
+    """Return the hash of the units and the codewords (G, K, d) of a model directory or a file of `vqaudio kmeans fit`.
 
     Raises:
         UserError: there is no such model.
