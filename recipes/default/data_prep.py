@@ -24,11 +24,23 @@ def main() -> None:
     """Write the data directories, and print their sizes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--speechocean762", type=Path, required=True, help="clone of jimbozhang/speechocean762")
-    parser.add_argument("--librispeech", type=Path, action="append", default=[], help="a folder with .flac files at any depth; may be repeated")
-    parser.add_argument("--vctk", type=Path, action="append", default=[], help="a folder with p225_001.wav, … at any depth; may be repeated")
+    parser.add_argument(
+        "--librispeech",
+        type=Path,
+        action="append",
+        default=[],
+        help="a folder with .flac files at any depth; may be repeated",
+    )
+    parser.add_argument(
+        "--vctk",
+        type=Path,
+        action="append",
+        default=[],
+        help="a folder with p225_001.wav, … at any depth; may be repeated",
+    )
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    utterances = read_speechocean762(args.speechocean762)
+    utterances = read_speechocean762(args.speechocean762, "train")
     utterances += read_named(args.librispeech, "ls", LIBRISPEECH, ".flac")
     utterances += read_named(args.vctk, "vctk", VCTK, ".wav")
     utterances.sort(key=lambda u: u.utt)
@@ -39,10 +51,10 @@ def main() -> None:
         print(f"{args.out / name}: {len(chosen)} utterances of {len({u.speaker for u in chosen})} speakers")
 
 
-def read_speechocean762(clone: Path) -> list[Utterance]:
-    """Return the utterances of the train half."""
-    speakers = datadir.read_table(clone / "train" / "utt2spk")
-    paths = datadir.read_table(clone / "train" / "wav.scp")
+def read_speechocean762(clone: Path, half: str) -> list[Utterance]:
+    """Return the utterances of the half `train` or `test`."""
+    speakers = datadir.read_table(clone / half / "utt2spk")
+    paths = datadir.read_table(clone / half / "wav.scp")
     return [
         Utterance(f"so{speaker}-{utt}", (clone / paths[utt]).absolute(), f"so{speaker}")
         for utt, speaker in speakers.items()
