@@ -33,6 +33,7 @@ COMMANDS = [
     "listen forget",
     "listen analyse",
     "report",
+    "draw",
     "info",
     "doctor",
 ]

@@ -142,6 +142,7 @@ CASES: dict[str, str | list[Callable[[World], list[Any]]]] = {
         lambda w: [w.model, "--out", w.foreign / "report.html"],
         lambda w: [w.model, w.units, "--out", w.foreign / "comparison.html"],
     ],
+    "draw": [lambda w: ["--model", w.model, w.data / "s0_0.wav", "--out", w.foreign / "notes.txt"]],
     "info": WRITES_NOTHING,
     "doctor": WRITES_NOTHING,
 }  # fmt: skip

@@ -118,6 +118,11 @@ def report(make: Place) -> list[object]:
     return ["report", finished_run(make("in"), "run"), "--out", make("out")]
 
 
+def picture(make: Place) -> list[object]:
+    extraction = extract(make)
+    return ["draw", *extraction[1:3], make("in") / "s1-a .wav", "--out", make("out")]
+
+
 WRITING = {
     "data fix": fix,
     "data split": split,
@@ -133,6 +138,7 @@ WRITING = {
     "listen static": static,
     "listen backup": backup,
     "report": report,
+    "draw": picture,
 }
 """A command line for each command that writes, with its inputs in `make("in")` and its output at `make("out")`."""
 

@@ -1,15 +1,18 @@
-"""`vqaudio report`, `info` and `doctor`: describe a run, a model and an installation."""
+"""`vqaudio report`, `draw`, `info` and `doctor`: describe a run, a model and an installation."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
 from vqaudio.cli.parser import MODEL, command
+from vqaudio.defaults import SEED
+from vqaudio.errors import UserError
 from vqaudio.released import model_folder
 
 
 def add_about(subparsers: Any) -> None:
-    """Add `report`, `info` and `doctor`."""
+    """Add `report`, `draw`, `info` and `doctor`."""
     report = command(
         subparsers,
         "report",
@@ -24,6 +27,19 @@ def add_about(subparsers: Any) -> None:
         metavar="FILE",
         help="file to write (default: EXP/report.html; for several runs, comparison.html in the folder of the first)",
     )
+    draw = command(
+        subparsers,
+        "draw",
+        run_draw,
+        "draw a recording, its units, and the speech made from them",
+        "vqaudio draw --model default speech.wav --out speech.png",
+    )
+    draw.add_argument("--model", type=model_folder, required=True, metavar="EXP", help=MODEL)
+    draw.add_argument("wav", type=Path, metavar="WAV", help="audio file")
+    draw.add_argument("--out", type=Path, required=True, metavar="FILE", help="picture to write, .png")
+    draw.add_argument("--seconds", type=float, default=3.0, help="draw at most so many (default: %(default)g)")
+    draw.add_argument("--speaker", metavar="ID", help="voice of the speech (default: <unknown>)")
+    draw.add_argument("--seed", type=int, default=SEED, metavar="N", help="seed of sampling (default: %(default)s)")
     info = command(subparsers, "info", run_info, "describe a model directory", "vqaudio info exp/vctk")
     info.add_argument("exp", type=model_folder, metavar="EXP", help=MODEL)
     command(subparsers, "doctor", run_doctor, "check the installation and say how to fix it", "vqaudio doctor")
@@ -39,6 +55,16 @@ def run_report(args: argparse.Namespace) -> None:
         from vqaudio.report.comparison import build_comparison
 
         print(build_comparison(args.exp, args.out or args.exp[0].resolve().parent / "comparison.html"))
+
+
+def run_draw(args: argparse.Namespace) -> None:
+    """Draw a recording, its units, and the speech made from them."""
+    from vqaudio.codec import load
+    from vqaudio.report.drawing import draw
+
+    if not 0 < args.seconds < math.inf:
+        raise UserError(f"draw: --seconds is {args.seconds:g}; give a number above 0")
+    draw(load(args.model), args.wav, args.out, args.seconds, args.speaker, args.seed)
 
 
 def run_info(args: argparse.Namespace) -> None:
