@@ -216,7 +216,7 @@ def test_a_model_with_another_number_of_levels_decodes(tmp_path, levels):
 def test_decoded_and_streamed_speech_merge_the_bands(tmp_path, bands):
     codec = vqaudio.load(save_tiny_model(tmp_path, bands=bands))
     codes = codec.encode(noise(8000 * 3), 8000)  # longer than a piece of condition
-    wav, pieces = codec.decode(codes, "p226", seed=3), list(codec.stream(codes, "p226", seed=3))
+    wav, pieces = codec.decode(codes, "p226", seed=3), list(codec.decode_stream(codes, "p226", seed=3))
     assert wav.shape == (codes.shape[1] * 80,)
     assert len(pieces) > 5
     assert all(map(len, pieces))
@@ -231,7 +231,7 @@ def test_decoded_and_streamed_speech_merge_the_bands(tmp_path, bands):
     np.testing.assert_allclose(short, codec.model.shaper.shape(merged, mel), atol=1e-5)
     assert np.abs(short - merged).max() > 1e-2
     np.testing.assert_array_equal(
-        np.concatenate(list(codec.stream(codes[:, :1], "p226"))), codec.decode(codes[:, :1], "p226")
+        np.concatenate(list(codec.decode_stream(codes[:, :1], "p226"))), codec.decode(codes[:, :1], "p226")
     )
 
 
@@ -266,13 +266,13 @@ def test_an_unknown_speaker_is_refused_with_the_known_ones(codec):
 
 @pytest.mark.parametrize("temperature", [-1.0, float("nan")])
 def test_a_temperature_below_zero_is_refused(codec, temperature):
-    for decode in (codec.decode, codec.stream):
+    for decode in (codec.decode, codec.decode_stream):
         with pytest.raises(UserError, match="temperature"):
             decode(np.array([[1]]), temperature=temperature)
 
 
 def test_unknown_weights_are_refused(codec):
-    for decode in (codec.decode, codec.stream):
+    for decode in (codec.decode, codec.decode_stream):
         with pytest.raises(UserError, match="weights is 'float16'; give float32 or bfloat16"):
             decode(np.array([[1]]), weights="float16")
 
@@ -315,7 +315,7 @@ def test_importing_the_package_does_not_import_torch():
 @pytest.mark.parametrize("weights", ["float32", "bfloat16"])
 def test_streamed_speech_equals_decoded_speech(codec: Codec, weights):
     codes = codec.encode(noise(8000 * 5), 8000)  # longer than two pieces of condition
-    pieces = list(codec.stream(codes, "p226", seed=3, weights=weights))
+    pieces = list(codec.decode_stream(codes, "p226", seed=3, weights=weights))
     assert len(pieces) > 5
     assert np.array_equal(np.concatenate(pieces), codec.decode(codes, "p226", seed=3, weights=weights))
 

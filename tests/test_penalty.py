@@ -14,9 +14,8 @@ from tiny_model import save_tiny_model
 
 import vqaudio
 from tests import reference
-from vqaudio import codec as codec_module
 from vqaudio.cli import main
-from vqaudio.codec import Codec
+from vqaudio.codec import Codec, encoding
 from vqaudio.errors import UserError
 from vqaudio.model.penalty import CodeCosts, PenalisedSearch
 from vqaudio.model.quantizer import GumbelQuantizer
@@ -163,7 +162,7 @@ def test_a_file_has_the_penalised_codes_of_its_samples(codec, tmp_path):
 
 def test_without_a_penalty_codes_take_the_path_they_always_took(codec, monkeypatch):
     before = codec.encode(noise(40000), 8000)
-    monkeypatch.setattr(codec_module, "PenalisedSearch", None)
+    monkeypatch.setattr(encoding, "PenalisedSearch", None)
     np.testing.assert_array_equal(codec.encode(noise(40000), 8000, change_penalty=0.0), before)
 
 

@@ -6,24 +6,33 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 
-def windows(blocks: Iterable[np.ndarray], left: int, step: int, right: int) -> Iterator[tuple[np.ndarray, int]]:
+def windows(
+    blocks: Iterable[np.ndarray], left: int, step: int, right: int, advance: int | None = None
+) -> Iterator[tuple[np.ndarray, int]]:
     """Cut a stream into windows of `left + step + right` samples, `step` apart, with zeros outside the stream.
 
+    With an `advance` of less than `step`, windows are so many samples apart and come earlier: of their `step` samples
+    only the first `advance`, and `right` more, are those of the stream, zeros follow.
+
     Yields:
-        Each window, with the number of its `step` samples that are inside the stream: fewer than `step` in the last.
+        Each window, with the number of its new samples that are inside the stream: fewer in the last.
     """
-    size = left + step + right
+    advance = advance or step
+    size, needed = left + step + right, left + advance + right
     buffer = np.zeros(left, dtype=np.float32)
     for block in blocks:
         buffer = np.concatenate([buffer, block])
-        while len(buffer) >= size:
-            yield buffer[:size], step
-            buffer = buffer[step:]
+        while len(buffer) >= needed:
+            yield _padded(buffer[:needed], size), advance
+            buffer = buffer[advance:]
     while (rest := len(buffer) - left) > 0:
-        window = np.zeros(size, dtype=np.float32)
-        window[: min(size, len(buffer))] = buffer[:size]
-        yield window, min(step, rest)
-        buffer = buffer[step:]
+        yield _padded(buffer[:needed], size), min(advance, rest)
+        buffer = buffer[advance:]
+
+
+def _padded(samples: np.ndarray, size: int) -> np.ndarray:
+    """Return `size` samples: these, then zeros."""
+    return samples if len(samples) == size else np.pad(samples, (0, size - len(samples)))
 
 
 def ahead(items: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

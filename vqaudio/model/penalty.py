@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vqaudio.errors import UserError
 from vqaudio.model.clustering import rows_at_once
-from vqaudio.model.quantizer import GumbelQuantizer, KMeansQuantizer
+from vqaudio.model.quantizer import GumbelQuantizer, KMeansQuantizer, Quantizer
 
 
 class CodeCosts(NamedTuple):
@@ -32,12 +32,13 @@ class CodeCosts(NamedTuple):
         return cls._scaled(2 * codebook, codebook.square().sum(-1), codebook)
 
     @classmethod
-    def of_quantizer(cls, quantizer: KMeansQuantizer | GumbelQuantizer) -> "CodeCosts":
+    def of_quantizer(cls, quantizer: Quantizer) -> "CodeCosts":
         """Return the squared distances, or minus the log-probabilities, of a quantizer."""
         G = quantizer.groups
         codebook = quantizer.codebook.detach().expand(G, -1, -1)
         if isinstance(quantizer, KMeansQuantizer):
             return cls.of_distances(codebook)
+        assert isinstance(quantizer, GumbelQuantizer)
         weight, bias = quantizer.weight.detach(), quantizer.bias.detach()
         return cls._scaled(weight.expand(G, -1, -1), -bias.expand(G, -1), codebook)
 
@@ -86,8 +87,13 @@ class PenalisedSearch:
                 path.add(of_group)
             left = max(0, left - rows.shape[1])
 
+    def decided(self) -> np.ndarray:
+        """Return the next codes (G, n) int64, those that no later frame can change, and forget them."""
+        waiting = max(path.undecided() for path in self.paths)
+        return np.stack([path.take(waiting) for path in self.paths])
+
     def finish(self) -> np.ndarray:
-        """Return the codes (G, N) int64 of all frames that were added."""
+        """Return the codes (G, N) int64 of all frames that were added, but for those that `decided` returned."""
         return np.stack([path.finish() for path in self.paths])
 
 

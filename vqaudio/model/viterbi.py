@@ -25,8 +25,29 @@ class PenalisedPath:
         self.cheapest = advance(costs, self.best, self.cheapest, self.penalty, stays, sources)
         self.parts.append((np.packbits(stays, axis=1, bitorder="little"), sources))
 
+    def undecided(self) -> int:
+        """Return how many of the last frames may still change: before them the best paths to all codes agree."""
+        alive, count = np.ones(len(self.best), np.bool_), 0
+        for stays, sources in reversed(self.parts):
+            first = merge(stays, sources, alive)
+            count += len(sources) - 1 - first
+            if first >= 0:
+                break
+        return count
+
+    def take(self, frames: int) -> np.ndarray:
+        """Return the codes (n,) int64 of all but the last `frames`, which are `undecided` or more, and forget them."""
+        codes, kept = self.finish(), []
+        done = len(codes) - frames
+        for stays, sources in reversed(self.parts):
+            if frames:
+                kept.append((stays[-frames:], sources[-frames:]))
+            frames -= min(frames, len(sources))
+        self.parts = kept[::-1]
+        return codes[:done]
+
     def finish(self) -> np.ndarray:
-        """Return the codes (N,) int64 of all frames."""
+        """Return the codes (N,) int64 of all frames that were not taken."""
         codes, code = [np.empty(0, np.int64)], self.cheapest
         for stays, sources in reversed(self.parts):
             part = np.empty(len(sources), np.int64)
@@ -69,3 +90,22 @@ def trace(stays: np.ndarray, sources: np.ndarray, code: int, codes: np.ndarray) 
         if not (stays[n, code >> 3] >> (code & 7)) & 1:
             code = sources[n]
     return code
+
+
+@numba.njit(cache=True, nogil=True)
+def merge(stays: np.ndarray, sources: np.ndarray, alive: np.ndarray) -> int:
+    """Return the last of n frames at which the best paths through it agree on a code, -1 if there is none.
+
+    `alive` (K,) says which codes those paths have at the last frame, then at the frame before the first.
+    """
+    for n in range(len(sources) - 1, -1, -1):
+        if alive.sum() == 1:
+            return n
+        changes = False
+        for k in range(len(alive)):
+            if alive[k] and not (stays[n, k >> 3] >> (k & 7)) & 1:
+                alive[k] = False
+                changes = True
+        if changes:
+            alive[sources[n]] = True
+    return -1

@@ -1,29 +1,30 @@
 """A trained model for use: `Codec` turns speech into codes and codes into speech, the same every time."""
 
-import functools
 import hashlib
-import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vqaudio import audio
+from vqaudio.audio import LevelChange
 from vqaudio.audio.faults import channel_fault
-from vqaudio.audio.streams import ahead, windows
+from vqaudio.audio.streams import ahead, resample_pieces
+from vqaudio.codec.decoding import Codes, check_codes, check_sampling, condition_pieces, log_mel, stream_speech
+from vqaudio.codec.encoding import WindowEncoder, at_rate, checked
 from vqaudio.defaults import SEED, TEMPERATURE, WEIGHTS, Weights
 from vqaudio.errors import UserError
-from vqaudio.model.penalty import CodeCosts, PenalisedSearch
+from vqaudio.model.penalty import check_penalty
 from vqaudio.model_directory import UNKNOWN_SPEAKER, LoadedModel, load_model
 from vqaudio.released import model_folder
-from vqaudio.threads import one_thread
 
 CHUNK_SECONDS = 2.0
 """Length of the chunks that go through the encoder, the same for every recording."""
+
+STREAM_SECONDS = 0.2
+"""New speech in each chunk of `Codec.encode_stream`, and units whose condition is computed at a time."""
 
 
 class Codec:
@@ -36,34 +37,96 @@ class Codec:
     def __init__(self, loaded: LoadedModel) -> None:
         self.model, self.config, self.speakers, self.hash = loaded
         self.units_hash = loaded.units_hash
-        self.device = self.model.encoder.project.weight.device
+        self.device = self.model.conditioner.project.weight.device
         self.sample_rate = int(self.config.data.sample_rate)
         """Hz"""
         self.hop_length = self.model.encoder.hop_length
         """samples per frame"""
+        self.level_db: float | None = self.config.data.level_db
+        """dBFS that recordings are brought to; None leaves them as they are"""
         self.frame_rate = self.sample_rate / self.hop_length
         """frames per second"""
         self.codebook_size = self.model.quantizer.codebook_size
         self.groups = self.model.quantizer.groups
         self.step = max(1, round(CHUNK_SECONDS * self.frame_rate)) * self.hop_length
-        self._costs = functools.cache(lambda: CodeCosts.of_quantizer(self.model.quantizer))
+        self._encoder = WindowEncoder(self.model)
 
-    def encode(self, wav: np.ndarray | Tensor, sample_rate: int, change_penalty: float = 0.0) -> np.ndarray:
+    def encode(
+        self,
+        wav: np.ndarray | Tensor,
+        sample_rate: int,
+        change_penalty: float = 0.0,
+        level: LevelChange | None = None,
+    ) -> np.ndarray:
         """Return the codes (G, N) int64 of `wav` (T,) at `sample_rate` Hz.
 
         N = ceil(T' / hop_length) with T' the number of samples at the model's rate. With a `change_penalty` codes
-        change less often: `vqaudio.model.penalty` says what they minimise.
+        change less often: `vqaudio.model.penalty` says what they minimise. `level` is what `measure_level` returned for
+        other speech; None measures all of `wav`.
 
         Raises:
             UserError: `wav` has no samples, more than one dimension, or a sample that is not finite; or a bad penalty.
         """
-        x = np.asarray(wav, dtype=np.float32)
-        if x.ndim != 1 or len(x) == 0:
-            raise UserError(f"wav has the shape {x.shape}; give (T,) with T of 1 or more")
-        if not np.isfinite(x).all():
-            raise UserError(f"wav[{int(np.flatnonzero(~np.isfinite(x))[0])}] is not finite; repair the recording")
-        x = audio.resample(x, sample_rate, self.sample_rate)
-        return self._encode(lambda: (x[i : i + self.step] for i in range(0, len(x), self.step)), [change_penalty])[0][0]
+        x = at_rate(wav, sample_rate, self.sample_rate)
+        change = level or audio.level_change(x, self.level_db)
+        blocks = (change.apply(x[i : i + self.step]) for i in range(0, len(x), self.step))
+        return self._encoder.encode(blocks, self.step, [change_penalty])[0][0]
+
+    def measure_level(self, wav: np.ndarray | Tensor, sample_rate: int) -> LevelChange:
+        """Return what brings `wav` (T,) at `sample_rate` Hz to the level that the model was trained with.
+
+        Raises:
+            UserError: as `encode`.
+        """
+        return audio.level_change(at_rate(wav, sample_rate, self.sample_rate), self.level_db)
+
+    def encode_stream(
+        self,
+        pieces: Iterable[np.ndarray],
+        sample_rate: int,
+        level: LevelChange | None = None,
+        change_penalty: float = 0.0,
+        chunk_seconds: float = STREAM_SECONDS,
+    ) -> Iterator[np.ndarray]:
+        """Return an iterator over codes (G, n) of speech whose pieces (t,), of any sizes, are still arriving.
+
+        Joined they equal `encode(wav, sample_rate, change_penalty, level)` of the joined pieces, bit for bit. A stream
+        cannot know its own level, so `level` comes from `measure_level`: of its first seconds, of earlier speech from
+        that microphone, or of everything. A model with `data.level_db: null` needs none.
+
+        The codes of a frame are there when `latency(chunk_seconds)` seconds from its start have arrived, and up to
+        0.12 s more if they are resampled. With a `change_penalty` a code waits until no later frame can change it. The
+        encoder computes a window of `CHUNK_SECONDS` and its context for every chunk: shorter chunks take more time.
+
+        Raises:
+            UserError: `level` is missing, a bad penalty or chunk; while it runs, as `encode`.
+        """
+        check_penalty(change_penalty)
+        if level is None and self.level_db is not None:
+            raise UserError(
+                f"the model brings recordings to {self.level_db:g} dBFS, and a stream does not know its level; give "
+                "level=codec.measure_level(wav, sample_rate) of its first seconds"
+            )
+        advance = self._advance(chunk_seconds)
+        change = level or LevelChange(0.0, 1.0)
+        samples: Iterator[np.ndarray] = checked(pieces)
+        if sample_rate != self.sample_rate:
+            samples = resample_pieces(samples, sample_rate, self.sample_rate)
+        return self._encoder.stream(map(change.apply, samples), self.step, advance, change_penalty)
+
+    def latency(self, chunk_seconds: float = STREAM_SECONDS) -> float:
+        """Return the seconds of speech after which `encode_stream` knows a frame: a chunk and the encoder's context.
+
+        Raises:
+            UserError: there can be no such chunks.
+        """
+        return (self._advance(chunk_seconds) + self.model.encoder.right) / self.sample_rate
+
+    def _advance(self, chunk_seconds: float) -> int:
+        """Return the samples, whole frames, of a chunk of a stream."""
+        if not 0 < chunk_seconds <= CHUNK_SECONDS:
+            raise UserError(f"chunk_seconds is {chunk_seconds}; give more than 0, and {CHUNK_SECONDS:g} at most")
+        return max(1, round(chunk_seconds * self.frame_rate)) * self.hop_length
 
     def encode_file(
         self,
@@ -102,7 +165,8 @@ class Codec:
 
         if channel is None and (fault := channel_fault(path, start, end)):
             raise UserError(f"{path}: {fault}")
-        codes, samples = self._encode(blocks, change_penalties)
+        change = audio.level_change(blocks(), self.level_db)
+        codes, samples = self._encoder.encode(map(change.apply, blocks()), self.step, change_penalties)
         if samples < self.hop_length:
             raise UserError(
                 f"{path}: {samples} samples at {self.sample_rate} Hz are less than a frame ({self.hop_length}); "
@@ -110,29 +174,9 @@ class Codec:
             )
         return codes
 
-    def _encode(
-        self, blocks: Callable[[], Iterable[np.ndarray]], change_penalties: Sequence[float]
-    ) -> tuple[np.ndarray, int]:
-        """Return the codes (P, G, N) of a recording, which `blocks` opens twice, and its number of samples."""
-        encoder, quantizer, level_db = self.model.encoder, self.model.quantizer, self.config.data.level_db
-        change = audio.level_change(blocks(), level_db)
-        plain, samples = [np.zeros((self.groups, 0), dtype=np.int64)], 0
-        with torch.inference_mode(), one_thread():
-            searches = [PenalisedSearch(self._costs(), p) if p else None for p in change_penalties]
-            for window, valid in windows(map(change.apply, blocks()), encoder.left, self.step, encoder.right):
-                samples += valid
-                frames = encoder.num_frames(valid)
-                z = encoder.frames(torch.from_numpy(window).unsqueeze(0).to(self.device))
-                if None in searches:
-                    plain.append(quantizer.encode(z)[0, :, :frames].cpu().numpy())
-                for search in filter(None, searches):
-                    search.add(quantizer.split(z), frames)
-        unpenalised = np.concatenate(plain, axis=1)
-        return np.stack([search.finish() if search else unpenalised for search in searches]), samples
-
     def decode(
         self,
-        codes: np.ndarray | Tensor,
+        codes: Codes,
         speaker: str | None = None,
         seed: int = SEED,
         temperature: float = TEMPERATURE,
@@ -156,7 +200,7 @@ class Codec:
 
     def decode_all(
         self,
-        codes: Sequence[np.ndarray | Tensor],
+        codes: Sequence[Codes],
         speakers: Sequence[str | None],
         seeds: Sequence[int],
         temperature: float = TEMPERATURE,
@@ -170,7 +214,7 @@ class Codec:
         """
         from vqaudio.sampling import generate  # compiles a loop, which encoding does not need
 
-        self._check_sampling(temperature, weights)
+        check_sampling(temperature, weights)
         if self.device.type == "cuda" and weights != WEIGHTS:
             raise UserError(f"weights {weights} are for a CPU; give {WEIGHTS} on a GPU")
         conditions = [self._condition(c, s) for c, s in zip(codes, speakers, strict=True)]
@@ -185,81 +229,38 @@ class Codec:
             progress=progress,
         )
         wavs = (self.model.bands.decode(level) for level in levels)
-        return [self.model.shaper.shape(wav, self._mel(c)) for wav, c in zip(wavs, conditions, strict=True)]
+        return [self.model.shaper.shape(wav, log_mel(self.model, c)) for wav, c in zip(wavs, conditions, strict=True)]
 
-    def stream(
+    def decode_stream(
         self,
-        codes: np.ndarray | Tensor,
+        codes: Codes | Iterable[Codes],
         speaker: str | None = None,
         seed: int = SEED,
         temperature: float = TEMPERATURE,
         weights: Weights = WEIGHTS,
     ) -> Iterator[np.ndarray]:
-        """Return an iterator over the speech of `decode` in pieces (T,) of about 4000 samples, as they are sampled.
+        """Return an iterator over the speech of `decode` in pieces (T,), as they are sampled.
 
-        Sampling runs on the CPU, and memory does not grow with the length of the speech.
+        `codes` (G, N) are all of them, or an iterable over pieces (G, n) that are still arriving: their speech follows
+        after `STREAM_SECONDS` and the conditioner's context. Joined it equals `decode` of the joined codes, bit for
+        bit. Sampling runs on the CPU, and memory does not grow with the length of the speech.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as `decode`; for codes that are still arriving, while it runs.
         """
-        from vqaudio.sampling import stream
+        check_sampling(temperature, weights)
+        arriving = [check_codes(codes, self.model)] if isinstance(codes, (np.ndarray, Tensor)) else codes
+        pieces = condition_pieces(self.model, arriving, self.speaker_index(speaker), self._condition_step())
+        return stream_speech(self.model, pieces, seed, temperature, weights)
 
-        self._check_sampling(temperature, weights)
-        mels: deque[np.ndarray] = deque()  # of the frames that are being sampled
-
-        def conditions() -> Iterator[Tensor]:
-            for condition in pieces:
-                mels.append(self._mel(condition).numpy())
-                yield condition
-
-        pieces = self._condition_pieces(codes, speaker)
-        levels = stream(
-            self.model.decoder,
-            conditions(),
-            steps_per_frame=self.model.steps_per_frame,
-            seed=seed,
-            temperature=temperature,
-            weights=weights,
-        )
-        return self.model.shaper.shape_pieces(self.model.bands.decode_pieces(levels), mels)
-
-    def _mel(self, condition: Tensor) -> Tensor:
-        """Return the log-mel (bins, N) that is predicted from a condition (C, N), a frame at a time on one thread."""
-        with torch.inference_mode(), one_thread():
-            return torch.cat([self.model.shaper(c.unsqueeze(0))[0] for c in condition.split(1, dim=1)], dim=1).cpu()
-
-    def _condition(self, codes: np.ndarray | Tensor, speaker: str | None) -> Tensor:
+    def _condition(self, codes: Codes, speaker: str | None) -> Tensor:
         """Return the WaveNet's condition (C, N) for `codes` (G, N)."""
-        return torch.cat(list(self._condition_pieces(codes, speaker)), dim=1)
+        whole, index = check_codes(codes, self.model), self.speaker_index(speaker)
+        return torch.cat(list(condition_pieces(self.model, [whole], index, self._condition_step())), dim=1)
 
-    def _condition_pieces(self, codes: np.ndarray | Tensor, speaker: str | None) -> Iterator[Tensor]:
-        """Return an iterator over the condition (C, n) for `codes` (G, N) in pieces of `CHUNK_SECONDS`."""
-        codes = torch.as_tensor(codes)
-        if codes.ndim != 2 or codes.shape[0] != self.groups or codes.shape[1] == 0:
-            raise UserError(f"codes have the shape {tuple(codes.shape)}; give ({self.groups}, N) with N of 1 or more")
-        if codes.min() < 0 or codes.max() >= self.codebook_size:
-            bad = int(codes.max() if codes.min() >= 0 else codes.min())
-            raise UserError(f"code {bad} lies outside the codebook of {self.codebook_size}; use codes of this model")
-        index = torch.tensor([self.speaker_index(speaker)], device=self.device)
-        codes = codes.long().unsqueeze(0).to(self.device)
-        step = self.step // self.hop_length
-        return (self._condition_piece(codes, index, start, step) for start in range(0, codes.shape[2], step))
-
-    def _condition_piece(self, codes: Tensor, speaker: Tensor, start: int, step: int) -> Tensor:
-        """Return the condition (C, n) of `step` frames of `codes` (1, G, N) from `start`, computed with its context."""
-        context = self.model.conditioner.context
-        first = max(0, start - context)
-        with torch.inference_mode(), one_thread():
-            z_q = self.model.quantizer.lookup(codes[:, :, first : start + step + context])
-            condition = self.model.condition(z_q, speaker)[0]
-        return condition[:, start - first : start - first + step]
-
-    @staticmethod
-    def _check_sampling(temperature: float, weights: Weights) -> None:
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise UserError(f"temperature is {temperature}; give 0 (always the likeliest sample) or more, usually 1")
-        if weights not in get_args(Weights):
-            raise UserError(f"weights is {weights!r}; give {' or '.join(get_args(Weights))}")
+    def _condition_step(self) -> int:
+        """Return the frames whose condition is computed at a time."""
+        return self._advance(STREAM_SECONDS) // self.hop_length
 
     def speaker_index(self, speaker: str | None) -> int:
         """Return the index of a speaker's embedding; None is `<unknown>`.
