@@ -18,7 +18,6 @@ import soundfile
 import torch
 from training import SMALL
 
-from vqaudio.distributed import World
 from vqaudio.model import build_model
 from vqaudio.training.app import compose
 from vqaudio.training.dataset import Batch, SegmentDataset, speaker_list
@@ -62,7 +61,7 @@ def open_corpus(data: Path, net: Objective) -> SegmentDataset:
         coefficients=cfg.trainer.label_coefficients,
         offsets=list(cfg.trainer.label_offsets),
     )
-    start_labels(net, dataset, cfg.trainer.codebook_phase, 0, World(0, 1, torch.device("cpu")))
+    start_labels(net.label_head, dataset, 0)
     dataset.labeller.use(net.label_head.space)
     return dataset
 

@@ -146,6 +146,7 @@ def load_unit_model(path: Path) -> UnitModel:
             codec=None,
         )
     codec = load(path)
+    codec.model.require_encoder()
     return UnitModel(
         frame_rate=codec.frame_rate,
         codebook=codewords(codec),

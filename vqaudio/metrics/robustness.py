@@ -63,6 +63,7 @@ def evaluate_robustness(model: Path, data: Path, *, changes: Changes, jobs: int,
     """
     transforms = make_transforms(changes)
     codec = load(model)
+    codec.model.require_encoder()
     utterances = list(read_utterances(data))
     with ThreadPoolExecutor(jobs) as pool:
         results = list(pool.map(lambda utterance: score_utterance(codec, utterance, transforms, seed), utterances))

@@ -41,8 +41,8 @@ def code_counts(codes: Tensor, codebook_size: int) -> Tensor:
     return torch.bincount((codes + offsets).flatten(), minlength=G * codebook_size).view(G, -1).float()
 
 
-class _Quantizer(nn.Module):
-    """What both variants share: groups, which must divide `latent_dim`, the codebook's look-up, and its start."""
+class Quantizer(nn.Module):
+    """What all variants share: groups, which must divide `latent_dim`, the codebook's look-up, and its start."""
 
     initialised: Tensor
     codebook: Tensor
@@ -98,7 +98,7 @@ class _Quantizer(nn.Module):
         return QuantizerOutput(z, codes, {}, {"counts": z.new_zeros(self.groups, self.codebook_size)})
 
 
-class KMeansQuantizer(_Quantizer):
+class KMeansQuantizer(Quantizer):
     """Nearest codeword with a straight-through gradient (van den Oord et al. 2017, eq. 1 to 3).
 
     `update="ema"` moves the codebook by the exponential moving averages of appendix A.1, N <- decay N + (1-decay) n,
@@ -212,7 +212,7 @@ class KMeansQuantizer(_Quantizer):
         return dead
 
 
-class GumbelQuantizer(_Quantizer):
+class GumbelQuantizer(Quantizer):
     """A codeword drawn by a hard straight-through Gumbel-softmax (Jang et al. 2017; vq-wav2vec, section 3.2).
 
     Training draws from softmax((logits + Gumbel noise) / temperature); inference takes the largest logit. The diversity

@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from torch.nn import Module
+
 from vqaudio.errors import UserError
 from vqaudio.model_directory import LoadedModel, load_model
 from vqaudio.report.tables import is_figure
@@ -29,7 +31,14 @@ def model_facts(loaded: LoadedModel) -> dict[str, str]:
     encoder, quantizer, decoder = model.encoder, model.quantizer, model.decoder
     frame_rate = sample_rate / encoder.hop_length
     groups, size = quantizer.groups, quantizer.codebook_size
-    parts = {"encoder": encoder, "conditioner": model.conditioner, "WaveNet": decoder, "filter": model.shaper}
+    parts: dict[str, Module] = {
+        "encoder": encoder,
+        "conditioner": model.conditioner,
+        "WaveNet": decoder,
+        "filter": model.shaper,
+    }
+    if model.durations is not None:
+        parts["durations"] = model.durations
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
     # A codebook that moves by averages is a buffer, not a parameter; it counts too.
     learnt = {**dict(quantizer.named_parameters()), "codebook": quantizer.codebook}

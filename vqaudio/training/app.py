@@ -68,7 +68,11 @@ def _train(cfg: DictConfig, sweep: Sweep | None) -> None:
     if sweep is not None:
         cfg.exp_dir = str(sweep.folder_of(HydraConfig.get().overrides.task))
     check(cfg)
+    from vqaudio.training.given_units import refuse_unused
     from vqaudio.training.loop import train
+
+    if cfg.data.units is not None:
+        refuse_unused(HydraConfig.get().overrides.task)
 
     train(cfg)
 

@@ -6,7 +6,7 @@ import operator
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,24 +15,40 @@ from torch import Tensor
 from vqaudio import datadir
 from vqaudio.errors import JobError, UserError
 from vqaudio.model_directory import UNKNOWN_SPEAKER
+from vqaudio.training.given_units import GivenCodes
 from vqaudio.training.labels import Labeller
 from vqaudio.training.recordings import Recordings
 
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from vqaudio.model.encoder import Encoder
+    from vqaudio.model.given import NoEncoder
+
 MAX_SUBSTITUTES = 100
 """Utterances that are tried in place of one that cannot be read."""
+
+
+NOTHING = torch.zeros(0, dtype=torch.long)
 
 
 class Batch(NamedTuple):
     """Segments of N frames.
 
     `padded` (B, left + N * hop_length + right), `speaker` (B,), `mask` (B, N): frames inside recordings; `labels`
-    (B, N): what `Labeller` calls each frame, 0 outside recordings.
+    (B, N): what `Labeller` calls each frame, 0 outside recordings and where units are given.
+
+    With given units also `codes` (B, G, N); and if they are merged, `merged` (B, G, U), which lie about the
+    segment, and their `durations` (B, U) in frames, 0 behind the last one of an utterance.
     """
 
     padded: Tensor
     speaker: Tensor
     mask: Tensor
     labels: Tensor
+    codes: Tensor = NOTHING
+    merged: Tensor = NOTHING
+    durations: Tensor = NOTHING
 
     def to(self, device: torch.device) -> "Batch":
         """Move all tensors; those from `pinned` move while the device computes."""
@@ -44,15 +60,36 @@ class Batch(NamedTuple):
 
 
 class SegmentDataset:
-    """Segments of N frames, drawn by duration, with the audio the encoder needs around them.
+    """Segments of N frames, drawn by duration, with the audio the encoder needs around them, or with given units.
 
     Each utterance is scaled to `level_db` dBFS RMS (None: as it is). A speaker is replaced by `<unknown>` with
     probability `speaker_dropout`. Speakers outside `speakers` are `<unknown>`. An utterance that cannot be read is
     skipped for another one, which depends on nothing but the seed, the step and the segment.
 
     Raises:
-        UserError: as `Recordings`.
+        UserError: as `Recordings` and `GivenCodes`.
     """
+
+    @classmethod
+    def of(
+        cls, cfg: "DictConfig", name: str, speakers: list[str], encoder: "Encoder | NoEncoder", speaker_dropout: float
+    ) -> "SegmentDataset":
+        """Return the `train` or `valid` set of a configuration."""
+        units = cfg.data["units" if name == "train" else f"{name}_units"]
+        return cls(
+            Path(cfg.data[name]),
+            speakers=speakers,
+            sample_rate=cfg.data.sample_rate,
+            level_db=cfg.data.level_db,
+            hop_length=encoder.hop_length,
+            left=encoder.left,
+            right=encoder.right,
+            speaker_dropout=speaker_dropout,
+            seed=cfg.seed,
+            coefficients=cfg.trainer.get("label_coefficients", 0),
+            offsets=list(cfg.trainer.get("label_offsets", [])),
+            units=units and Path(units),
+        )
 
     def __init__(
         self,
@@ -68,8 +105,10 @@ class SegmentDataset:
         seed: int,
         coefficients: int,
         offsets: Sequence[float],
+        units: Path | None = None,
     ) -> None:
         self.recordings = Recordings(data, sample_rate=sample_rate, level_db=level_db)
+        self.given = None if units is None else GivenCodes(units, self.recordings)
         self.labeller = Labeller(self.recordings, hop_length, coefficients, offsets)
         self.speakers = {name: index for index, name in enumerate(speakers)}
         self.sample_rate, self.hop_length, self.left, self.right = sample_rate, hop_length, left, right
@@ -150,6 +189,8 @@ class SegmentDataset:
         so that each has as many as the others or one less.
         """
         rows = take_turns([utterance.speaker for utterance in self.recordings.utterances])
+        if self.given is not None:
+            rows = [row for row in rows if self.given.num_frames[row]]
         segments = (self._readable_segment(row, frames, 0.5, 1.0, 1.0, 0, inside=True) for row in rows)
         yield from itertools.islice((_collate([segment]) for segment in segments if segment is not None), count)
 
@@ -184,8 +225,12 @@ class SegmentDataset:
         recordings, hop = self.recordings, self.hop_length
         level = recordings.level(row)
         total = min(round(float(recordings.durations[row]) * self.sample_rate), level.samples)
+        if self.given is not None:
+            total = min(total, int(self.given.num_frames[row]) * hop)
         frames = min(frames, math.ceil(total / hop)) if inside else frames
         first = int(where * max(0, total - speed * frames * hop + 1) - speed * margin * hop)
+        if self.given is not None:
+            first -= first % hop  # units are those of whole frames
         frames += 2 * margin
         begin = first - math.ceil(speed * self.left)
         audible = np.zeros(math.ceil(speed * (self.left + frames * hop + self.right)) + 2, dtype=np.float32)
@@ -193,8 +238,6 @@ class SegmentDataset:
             wav = recordings.read(row, max(0, begin), min(begin + len(audible), total))[: len(audible) - max(0, -begin)]
             audible[max(0, -begin) :][: len(wav)] = level.change.apply(wav)
         starts = first + speed * np.arange(frames) * hop
-        labels = self.labeller.labels(row)
-        centres = np.rint((starts + speed * hop / 2) / hop - 0.5).astype(int).clip(0, len(labels) - 1)
         inner = (starts >= 0) & (starts < total)
         padded = audible[: self.left + frames * hop + self.right]
         if speed != 1:
@@ -202,7 +245,12 @@ class SegmentDataset:
             padded = np.interp(times, np.arange(len(audible)), audible).astype(np.float32)
         name = recordings.utterances[row].speaker
         speaker = 0 if drop < self.speaker_dropout else self.speakers.get(name, 0)
-        return Batch(*map(torch.as_tensor, (padded, speaker, inner, np.where(inner, labels[centres], 0).astype(int))))
+        segment = Batch(*map(torch.as_tensor, (padded, speaker, inner, np.zeros(frames, int))))
+        if self.given is not None:
+            return segment._replace(**self.given.segment(row, first // hop, frames))
+        labels = self.labeller.labels(row)
+        centres = np.rint((starts + speed * hop / 2) / hop - 0.5).astype(int).clip(0, len(labels) - 1)
+        return segment._replace(labels=torch.as_tensor(np.where(inner, labels[centres], 0).astype(int)))
 
 
 def _collate(segments: list[Batch]) -> Batch:

@@ -1,7 +1,8 @@
 """The training loop: one pass from top to bottom, in two phases.
 
 The codebook phase trains the encoder, the quantizer and two heads, which give the codes a meaning; the decoder phase
-trains the WaveNet on these codes as they are. `vqaudio.training.schedule` says when.
+trains the WaveNet on these codes as they are. `vqaudio.training.schedule` says when. Where the units are given, made by
+another tool, there is the decoder phase alone (`vqaudio.training.given_units`).
 """
 
 import contextlib
@@ -21,13 +22,14 @@ from vqaudio.files import locked
 from vqaudio.model import build_model
 from vqaudio.outputs import claim_folder
 from vqaudio.training.dataset import Batch, SegmentDataset, speaker_list
+from vqaudio.training.given_units import with_units
 from vqaudio.training.objective import Objective
 from vqaudio.training.optimizer import forget_rows, make_optimizer, restore_optimizer
 from vqaudio.training.prefetch import prefetch, workers_for
 from vqaudio.training.recordings import UNREADABLE_LIST, read_unreadable, write_unreadable
 from vqaudio.training.schedule import PHASES, learning_rate, phase_at, run_progress, temperature_at
 from vqaudio.training.signals import stop_signals
-from vqaudio.training.start import start_codebook, start_labels
+from vqaudio.training.start import start, start_codebook
 from vqaudio.training.state import (
     random_state,
     require_same_model,
@@ -55,8 +57,9 @@ def train(cfg: "DictConfig") -> None:
         JobError: the loss is not finite, most recordings cannot be read, or another process ended.
         StoppedError: a signal asked to stop; the state is saved.
     """
-    exp_dir = Path(cfg.exp_dir)
-    claim_folder(exp_dir, model_directory.KIND, inputs=[Path(cfg.data.train), Path(cfg.data.valid)])
+    exp_dir, cfg = Path(cfg.exp_dir), with_units(cfg)
+    inputs = [cfg.data.train, cfg.data.valid, cfg.data.units, cfg.data.valid_units]
+    claim_folder(exp_dir, model_directory.KIND, inputs=[Path(path) for path in inputs if path])
     with (
         distributed.processes(cfg.trainer.device) as world,
         locked(exp_dir) if world.main else contextlib.nullcontext(),
@@ -84,8 +87,9 @@ class Training:
             self.model.decoder.compile()
         self.average = WeightAverage(self.net, cfg.trainer.ema_decay)
         self.optimizer = make_optimizer(self.net, cfg.trainer)
-        self.data = self._dataset(cfg.data.train, speakers, cfg.trainer.speaker_dropout)
-        self.valid = self._dataset(cfg.data.valid, speakers, 0.0)
+        encoder = self.model.encoder
+        self.data = SegmentDataset.of(cfg, "train", speakers, encoder, cfg.trainer.speaker_dropout)
+        self.valid = SegmentDataset.of(cfg, "valid", speakers, encoder, 0.0)
         self.step, self.elapsed, self.phase = 0, 0.0, PHASES[0]
         self.best, self.validated = math.inf, -1  # the best score of this phase; the step of the last validation
         self.tracker = Tracker(exp_dir, world.main)
@@ -93,29 +97,14 @@ class Training:
             model_directory.save_config(exp_dir, cfg, speakers)
         torch.manual_seed(cfg.seed + world.rank)  # processes draw different noise
 
-    def _dataset(self, data: str, speakers: list[str], dropout: float) -> SegmentDataset:
-        encoder = self.model.encoder
-        return SegmentDataset(
-            Path(data),
-            speakers=speakers,
-            sample_rate=self.cfg.data.sample_rate,
-            level_db=self.cfg.data.level_db,
-            hop_length=encoder.hop_length,
-            left=encoder.left,
-            right=encoder.right,
-            speaker_dropout=dropout,
-            seed=self.cfg.seed,
-            coefficients=self.cfg.trainer.label_coefficients,
-            offsets=list(self.cfg.trainer.label_offsets),
-        )
-
     def loop(self, stop: list[int]) -> None:
         """Train until progress is 1, or until a signal is in `stop`."""
-        if not self.net.label_head.started:
-            start_labels(self.net, self.data, self.cfg.trainer.codebook_phase, self.cfg.seed, self.world)
+        if self.step == 0:
+            start(self.net, self.data, self.cfg, self.world)
             self.average.restart()
-        for data in (self.data, self.valid):
-            data.labeller.use(self.net.label_head.space)
+        if self.net.label_head is not None:
+            for data in (self.data, self.valid):
+                data.labeller.use(self.net.label_head.space)
         cfg, net = self.cfg.trainer, distributed.wrap(self.net)
         logger.info(
             "%.2f hours of speech, %d speakers, %.2f M parameters, %s, %s",

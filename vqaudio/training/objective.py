@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vqaudio import distributed
 from vqaudio.model import Latents, VQAutoencoder
+from vqaudio.model.given import GivenUnits
 from vqaudio.model.loops.likelihood import negative_log_likelihood
 from vqaudio.model.quantizer import code_counts
 from vqaudio.sampling import generate
@@ -17,18 +18,26 @@ from vqaudio.training.heads import LabelHead
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+DURATION_WEIGHT = 0.1
+"""Of the loss of durations: so little that the common bound of the gradients leaves the WaveNet's alone."""
+
 
 class Objective(nn.Module):
     """Losses of a batch: of the units in the first two phases, then the NLL of the WaveNet, to which units are given.
 
-    Labels make units tell phones apart, and log-mel makes them tell sounds apart. `LabelHead` is in no saved model.
+    Labels make units tell phones apart, and log-mel makes them tell sounds apart. `LabelHead` is in no saved model, and
+    where units are given, by another tool, there is none.
     """
+
+    label_head: LabelHead | None
 
     def __init__(self, model: VQAutoencoder, cfg: "DictConfig") -> None:
         super().__init__()
         self.model, self.cfg = model, cfg
-        features = cfg.trainer.label_coefficients * len(cfg.trainer.label_offsets)
-        self.label_head = LabelHead(cfg.model.latent_dim, cfg.trainer.labels, features)
+        self.given, self.label_head = isinstance(model.quantizer, GivenUnits), None
+        if not self.given:
+            features = cfg.trainer.label_coefficients * len(cfg.trainer.label_offsets)
+            self.label_head = LabelHead(cfg.model.latent_dim, cfg.trainer.labels, features)
 
     def forward(self, batch: Batch, temperature: float, decoder: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the weighted losses, to be summed, and the quantizer's statistics.
@@ -53,9 +62,12 @@ class Objective(nn.Module):
         return losses, latents.quantized.stats
 
     def decoder_losses(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the WaveNet's NLL (nats a sample) and the L1 of log-mel, of the segments without their margins."""
+        """Return the WaveNet's NLL (nats a sample) and the L1 of log-mel, of the segments without their margins.
+
+        Where units are merged, there is the loss of their durations, too.
+        """
         model = self.model
-        codes, condition = model.fixed(batch.padded, batch.speaker, jitter=self.cfg.trainer.jitter)
+        codes, condition = self.condition(batch, self.cfg.trainer.jitter)
         margin = self.margin if self.training else 0  # validation takes whole segments
         inner = slice(margin, condition.shape[2] - margin)
         steps = slice(inner.start * model.steps_per_frame, inner.stop * model.steps_per_frame)
@@ -66,7 +78,15 @@ class Objective(nn.Module):
         counts = code_counts(codes.transpose(0, 1)[:, batch.mask], model.quantizer.codebook_size)
         losses = {"nll": (error * inside).sum() / inside.sum().clamp_min(1)}
         losses["mel"] = self.cfg.trainer.mel_weight * self.mel_loss(batch, condition, margin)
+        if model.durations is not None:
+            z_q = model.quantizer.lookup(batch.merged)
+            losses["duration"] = DURATION_WEIGHT * model.durations.loss(z_q, batch.speaker, batch.durations)
         return losses, {"counts": counts}
+
+    def condition(self, batch: Batch, jitter: float) -> tuple[Tensor, Tensor]:
+        """Return the codes (B, G, N) of segments, which do not change any more, and the condition (B, C, N)."""
+        given = batch.codes if self.given else None
+        return self.model.fixed(batch.padded, batch.speaker, jitter=jitter, given=given)
 
     @property
     def margin(self) -> int:
@@ -83,7 +103,7 @@ class Objective(nn.Module):
         The speech is sampled from the units by the WaveNet; it is None before the WaveNet trains.
         """
         model = self.model
-        _, condition = model.fixed(batch.padded, batch.speaker, jitter=0.0)
+        _, condition = self.condition(batch, 0.0)
         target, predicted = self.log_mel(batch)[0], model.shaper(condition)[0].float()
         image = torch.cat([target.flip(0), predicted.flip(0)])
         if not decoder:
@@ -97,6 +117,7 @@ class Objective(nn.Module):
 
     def label_loss(self, latents: Latents, batch: Batch) -> Tensor:
         """Return the cross entropy (nats) of the labels of the frames inside recordings, predicted from latents."""
+        assert self.label_head is not None
         logits = self.label_head(latents.z).float().flatten(0, 1)
         error = F.cross_entropy(logits, batch.labels.flatten(), reduction="none").view_as(batch.mask)
         return (error * batch.mask).sum() / batch.mask.sum()

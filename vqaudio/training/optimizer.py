@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from vqaudio.model.given import GivenUnits
 from vqaudio.model.quantizer import KMeansQuantizer
 from vqaudio.training.objective import Objective
 
@@ -16,12 +17,16 @@ BETAS = (0.9, 0.99)
 
 
 def make_optimizer(net: Objective, trainer: "DictConfig") -> torch.optim.AdamW:
-    """Return AdamW over all parameters; codewords of k-means do not decay, because decay moves them off their means."""
+    """Return AdamW over all parameters.
+
+    Codewords of k-means do not decay, because decay moves them off their means, nor do those of given units, of which
+    many are seldom used.
+    """
     quantizer = net.model.quantizer
-    means = set(quantizer.parameters()) if isinstance(quantizer, KMeansQuantizer) else set()
-    groups: list[dict[str, Any]] = [{"params": [parameter for parameter in net.parameters() if parameter not in means]}]
-    if means:
-        groups.append({"params": list(means), "weight_decay": 0.0})
+    kept = set(quantizer.parameters()) if isinstance(quantizer, KMeansQuantizer | GivenUnits) else set()
+    groups: list[dict[str, Any]] = [{"params": [parameter for parameter in net.parameters() if parameter not in kept]}]
+    if kept:
+        groups.append({"params": list(kept), "weight_decay": 0.0})
     return torch.optim.AdamW(groups, lr=trainer.lr, betas=BETAS, weight_decay=trainer.weight_decay)
 
 

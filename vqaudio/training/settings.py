@@ -79,14 +79,16 @@ class Items(NamedTuple):
 
 
 class PathText(NamedTuple):
-    """A path."""
+    """A path; an `optional` one may be null."""
+
+    optional: bool = False
 
     def accepts(self, value: Any) -> bool:
         """Return whether the value is text that is not empty."""
-        return isinstance(value, str) and bool(value.strip())
+        return (value is None and self.optional) or (isinstance(value, str) and bool(value.strip()))
 
     def __str__(self) -> str:
-        return "the path of a folder, ./5 if its name is 5"
+        return "the path of a folder, ./5 if its name is 5" + (", or null" if self.optional else "")
 
 
 Bound = Number | Choice | Items | PathText
@@ -103,6 +105,8 @@ BOUNDS: dict[str, Bound] = {
     "seed": Number(0, 2**32 - 1, whole=True),
     "data.train": PathText(),
     "data.valid": PathText(),
+    "data.units": PathText(optional=True),
+    "data.valid_units": PathText(optional=True),
     "data.sample_rate": Number(1000, 384_000, whole=True),  # Hz
     "data.level_db": Number(-100, 0, optional=True),
     "data.pre_emphasis": SHARE_BELOW_1,
@@ -211,6 +215,11 @@ def check(cfg: "DictConfig") -> None:
 
 def _check_together(values: dict[str, Any]) -> None:
     """Check bounds that depend on other settings; `build_model` checks those of the model's parts."""
+    if values["data.valid_units"] is not None and values["data.units"] is None:
+        raise UserError(
+            f"train: data.valid_units={values['data.valid_units']} goes with data.units, the units of data.train; "
+            "give both, or neither"
+        )
     start, decoder = values["trainer.codebook_start"], values["trainer.decoder_start"]
     if decoder < start:
         raise UserError(

@@ -1,4 +1,7 @@
-"""What training begins with: labels, the gains of the bands, and the first codebook, all made from the training set."""
+"""What training begins with: labels, the gains of the bands, and the first codebook, all made from the training set.
+
+Where units are given, these are only the gains of the bands.
+"""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +11,9 @@ import torch
 
 from vqaudio import distributed
 from vqaudio.model import VQAutoencoder
+from vqaudio.model.given import GivenUnits
 from vqaudio.training.dataset import Batch, SegmentDataset
+from vqaudio.training.heads import LabelHead
 from vqaudio.training.objective import Objective
 
 if TYPE_CHECKING:
@@ -27,23 +32,34 @@ START_STREAM = 1_000_000
 """Stream of the segments of these frames; those of the processes are their ranks."""
 
 
-@torch.no_grad()
-def start_labels(
-    net: Objective, data: SegmentDataset, phase: "DictConfig", seed: int, world: distributed.World
-) -> None:
-    """Make the label space, and measure the gains of the bands; every process gets the same ones.
+def start(net: Objective, data: SegmentDataset, cfg: "DictConfig", world: distributed.World) -> None:
+    """Make the label space, and measure the gains of the bands."""
+    if net.label_head is None:
+        start_bands(net, data, cfg.trainer.decoder_phase, world)
+        return
+    start_labels(net.label_head, data, cfg.seed)
+    start_bands(net, data, cfg.trainer.codebook_phase, world)
 
-    `phase` gives the segments of a batch and their frames.
-    """
-    encoder, voices = net.model.encoder, data.labeller.voices
+
+@torch.no_grad()
+def start_labels(label_head: LabelHead, data: SegmentDataset, seed: int) -> None:
+    """Make the label space; every process gets the same one."""
+    voices = data.labeller.voices
     generator = torch.Generator().manual_seed(seed)
     speakers = dict.fromkeys(data.recordings.utterances[row].speaker for row in data.shuffled())
     voices.use(voices.fit(list(speakers)[:VOICES], generator))
-    net.label_head.start(voices.centroids, data.label_features(LABEL_FRAMES), generator)
-    batches = _batches(data, phase, world)
-    wavs = [batch.padded[:, encoder.left : batch.padded.shape[1] - encoder.right] for batch in batches]
-    net.model.bands.fit(torch.cat(wavs))
-    distributed.broadcast([*net.label_head.buffers(), net.model.bands.gains])
+    label_head.start(voices.centroids, data.label_features(LABEL_FRAMES), generator)
+    distributed.broadcast(label_head.buffers())
+
+
+@torch.no_grad()
+def start_bands(net: Objective, data: SegmentDataset, phase: "DictConfig", world: distributed.World) -> None:
+    """Measure the gains of the bands; every process gets the same ones.
+
+    `phase` gives the segments of a batch and their frames.
+    """
+    net.model.bands.fit(torch.cat([net.wav(batch) for batch in _batches(data, phase, world)]))
+    distributed.broadcast([net.model.bands.gains])
 
 
 @torch.no_grad()
@@ -54,6 +70,7 @@ def start_codebook(
 
     `phase` gives the segments of a batch and their frames.
     """
+    assert not isinstance(model.quantizer, GivenUnits)
     batches = _batches(data, phase, world)
     latents = [model.encoder.frames(batch.padded).transpose(1, 2)[batch.mask] for batch in batches]
     model.quantizer.initialise(torch.cat(latents), torch.Generator(world.device).manual_seed(seed))

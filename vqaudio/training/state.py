@@ -34,6 +34,8 @@ MODEL_KEYS = (
     "quantizer.options.groups",
     "quantizer.options.shared",
     "quantizer.options.update",
+    "quantizer.units",
+    "units_hash",
     "data.sample_rate",
     "data.level_db",
     "data.pre_emphasis",

@@ -94,18 +94,23 @@ _SETTINGS = [name for name in _FIELDS if name not in ("vqaudio_version", "num_ut
 
 
 class Units:
-    """A unit directory; iterating yields its `UnitSequence`s in order and checks every line."""
+    """A unit directory; iterating yields its `UnitSequence`s in order and checks every line.
 
-    def __init__(self, directory: Path) -> None:
+    With `predictable` durations, merged units may come without durations.txt; they are then `untimed`, and have None.
+    """
+
+    def __init__(self, directory: Path, *, predictable: bool = False) -> None:
         self.directory = directory
         self.info = read_info(directory / "units.json")
+        self.untimed = predictable and self.info.deduplicated and not (directory / "durations.txt").exists()
 
     def __len__(self) -> int:
         return self.info.num_utterances
 
     def __iter__(self) -> Iterator[UnitSequence]:
         info, path = self.info, self.directory / "units.txt"
-        names = ["units.txt", "utt2num_units"] + (["durations.txt"] if info.deduplicated else [])
+        timed = info.deduplicated and not self.untimed
+        names = ["units.txt", "utt2num_units"] + (["durations.txt"] if timed else [])
         utterances = frames = 0
         for rows in zip_longest(*(_lines(self.directory / name) for name in names)):
             (line, utt, body), *others = self._aligned(names, rows)
@@ -113,13 +118,13 @@ class Units:
             units = parse_units(body, info.groups, info.codebook_size, where)
             self._check_count(line, others[0][2], units.shape[1])
             durations = None
-            if info.deduplicated:
+            if timed:
                 durations = parse_durations(others[1][2], units.shape[1], f"{self.directory / 'durations.txt'}:{line}")
             sequence = UnitSequence(utt, units, durations)
             utterances += 1
             frames += sequence.num_frames
             yield sequence
-        counts = {"num_utterances": utterances, "num_frames": frames}
+        counts = {"num_utterances": utterances} | ({} if self.untimed else {"num_frames": frames})
         for name, found in counts.items():
             if getattr(info, name) != found:
                 raise UserError(
@@ -146,18 +151,19 @@ class Units:
             )
 
 
-def read_units(directory: Path, *, expected_hash: str | None = None) -> Units:
+def read_units(directory: Path, *, expected_hash: str | None = None, predictable: bool = False) -> Units:
     """Open a unit directory after checking all of it; memory does not grow with its size.
 
     Args:
         directory: what `vqaudio extract` wrote.
         expected_hash: hash of the model that will read the units.
+        predictable: see `Units`.
 
     Raises:
         UserError: a file is missing or malformed; a unit lies outside the codebook; a line has no units; keys are
             unsorted or repeated; counts disagree; there is no utterance; the units belong to another model.
     """
-    units = Units(directory)
+    units = Units(directory, predictable=predictable)
     if expected_hash is not None and units.info.model_hash != expected_hash:
         made_by = _short(units.info.model_hash) or "unknown (if this one made them, convert them again with --model)"
         raise UserError(

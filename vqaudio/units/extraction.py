@@ -84,6 +84,7 @@ def extract(
         raise UserError(f"{data or 'no files'}: no utterances to extract; give a data directory or audio files")
     check_shard(shard, len(source))
     codec = load(model_dir, device)
+    codec.model.require_encoder()
     claim_folder(out, KIND, inputs=wavs if data is None else [data], outer=[model_dir])
     settings = settings_of(codec, deduplicate, change_penalty)
     options: dict[str, Any] = {"out": out, "allow_failures": allow_failures, "jobs": jobs, "verify": verify}
@@ -217,10 +218,11 @@ def from_files(wavs: Iterable[Path]) -> list[Utterance]:
 
 
 def settings_of(codec: Codec, deduplicate: bool, change_penalty: float = 0.0) -> UnitsInfo:
-    """Return the settings of a model's units."""
+    """Return the settings of a model's units, or of those that it was trained on, which may be of another rate."""
+    made_at = codec.config.quantizer.get("units", {"sample_rate": codec.sample_rate, "hop_length": codec.hop_length})
     return UnitsInfo.of(
-        sample_rate=codec.sample_rate,
-        hop_length=codec.hop_length,
+        sample_rate=made_at["sample_rate"],
+        hop_length=made_at["hop_length"],
         codebook_size=codec.codebook_size,
         groups=codec.groups,
         deduplicated=deduplicate,

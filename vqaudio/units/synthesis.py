@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from vqaudio import audio, files
 from vqaudio.codec import Codec, load
@@ -18,8 +19,10 @@ from vqaudio.errors import UserError
 from vqaudio.files import lock_file, locked
 from vqaudio.outputs import claim_folder
 from vqaudio.progress import Progress
+from vqaudio.threads import one_thread
 from vqaudio.units.directory import Units, read_units
-from vqaudio.units.extraction import Ray, check_shard
+from vqaudio.units.extraction import Ray, check_shard, settings_of
+from vqaudio.units.sequence import UnitSequence, expand
 from vqaudio.units.shards import COMPLETE, MISSING, mark
 from vqaudio.units.wavs import STAMPS, Task, make_task, wav_path, write_wavs
 from vqaudio.units.writer import SHARDS
@@ -58,7 +61,8 @@ def decode(
 
     Args:
         model_dir: the model that made the units.
-        units: unit directory; deduplicated units are expanded by their durations.
+        units: unit directory; deduplicated units are expanded by their durations, or if there is no durations.txt, by
+            those that a model predicts that was trained on deduplicated units.
         out: folder to write; the paths in `wav.scp` begin with it.
         speaker: one voice for all utterances; without `speaker` and `utt2spk` it is `<unknown>`.
         utt2spk: a table with a voice for each utterance.
@@ -119,7 +123,7 @@ class Decoder:
         device: str,
     ) -> None:
         self.codec = load(model_dir, device)
-        self.source = read_units(units, expected_hash=self.codec.units_hash)
+        self.source = _open_units(self.codec, units)
         self.voices = _voices(self.codec, self.source, speaker, utt2spk)
         self.out, self.speaker, self.seed, self.jobs = out, speaker, seed, jobs
         self.temperature, self.weights = temperature, weights
@@ -136,6 +140,8 @@ class Decoder:
         with locked(folder):
             bounds = self._bounds(index, parts)
             present, frames = _present(out, folder / STAMPS, self._tasks(*bounds))
+            if self.source.untimed:
+                print(f"{self.source.directory}: has no durations.txt; the model predicts how long units last")
             print(f"{folder}: {len(present)} of {bounds[1] - bounds[0]} utterances already done")
             self._mark(index, parts, MISSING if frames else None)
             with Progress("decode", frames / codec.frame_rate, "seconds of speech") as progress:
@@ -154,7 +160,8 @@ class Decoder:
     def _tasks(self, first: int, after: int) -> Iterator[Task]:
         for sequence in itertools.islice(self.source, first, after):
             voice = self.speaker if self.voices is None else self.voices[sequence.utt]
-            yield make_task(self.codec, sequence.utt, sequence.codes, voice, self.temperature, self.seed, self.weights)
+            codes = predict_codes(self.codec, sequence, voice) if self.source.untimed else sequence.codes
+            yield make_task(self.codec, sequence.utt, codes, voice, self.temperature, self.seed, self.weights)
 
     def _mark(self, index: int, parts: int, state: bytes | None) -> None:
         """Note that a part is complete or not (None: as before), and list all files when none is missing."""
@@ -171,6 +178,35 @@ class Decoder:
                 with files.atomic_writer(out / "wav.scp") as file:
                     file.writelines(f"{sequence.utt} {wav_path(out, sequence.utt)}\n" for sequence in self.source)
                 print(f"{len(self.source)} utterances in {out}")
+
+
+def _open_units(codec: Codec, directory: Path) -> Units:
+    """Open units that a model speaks.
+
+    Raises:
+        UserError: they are malformed, of another model or kind, or lack durations that the model does not predict.
+    """
+    units = read_units(directory, expected_hash=codec.units_hash, predictable=True)
+    if difference := settings_of(codec, units.info.deduplicated, units.info.change_penalty).difference(units.info):
+        raise UserError(
+            f"{directory / 'units.json'}: {difference}, as in the units of the model; give units of that kind"
+        )
+    if units.untimed and codec.model.durations is None:
+        raise UserError(
+            f"{directory / 'durations.txt'}: not found, and the model predicts no durations; restore it, or train a "
+            "model on deduplicated units"
+        )
+    return units
+
+
+def predict_codes(codec: Codec, sequence: UnitSequence, speaker: str | None) -> np.ndarray:
+    """Return codes (G, N) for merged units of unknown durations, as long as the model expects of a speaker's."""
+    model, index = codec.model, torch.tensor([codec.speaker_index(speaker)], device=codec.device)
+    assert model.durations is not None
+    with torch.inference_mode(), one_thread():  # so that the durations are the same on any number of cores
+        z_q = model.quantizer.lookup(torch.from_numpy(sequence.units).unsqueeze(0).to(codec.device))
+        durations = model.durations.predict(z_q, index)
+    return expand(sequence.units, durations.cpu().numpy())
 
 
 def check_parts(out: Path, parts: int) -> None:
