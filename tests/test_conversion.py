@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests import reference
 from tests.tiny_model import save_tiny_model
+from tests.unit_makers import files_of, unit_directories
 from vqaudio.cli import main
 from vqaudio.defaults import UNIT_FORMATS
 from vqaudio.errors import UserError
@@ -27,29 +28,6 @@ HUBERT = UnitsInfo.of(sample_rate=16000, hop_length=320, codebook_size=100, grou
 
 def test_the_command_line_knows_every_format():
     assert ("vqaudio", *READERS) == UNIT_FORMATS
-
-
-odd = st.sampled_from(
-    ["alpha.flac", "a.wav", ".wav", "..", "a|b", "|", "/a/b", "a/b.flac/", "x-1", "1 2".replace(" ", "-")]
-)
-letters = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=6)
-
-
-@st.composite
-def unit_directories(draw, most_groups=3):
-    groups, size = draw(st.integers(1, most_groups)), draw(st.integers(1, 4))
-    frame = st.lists(st.integers(0, size - 1), min_size=groups, max_size=groups)
-    codes = st.lists(frame, min_size=1, max_size=9).map(lambda frames: np.array(frames, dtype=np.int64).T)
-    corpus = draw(st.dictionaries(odd | letters, codes, min_size=1, max_size=5))
-    info = UnitsInfo(
-        16000, 160, 100.0, size, groups, draw(st.booleans()), draw(st.sampled_from(["", "b" * 64])), "0.0.9"
-    )
-    failed = draw(st.sampled_from([[], [("zz", "zz.wav: broken")]]))
-    return info, sorted(corpus.items(), key=lambda item: item[0].encode()), failed
-
-
-def files_of(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("kind", FORMATS)

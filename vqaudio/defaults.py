@@ -14,11 +14,14 @@ Weights = Literal["float32", "bfloat16"]
 WEIGHTS: Weights = "float32"
 """Precision of the decoder's weights while sampling."""
 
-UNIT_FORMATS = ("vqaudio", "fairseq", "gslm", "jsonl", "discophon", "espnet", "parquet")
+UNIT_FORMATS = ("vqaudio", "fairseq", "gslm", "jsonl", "discophon", "espnet", "parquet", "textgrid", "lhotse")
 """Formats of units: a unit directory, and the files of other tools."""
 
-FEATURES = ("mfcc", "mfcc-stacked", "log-mel", "npy")
-"""Features for k-means: three kinds computed from audio, and .npy files of another tool."""
+FEATURES = ("mfcc", "mfcc-stacked", "log-mel", "hf", "npy")
+"""Features for k-means: three kinds computed from audio, those of a network of transformers, and .npy files."""
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+"""Of the products of matrices in such a network."""
 
 KMEANS_FRAMES = 300_000
 """Frames that k-means clusters at most."""

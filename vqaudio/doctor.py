@@ -19,10 +19,11 @@ Check = tuple[bool, str]
 
 MINIMUM_PYTHON = (3, 10)
 EXTRAS = {
-    "eval": "STOI and ESTOI in `vqaudio evaluate audio`, TextGrid files in `vqaudio evaluate units`",
+    "eval": "STOI and ESTOI in `vqaudio evaluate audio`, TextGrid files in `vqaudio evaluate units` and `units convert`",
     "judges": "`vqaudio evaluate audio --judges` and `evaluate curve --judges`",
     "listen": "`vqaudio listen serve`",
     "parquet": "`vqaudio units convert --to parquet`",
+    "lhotse": "`vqaudio units convert --to lhotse`",
     "ray": "`--engine ray` of `vqaudio extract` and `kmeans apply`",
     "sweep": "`vqaudio train --multirun` on Slurm (`hydra/launcher=submitit_slurm`)",
     "bench": "tools/bench",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vqaudio.cli.parser import command, command_group, count
+from vqaudio.cli.unit_statistics import add_unit_statistics
 from vqaudio.defaults import UNIT_FORMATS
 from vqaudio.errors import UserError
 from vqaudio.released import model_folder
@@ -26,9 +27,12 @@ def add_units(subparsers: Any) -> None:
         "vqaudio units convert a.km units/a --to vqaudio --sample-rate 16000 --hop-length 320 --codebook-size 100",
     )
     convert.add_argument(
-        "source", type=Path, metavar="IN", help="unit directory or file; fairseq: NAME of NAME.tsv and NAME.km"
+        "source",
+        type=Path,
+        metavar="IN",
+        help="unit directory, file, or folder of TextGrids; fairseq: NAME of NAME.tsv and NAME.km",
     )
-    convert.add_argument("out", type=Path, metavar="OUT", help="unit directory or file to write")
+    convert.add_argument("out", type=Path, metavar="OUT", help="unit directory, file or folder to write")
     convert.add_argument("--to", choices=UNIT_FORMATS, required=True, help="format of OUT")
     convert.add_argument("--from", choices=UNIT_FORMATS, dest="from_", help="format of IN, if it cannot be inferred")
     convert.add_argument(
@@ -43,6 +47,13 @@ def add_units(subparsers: Any) -> None:
     convert.add_argument(
         "--durations", type=Path, metavar="FILE", help="'utt d1 d2 …' in frames, if the units are deduplicated"
     )
+    convert.add_argument(
+        "--data", type=Path, metavar="DIR", help="lhotse, parquet: data directory with recordings, speakers and texts"
+    )
+    convert.add_argument(
+        "--alignment", type=Path, metavar="FILE", help="textgrid: phones for a second tier, CTM or TextGrids"
+    )
+    add_unit_statistics(group)
 
 
 def run_units_convert(args: argparse.Namespace) -> None:
@@ -50,7 +61,14 @@ def run_units_convert(args: argparse.Namespace) -> None:
     from vqaudio.units.conversion import convert
 
     info = convert(
-        args.source, args.out, to=args.to, from_=args.from_, settings=_settings(args), durations=args.durations
+        args.source,
+        args.out,
+        to=args.to,
+        from_=args.from_,
+        settings=_settings(args),
+        durations=args.durations,
+        data=args.data,
+        alignment=args.alignment,
     )
     print(f"{info.num_utterances} utterances, {info.num_frames} frames in {args.out}")
 

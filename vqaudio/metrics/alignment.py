@@ -4,6 +4,7 @@ import math
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from vqaudio.datadir import Phone, read_ctm
 from vqaudio.errors import UserError
@@ -84,10 +85,22 @@ def read_text_grid(path: Path) -> list[Phone]:
     Raises:
         UserError: as in `read_alignment`.
     """
-    try:
-        from praatio.utilities.textgrid_io import parseTextgridStr
-    except ImportError:
-        raise UserError('praatio, which reads TextGrids, is missing; pip install "vqaudio[eval]"') from None
+    name, entries = _phone_tier(path, read_tiers(path))
+    for start, end, _ in entries:
+        if not 0 <= start <= end < math.inf:
+            raise UserError(
+                f"{path}: tier {name!r}: an interval begins at {start:g} s and ends at {end:g} s; correct the times"
+            )
+    return [Phone(start, end - start, label.strip().replace(" ", "_") or SIL) for start, end, label in sorted(entries)]
+
+
+def read_tiers(path: Path) -> list[Tier]:
+    """Read the tiers of intervals of one TextGrid as they are; intervals without a label have the label "".
+
+    Raises:
+        UserError: the file cannot be read, or is no TextGrid; praatio is missing.
+    """
+    textgrid_io = praatio()
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -97,19 +110,26 @@ def read_text_grid(path: Path) -> list[Phone]:
         # Its text is parsed, but no `Textgrid` is made: that refuses intervals that overlap by the rounding of floats.
         tiers = [
             (tier["name"], [(float(start), float(end), label) for start, end, label in tier["entries"]])
-            for tier in parseTextgridStr(text, includeEmptyIntervals=True)["tiers"]
+            for tier in textgrid_io.parseTextgridStr(text, includeEmptyIntervals=True)["tiers"]
             if tier["class"] == "IntervalTier"
         ]
     except Exception as error:  # praatio has no error class for text that is no TextGrid
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{path}: not a TextGrid ({reason}); export it again") from None
-    name, entries = _phone_tier(path, tiers)
-    for start, end, _ in entries:
-        if not 0 <= start <= end < math.inf:
-            raise UserError(
-                f"{path}: tier {name!r}: an interval begins at {start:g} s and ends at {end:g} s; correct the times"
-            )
-    return [Phone(start, end - start, label.strip().replace(" ", "_") or SIL) for start, end, label in sorted(entries)]
+    return tiers
+
+
+def praatio() -> Any:
+    """Return the module of praatio that parses and formats TextGrids.
+
+    Raises:
+        UserError: praatio is missing.
+    """
+    try:
+        from praatio.utilities import textgrid_io
+    except ImportError:
+        raise UserError('praatio, which reads TextGrids, is missing; pip install "vqaudio[eval]"') from None
+    return textgrid_io
 
 
 def _phone_tier(path: Path, tiers: list[Tier]) -> Tier:

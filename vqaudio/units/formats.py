@@ -12,7 +12,8 @@ discophon
          {"file": "utt", "units": [71, 71, 12]} a line (discophon's read_submitted_units). It has no groups, and a unit
          for each frame: deduplicated ones are expanded, and merged again when the file is read back.
 espnet   "utt 71 71 12" a line, sorted (Kaldi's text; ESPnet's text.km and token files).
-parquet  see `vqaudio.units.parquet`.
+parquet, lhotse, textgrid
+         see `vqaudio.units.parquet`, `cuts` and `textgrid`.
 
 The utterance id of a path is its last part without the suffix of its audio format, removed as a whole: `alpha.flac` is
 `alpha`, while GSLM's own `rstrip(".flac")` makes it `alph`. Where several folders hold files of one name, the id
@@ -23,38 +24,33 @@ the hop length.
 
 import itertools
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from vqaudio import files
 from vqaudio.errors import UserError
+from vqaudio.units.cuts import read_cuts, write_cuts
 from vqaudio.units.directory import Units
+from vqaudio.units.lines import (
+    BREAKS,
+    CURE,
+    Reading,
+    json_fields,
+    json_objects,
+    json_sequence,
+    json_units,
+    part,
+    read_lines,
+    text_of,
+    units_of,
+)
 from vqaudio.units.parquet import read_parquet, write_parquet
 from vqaudio.units.sequence import UnitSequence
-from vqaudio.units.text import format_frames, parse_durations, parse_units
+from vqaudio.units.text import format_frames
+from vqaudio.units.textgrid import read_text_grids
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff", ".sph"}
-BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
-"""Characters that end a name, or a line, in one tool or another."""
-CURE = "correct the line"
-
-
-class Reading(NamedTuple):
-    """How to read a file: `groups` and `codebook_size`; `whole_paths`: the id is the path without its ".wav"."""
-
-    groups: int
-    codebook_size: int
-    whole_paths: bool
-
-
-def part(path: Path, suffix: str) -> Path:
-    """Return `path` with `suffix` added to its name."""
-    return path.with_name(path.name + suffix)
 
 
 def fairseq_stem(path: Path) -> Path:
@@ -103,13 +99,7 @@ def read_jsonl(path: Path, reading: Reading) -> Iterator[UnitSequence]:
     shared = {} if reading.whole_paths else shared_folders(_audio_of(line) for _, line in read_lines(path))
     for where, values in json_objects(path, "audio"):
         utt = path_to_utt(values["audio"].encode(errors="surrogatepass"), reading, where, shared)
-        units = json_units(values, reading, f"{where}: {utt}")
-        durations = values.get("durations")
-        if durations is None:
-            yield UnitSequence(utt, units, None)
-        else:
-            tokens = json_tokens(durations, f'{where}: {utt}: "durations"')
-            yield UnitSequence(utt, units, parse_durations(tokens, units.shape[1], where, CURE))
+        yield json_sequence(utt, values, reading, where)
 
 
 def read_discophon(path: Path, reading: Reading) -> Iterator[UnitSequence]:
@@ -119,36 +109,6 @@ def read_discophon(path: Path, reading: Reading) -> Iterator[UnitSequence]:
         yield UnitSequence(utt, json_units(values, reading, f"{where}: {utt}"), None)
 
 
-def json_objects(path: Path, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the place and the content of each line, which has "units" and a string as `key`."""
-    for number, line in read_lines(path):
-        where = f"{path}:{number}"
-        try:
-            values = json.loads(line)
-            name, _ = values[key], values["units"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise UserError(
-                f'{where}: not an object with "{key}" and "units"; {CURE}, or give another --from'
-            ) from None
-        if not isinstance(name, str):
-            raise UserError(f'{where}: "{key}" is not a string; {CURE}')
-        yield where, values
-
-
-def json_units(values: Mapping[str, Any], reading: Reading, where: str) -> np.ndarray:
-    """Parse the units (G, U) of a line of JSON."""
-    return units_of(json_tokens(values["units"], f'{where}: "units"'), reading, where)
-
-
-def json_tokens(values: object, where: str) -> bytes:
-    """Return a list of whole numbers, or of lists of them, as the tokens of a line."""
-    items = values if isinstance(values, list) else [values]
-    rows = [item if isinstance(item, list) else [item] for item in items]
-    if not isinstance(values, list) or any(type(code) is not int for row in rows for code in row):
-        raise UserError(f"{where} is not a list of whole numbers, or of such lists; {CURE}")
-    return " ".join("-".join(map(str, row)) for row in rows).encode()
-
-
 READERS: dict[str, Callable[[Path, Reading], Iterator[UnitSequence]]] = {
     "fairseq": read_fairseq,
     "gslm": read_gslm,
@@ -156,11 +116,19 @@ READERS: dict[str, Callable[[Path, Reading], Iterator[UnitSequence]]] = {
     "discophon": read_discophon,
     "espnet": read_espnet,
     "parquet": lambda path, reading: read_parquet(path, reading.groups, reading.codebook_size, CURE),
+    "textgrid": read_text_grids,
+    "lhotse": read_cuts,
 }
 
 
-def write(units: Units, path: Path, kind: str) -> None:
+def write(units: Units, path: Path, kind: str, data: Path | None = None) -> None:
     """Write a unit directory as a file of another tool, deduplicated if it is; an old file is replaced atomically.
+
+    Args:
+        units: the unit directory.
+        path: the file.
+        kind: one of the formats that are files.
+        data: their data directory, which parquet may have and lhotse must have.
 
     Raises:
         UserError: an utterance id contains white space or a control character, which would break the line, or the
@@ -171,7 +139,10 @@ def write(units: Units, path: Path, kind: str) -> None:
             f"{units.directory}: its {units.info.groups} groups cannot be written as discophon; choose jsonl"
         )
     if kind == "parquet":
-        write_parquet(units, path)
+        write_parquet(units, path, data)
+        return
+    if kind == "lhotse":
+        write_cuts(units, path, data)
         return
     path = fairseq_stem(path) if kind == "fairseq" else path
     hop_length = units.info.hop_length
@@ -189,50 +160,12 @@ def write(units: Units, path: Path, kind: str) -> None:
                 manifest.write(f"{utt}.wav\t{sequence.num_frames * hop_length}\n")
                 out.write(f"{body}\n")
             elif kind == "jsonl":
-                out.write(json_line(sequence))
+                line = {"audio": f"{utt}.wav", **json_fields(sequence)}
+                out.write(json.dumps(line, ensure_ascii=False) + "\n")
             elif kind == "discophon":
                 out.write(json.dumps({"file": utt, "units": sequence.codes[0].tolist()}, ensure_ascii=False) + "\n")
             else:
                 out.write(f"{utt}{'|' if kind == 'gslm' else ' '}{body}\n")
-
-
-def json_line(sequence: UnitSequence) -> str:
-    """Return an utterance as a line of JSON."""
-    units = sequence.units[0] if len(sequence.units) == 1 else sequence.units.T
-    line = {"audio": f"{sequence.utt}.wav", "units": units.tolist()}
-    if sequence.durations is not None:
-        line["durations"] = sequence.durations.tolist()
-    return json.dumps(line, ensure_ascii=False) + "\n"
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the number (from 1) and the content of each line; a carriage return before the LF is dropped."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    with file:
-        try:
-            for number, line in enumerate(file, start=1):
-                yield number, line.rstrip(b"\r\n")
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-
-
-def units_of(body: bytes, reading: Reading, where: str) -> np.ndarray:
-    """Parse the units (G, U) of a line."""
-    return parse_units(body, reading.groups, reading.codebook_size, where, CURE)
-
-
-def text_of(name: bytes, where: str) -> str:
-    """Return a name as an utterance id; raise if a unit directory cannot hold it."""
-    try:
-        utt = name.decode()
-    except UnicodeDecodeError:
-        raise UserError(f"{where}: the name is not UTF-8; convert the file (iconv -t UTF-8)") from None
-    if not utt or BREAKS.search(utt):
-        raise UserError(f"{where}: {utt!r} cannot be an utterance id (empty, or with white space); {CURE}")
-    return utt
 
 
 def path_to_utt(path: bytes, reading: Reading, where: str, shared: Mapping[bytes, int]) -> str:

@@ -1,7 +1,8 @@
 """Units as Parquet, one row an utterance, written and read a few thousand rows at a time (extra: parquet).
 
 Columns: `utt` (string), `units` (list of whole numbers; with G > 1 groups a list of lists), `frames`, and `durations`
-(list, in frames) if the units are deduplicated. Data frames, Hugging Face datasets and query engines read it.
+(list, in frames) if the units are deduplicated; with a data directory also `speaker`, and `text` (null where it has
+none). Data frames, query engines and Hugging Face's `datasets` read it.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import numpy as np
 from vqaudio import files
 from vqaudio.errors import UserError
 from vqaudio.units.directory import Units
+from vqaudio.units.joined import Joined, join
+from vqaudio.units.lines import json_fields
 from vqaudio.units.sequence import UnitSequence
 
 if TYPE_CHECKING:
@@ -22,29 +25,31 @@ if TYPE_CHECKING:
 ROWS = 4096  # in memory at a time
 
 
-def write_parquet(units: Units, path: Path) -> None:
+def write_parquet(units: Units, path: Path, data: Path | None = None) -> None:
     """Write a unit directory as one Parquet file, which replaces an old one atomically.
 
     Raises:
-        UserError: pyarrow is not installed.
+        UserError: pyarrow is not installed, or the data directory `data` lacks an utterance.
     """
     pa = _pyarrow()
     code: Any = pa.uint16() if units.info.codebook_size <= 1 << 16 else pa.int64()
     unit = code if units.info.groups == 1 else pa.list_(code)
     fields = [("utt", pa.string()), ("units", pa.list_(unit)), ("frames", pa.int64())]
     fields += [("durations", pa.list_(pa.int32()))] if units.info.deduplicated else []
+    fields += [("speaker", pa.string()), ("text", pa.string())] if data is not None else []
     schema = pa.schema(fields)
-    rows = iter(units)
+    rows = map(_row, units) if data is None else (_described(joined) for joined in join(units, data))
     with files.atomic_writer(path, "wb") as file, pa.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         while batch := list(islice(rows, ROWS)):
-            columns: dict[str, list[Any]] = {
-                "utt": [sequence.utt for sequence in batch],
-                "units": [(s.units[0] if len(s.units) == 1 else s.units.T).tolist() for s in batch],
-                "frames": [sequence.num_frames for sequence in batch],
-            }
-            if units.info.deduplicated:
-                columns["durations"] = [s.durations.tolist() for s in batch if s.durations is not None]
-            writer.write_table(pa.table(columns, schema=schema))
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+
+
+def _row(sequence: UnitSequence) -> dict[str, Any]:
+    return {"utt": sequence.utt, "frames": sequence.num_frames, **json_fields(sequence)}
+
+
+def _described(joined: Joined) -> dict[str, Any]:
+    return {**_row(joined.sequence), "speaker": joined.utterance.speaker, "text": joined.text}
 
 
 def read_parquet(path: Path, groups: int, codebook_size: int, cure: str) -> Iterator[UnitSequence]:
