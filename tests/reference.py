@@ -579,3 +579,51 @@ def naive_region_hits(found: list[int], true: list[int], tolerance: int) -> int:
         high = min([time + tolerance] + [(time + later) / 2 for later in true[n + 1 : n + 2]])
         hits += any(low <= other <= high for other in found)
     return hits
+
+
+def naive_kneser_ney(sentences: list[list[str]], vocabulary: list[str], order: int):
+    """P(word | history) by interpolated Kneser-Ney, as a function; counted n-gram by n-gram, as the definition says."""
+    padded = [["<s>", *sentence, "</s>"] for sentence in sentences]
+    occurrences = [tuple(s[i : i + n]) for s in padded for n in range(1, order + 1) for i in range(len(s) - n + 1)]
+    grams = {gram for gram in occurrences if gram != ("<s>",)}
+
+    def count(gram: tuple) -> int:
+        if len(gram) == order or gram[0] == "<s>":
+            return occurrences.count(gram)
+        return len({longer[0] for longer in occurrences if longer[1:] == gram})
+
+    counts = {gram: count(gram) for gram in grams}
+
+    def discount(n: int) -> float:
+        once, twice = ([c for g, c in counts.items() if len(g) == n].count(times) for times in (1, 2))
+        return once / (once + 2 * twice) if once and twice else 0.5
+
+    def probability(word: str, history: tuple) -> float:
+        history = history[-(order - 1) :] if order > 1 else ()
+        below = probability(word, history[1:]) if history else 1 / len(vocabulary)
+        after = [c for g, c in counts.items() if g[:-1] == history]
+        if not after:
+            return below
+        D = discount(len(history) + 1)
+        kept = max(counts.get((*history, word), 0) - D, 0)
+        return (kept + D * len(after) * below) / sum(after)
+
+    return probability
+
+
+def read_arpa(text: str):
+    """P(word | history) of an ARPA file, as a function: the rule of the format, and nothing of ours."""
+    logs, weights = {}, {}
+    for line in text.partition("\\data\\")[2].splitlines():
+        fields = line.split("\t")
+        if len(fields) > 1:
+            ngram = tuple(fields[1].split())
+            logs[ngram] = float(fields[0])
+            weights[ngram] = float(fields[2]) if len(fields) > 2 else 0.0
+
+    def log_probability(word: str, history: tuple) -> float:
+        if (*history, word) in logs:
+            return logs[(*history, word)]
+        return weights.get(history, 0.0) + log_probability(word, history[1:])
+
+    return lambda word, history: 10 ** log_probability(word, history)

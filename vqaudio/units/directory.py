@@ -197,6 +197,15 @@ def read_info(path: Path) -> UnitsInfo:
         raise UserError(f"{path}: not found, so this is no complete unit directory; run vqaudio extract") from None
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error}); {EXTRACT_AGAIN}") from None
+    return parse_info(values, path)
+
+
+def parse_info(values: object, path: Path) -> UnitsInfo:
+    """Return the settings and counts that a `units.json`, or another file with its keys, holds.
+
+    Raises:
+        UserError: they are malformed or contradict each other.
+    """
     if isinstance(values, dict):
         values = {"change_penalty": 0.0, **values}  # which earlier versions did not write
     if not isinstance(values, dict) or values.keys() != _FIELDS.keys():
