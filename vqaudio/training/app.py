@@ -69,11 +69,14 @@ def _train(cfg: DictConfig, sweep: Sweep | None) -> None:
         cfg.exp_dir = str(sweep.folder_of(HydraConfig.get().overrides.task))
     check(cfg)
     from vqaudio.training.given_units import refuse_unused
+    from vqaudio.training.initial import refuse_settings
     from vqaudio.training.loop import train
 
+    overrides = HydraConfig.get().overrides.task
+    if cfg.init is not None:
+        refuse_settings(overrides)
     if cfg.data.units is not None:
-        refuse_unused(HydraConfig.get().overrides.task)
-
+        refuse_unused(overrides)
     train(cfg)
 
 

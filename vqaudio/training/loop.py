@@ -21,8 +21,10 @@ from vqaudio.errors import JobError, StoppedError
 from vqaudio.files import locked
 from vqaudio.model import build_model
 from vqaudio.outputs import claim_folder
+from vqaudio.released import model_folder
 from vqaudio.training.dataset import Batch, SegmentDataset, speaker_list
 from vqaudio.training.given_units import with_units
+from vqaudio.training.initial import begin_with, with_settings
 from vqaudio.training.objective import Objective
 from vqaudio.training.optimizer import forget_rows, make_optimizer, restore_optimizer
 from vqaudio.training.prefetch import prefetch, workers_for
@@ -57,9 +59,9 @@ def train(cfg: "DictConfig") -> None:
         JobError: the loss is not finite, most recordings cannot be read, or another process ended.
         StoppedError: a signal asked to stop; the state is saved.
     """
-    exp_dir, cfg = Path(cfg.exp_dir), with_units(cfg)
-    inputs = [cfg.data.train, cfg.data.valid, cfg.data.units, cfg.data.valid_units]
-    claim_folder(exp_dir, model_directory.KIND, inputs=[Path(path) for path in inputs if path])
+    exp_dir, cfg = Path(cfg.exp_dir), with_settings(with_units(cfg))
+    inputs = [cfg.data.train, cfg.data.valid, cfg.data.units, cfg.data.valid_units, cfg.init]
+    claim_folder(exp_dir, model_directory.KIND, inputs=[model_folder(path) for path in inputs if path])
     with (
         distributed.processes(cfg.trainer.device) as world,
         locked(exp_dir) if world.main else contextlib.nullcontext(),
@@ -82,6 +84,8 @@ class Training:
         require_same_model(exp_dir, cfg, speakers)
         torch.manual_seed(cfg.seed)
         self.model = build_model(cfg, len(speakers))
+        if cfg.init is not None:
+            begin_with(self.model, cfg.init, speakers)
         self.net = Objective(self.model, cfg).to(self.device)
         if cfg.trainer.compile:
             self.model.decoder.compile()
@@ -90,7 +94,7 @@ class Training:
         encoder = self.model.encoder
         self.data = SegmentDataset.of(cfg, "train", speakers, encoder, cfg.trainer.speaker_dropout)
         self.valid = SegmentDataset.of(cfg, "valid", speakers, encoder, 0.0)
-        self.step, self.elapsed, self.phase = 0, 0.0, PHASES[0]
+        self.step, self.elapsed, self.phase = 0, 0.0, PHASES[0 if cfg.init is None else 1]
         self.best, self.validated = math.inf, -1  # the best score of this phase; the step of the last validation
         self.tracker = Tracker(exp_dir, world.main)
         if world.main:

@@ -103,6 +103,7 @@ WEIGHT = Number(0)
 BOUNDS: dict[str, Bound] = {
     "exp_dir": PathText(),
     "seed": Number(0, 2**32 - 1, whole=True),
+    "init": PathText(optional=True),
     "data.train": PathText(),
     "data.valid": PathText(),
     "data.units": PathText(optional=True),
@@ -258,6 +259,7 @@ def describe() -> str:
     train = OmegaConf.create((conf / "train.yaml").read_text("utf-8"))
     text = "  exp_dir: ???    # the model directory to write; if it holds a training, that is resumed\n"
     text += f"  seed: {train.seed}\n"
+    text += "  init: null    # model directory to begin with, or default; model and quantizer are then those of it\n"
     for entry in train.defaults:
         if entry == "_self_" or any(str(group).startswith("override") for group in entry):
             continue

@@ -38,7 +38,8 @@ def start(net: Objective, data: SegmentDataset, cfg: "DictConfig", world: distri
         start_bands(net, data, cfg.trainer.decoder_phase, world)
         return
     start_labels(net.label_head, data, cfg.seed)
-    start_bands(net, data, cfg.trainer.codebook_phase, world)
+    if cfg.init is None:
+        start_bands(net, data, cfg.trainer.codebook_phase, world)
 
 
 @torch.no_grad()
