@@ -16,7 +16,8 @@ from vqaudio.datadir import Utterance, write_utterances
 from vqaudio.defaults import KMEANS_FRAMES
 from vqaudio.errors import UserError
 from vqaudio.units import read_units
-from vqaudio.units.kmeans import LEVEL_DB, KMeansUnits, read_features
+from vqaudio.units.frames import LEVEL_DB, read_features
+from vqaudio.units.kmeans import KMeansUnits
 from vqaudio.units.reservoir import Reservoir
 
 RATE, HOP = 16000, 320
@@ -340,7 +341,7 @@ def test_every_row_has_the_same_chance_to_stay_in_the_reservoir():
 def test_fitting_looks_at_a_bounded_number_of_frames(npy, monkeypatch):
     read = []
     monkeypatch.setattr(
-        "vqaudio.units.kmeans.read_features",
+        "vqaudio.units.frames.read_features",
         lambda utterance, kind, **settings: read.append(utterance) or read_features(utterance, kind, **settings),
     )
     utterances = [Utterance(f"u{n}", npy / f"u{n}.npy", "s") for n in range(6)]
