@@ -92,6 +92,7 @@ CASES: dict[str, str | list[Callable[[World], list[Any]]]] = {
     "data validate": WRITES_NOTHING,
     "data fix": [lambda w: [unsorted_with_backup(w)]],
     "data split": [lambda w: [w.data, w.foreign, "--jobs", 2]],
+    "data import": [lambda w: [w.root / "corpus.parquet", w.foreign]],
     "train": [lambda w: tiny_overrides(w.data, w.foreign)],
     "extract": [
         lambda w: ["--model", w.model, "--data", w.data, "--out", w.foreign],
@@ -99,13 +100,21 @@ CASES: dict[str, str | list[Callable[[World], list[Any]]]] = {
         lambda w: ["--model", w.model, "--out", w.foreign, w.data / "s0_0.wav"],
     ],
     "decode": [lambda w: ["--model", w.model, "--units", w.units, "--out", w.foreign, "--jobs", 1]],
+    "export": [lambda w: ["--model", w.model, "--out", w.foreign / "notes.txt"]],
+    "stream encode": WRITES_NOTHING,
+    "stream decode": WRITES_NOTHING,
     "units convert": [
         lambda w: [w.units, w.foreign / "notes.txt", "--to", "gslm"],
         lambda w: [w.units, w.foreign / "units.txt", "--to", "espnet"],
         lambda w: [w.units, w.foreign / "scores.json", "--to", "jsonl"],
         lambda w: [w.units, w.foreign / "x", "--to", "fairseq"],
         lambda w: [converted(w), w.foreign, "--to", "vqaudio", "--from", "gslm"],
+        lambda w: [w.units, w.foreign, "--to", "textgrid"],
+        lambda w: [w.units, w.foreign / "notes.txt", "--to", "lhotse", "--data", w.data],
     ],
+    "units stats": [lambda w: [w.units, "--json", w.foreign / "scores.json"]],
+    "units lm": [lambda w: [w.units, "--order", 2, "--out", w.foreign / "notes.txt"]],
+    "units sample": [lambda w: [fitted(w), "--out", w.foreign, "--utterances", 2]],
     "kmeans fit": [
         lambda w: ["--features", "mfcc", "--data", w.data, "--codebook-size", 4, "--out", w.foreign / "notes.txt"],
         lambda w: ["--features", "mfcc", "--data", w.data, "--codebook-size", 4,
@@ -137,6 +146,7 @@ CASES: dict[str, str | list[Callable[[World], list[Any]]]] = {
     "listen remove": [lambda w: [w.foreign, "L001"]],
     "listen forget": [lambda w: [w.foreign]],
     "listen analyse": [lambda w: [w.test, "--out", w.foreign], lambda w: [w.foreign]],
+    "voice add": [lambda w: ["--model", w.model, "--data", w.data, "--speaker", "s1", "--out", w.foreign]],
     "report": [
         lambda w: [w.foreign],
         lambda w: [w.model, "--out", w.foreign / "report.html"],
@@ -162,6 +172,13 @@ def converted(world: World) -> Path:
     """Return the units as a file of another tool."""
     path = world.root / "units.gslm"
     assert main(["units", "convert", str(world.units), str(path), "--to", "gslm"]) == 0
+    return path
+
+
+def fitted(world: World) -> Path:
+    """Return a language model of the units."""
+    path = world.root / "units.arpa"
+    assert main(["units", "lm", str(world.units), "--order", "2", "--out", str(path)]) == 0
     return path
 
 
@@ -212,7 +229,7 @@ def test_the_files_of_somebody_else_stay(world, name, arguments, capsys, monkeyp
     assert {path.name for path in world.root.iterdir()} == names
 
 
-MAKE_FOLDERS = ("data split", "train", "extract", "decode", "kmeans apply", "listen build")
+MAKE_FOLDERS = ("data split", "train", "extract", "decode", "units sample", "kmeans apply", "listen build", "voice add")
 
 
 @pytest.mark.parametrize("file", ["config.yaml", "notes.txt", "units.txt", "1/wav.scp"])
@@ -231,13 +248,19 @@ def test_one_file_of_somebody_else_is_enough(world, name, file, capsys, monkeypa
 INSIDE = {
     "data split": lambda w: [w.data, w.data / "parts", "--jobs", 2],
     "data split ": lambda w: [w.data, w.root, "--jobs", 2],
+    "data import": lambda w: [w.data, w.data / "new"],
     "train": lambda w: tiny_overrides(w.data, w.data / "exp"),
     "extract": lambda w: ["--model", w.model, "--data", w.data, "--out", w.data / "units"],
     "extract ": lambda w: ["--model", w.model, "--data", w.data, "--out", w.model],
     "decode": lambda w: ["--model", w.model, "--units", w.units, "--out", w.units / "wavs"],
     "decode ": lambda w: ["--model", w.model, "--units", w.units, "--out", w.units],
+    "export": lambda w: ["--model", w.model, "--out", w.model / "model.safetensors"],
     "units convert": lambda w: [w.units, w.units / "units.txt", "--to", "gslm"],
     "units convert ": lambda w: [w.units, w.units / "new", "--to", "fairseq"],
+    "units stats": lambda w: [w.units, "--json", w.units / "stats.json"],
+    "units lm": lambda w: [w.units, "--order", 2, "--out", w.units / "units.arpa"],
+    "units sample": lambda w: [fitted(w), "--out", w.root, "--utterances", 2],
+    "units convert  ": lambda w: [w.units, w.data / "cuts.jsonl", "--to", "lhotse", "--data", w.data],
     "kmeans fit": lambda w: ["--features", "mfcc", "--data", w.data, "--codebook-size", 4, "--out", w.data / "km"],
     "kmeans apply": lambda w: ["--model", w.km, "--data", w.data, "--out", w.data / "units"],
     "evaluate units": lambda w: ["--units", w.units, "--alignment", w.ctm, "--json", w.ctm],
@@ -247,6 +270,8 @@ INSIDE = {
     "listen static": lambda w: [w.test, w.test / "public" / "static"],
     "listen backup": lambda w: [w.test, w.test / "private" / "copy"],
     "listen analyse": lambda w: [w.test, "--out", w.test],
+    "voice add": lambda w: ["--model", w.model, "--data", w.data, "--speaker", "s1", "--out", w.model],
+    "voice add ": lambda w: ["--model", w.model, "--data", w.data, "--speaker", "s1", "--out", w.data / "exp"],
 }
 """Commands whose output is, holds or lies in an input."""
 

@@ -24,8 +24,11 @@ READ_ONLY = {
     "data validate",
     "evaluate units",  # their --json is a file like those of the others, and needs a longer corpus
     "evaluate curve",
+    "units stats",  # likewise
     "info",
     "doctor",
+    "stream encode",
+    "stream decode",
     "listen serve",  # SQLite writes its answers: see test_listen_faults
     "listen links",
     "listen import",
@@ -45,6 +48,16 @@ def fix(make: Place) -> list[object]:
     data = datadirs.make(make("in"))
     datadirs.edit(data / "utt2spk", "s1-a s1\ns1-b s1\n", "s1-b s1\ns1-a s1\n")
     return ["data", "fix", data]
+
+
+def importing(make: Place) -> list[object]:
+    pa = pytest.importorskip("pyarrow", reason="pyarrow not installed: pip install 'vqaudio[parquet]'")
+    from pyarrow.parquet import write_table
+
+    sound = datadirs.make(make("in")).parent / "s1-a .wav"
+    rows = [{"id": utt, "audio": sound.read_bytes()} for utt in "ab"]
+    write_table(pa.Table.from_pylist(rows), make("in") / "a.parquet")
+    return ["data", "import", make("in") / "a.parquet", make("out")]
 
 
 def train(make: Place) -> list[object]:
@@ -71,8 +84,23 @@ def decode(make: Place) -> list[object]:
     return ["decode", "--model", make("in"), "--units", make("in/units"), "--out", make("out"), "--jobs", 1]
 
 
+def export(make: Place) -> list[object]:
+    pytest.importorskip("onnxruntime", reason="the extra export is not installed")
+    return ["export", "--model", save_tiny_model(make("in")), "--out", make("out")]
+
+
 def convert(make: Place) -> list[object]:
     return ["units", "convert", *decode(make)[4:5], make("out"), "--to", "gslm"]
+
+
+def language_model(make: Place) -> list[object]:
+    return ["units", "lm", *decode(make)[4:5], "--order", 2, "--out", make("out")]
+
+
+def sampled(make: Place) -> list[object]:
+    if not (make("in") / "units.arpa").exists():
+        assert main([str(word) for word in [*language_model(make)[:-1], make("in") / "units.arpa"]]) == 0
+    return ["units", "sample", make("in") / "units.arpa", "--out", make("out"), "--utterances", 2]
 
 
 def fit(make: Place) -> list[object]:
@@ -112,6 +140,15 @@ def backup(make: Place) -> list[object]:
     return ["listen", "backup", make_test(make("in"), "acr", items=1, listeners=1), make("out")]
 
 
+def voice(make: Place) -> list[object]:
+    model = make("in") / "model"
+    if not model.exists():
+        data = write_tones(make("in") / "data", speakers=1, utterances=4, seconds=3.0)
+        assert main(["train", *map(str, tiny_overrides(data, model, steps=5))]) == 0
+    wavs = [make("in") / "data" / f"s0_{i}.wav" for i in range(4)]
+    return ["voice", "add", "--model", model, "--speaker", "new", "--out", make("out"), "--steps", 1, *wavs]
+
+
 def report(make: Place) -> list[object]:
     from finished_run import finished_run
 
@@ -126,10 +163,14 @@ def picture(make: Place) -> list[object]:
 WRITING = {
     "data fix": fix,
     "data split": split,
+    "data import": importing,
     "train": train,
     "extract": extract,
     "decode": decode,
+    "export": export,
     "units convert": convert,
+    "units lm": language_model,
+    "units sample": sampled,
     "kmeans fit": fit,
     "kmeans apply": apply,
     "evaluate robustness": robustness,
@@ -137,6 +178,7 @@ WRITING = {
     "listen build": build,
     "listen static": static,
     "listen backup": backup,
+    "voice add": voice,
     "report": report,
     "draw": picture,
 }
