@@ -19,6 +19,7 @@ import soundfile
 
 from vqaudio import datadir, model_directory
 from vqaudio.outputs import MARK, claim_folder
+from vqaudio.training.app import compose
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = r"""#!/usr/bin/env bash
@@ -28,7 +29,7 @@ folder=$(dirname "$0")
 if [ "$(basename "$0")" = python ]; then
   script=$(basename "$1" .py); shift; set -- "$script" "$@"
   if [ "$script" = stage_inputs ]; then
-    echo "16000 $(echo "$@" | sha256sum | cut -c 1-64) $(cat "$folder/package" 2>/dev/null || echo 0.1)"; exit
+    echo "16000 kmeans $(echo "$@" | sha256sum | cut -c 1-64) $(cat "$folder/package" 2>/dev/null || echo 0.1)"; exit
   fi
   if [ "$script" = list_files ]; then cat "$2"/* 2>/dev/null | sha256sum; exit; fi
 fi
@@ -155,6 +156,9 @@ def test_the_number_of_jobs_is_the_number_of_cores_that_the_process_may_use(reci
         (["--mini", "true", "--nj", "0"], "at least 1"),
         (["--mini", "true", "--quantizer", "pq"], "--quantizer is pq; it must be one of gumbel kmeans"),
         (["--mini", "true", "--model", "../x"], "--model is ../x; it must be one of"),
+        (["--mini", "true", "--init", "default", "--model", "tiny"], "--init goes without --model"),
+        (["--mini", "true", "--init", "default", "--quantizer", "gumbel"], "--init goes without --model"),
+        (["--mini", "true", "--init", "absent"], "absent: no such model"),
         (["--mini", "true", "--tag", "../../x"], "must not hold a slash"),
         (["--vctk-root", "absent"], "absent: no such folder"),
         (["--mini", "true", "--alignment", "absent.ctm"], "absent.ctm: no such file"),
@@ -166,6 +170,18 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(recipe: Recipe, options: lis
     assert done.stderr.count("\n") == 1
     assert not recipe.calls()
     assert not (recipe.folder / "data").exists()
+
+
+def test_a_run_from_a_trained_model_has_its_own_tag_and_no_other_shape(recipe: Recipe) -> None:
+    model = recipe.root / "it's my $model"
+    model.mkdir()
+    (model / "model.safetensors").touch()
+    recipe.run("--mini", "true", "--init", str(model), "--stop-stage", "3")
+    train = next(call for call in recipe.calls() if call[0] == "train")
+    exp = recipe.folder / "exp" / "mini_from_it's my $model"
+    cfg = compose(train[1:])
+    assert (cfg.init, cfg.exp_dir) == (str(model), str(exp))
+    assert not any(word.startswith(("model=", "quantizer=")) for word in train)
 
 
 def test_quotes_and_commands_in_values_stay_text(recipe: Recipe) -> None:

@@ -12,6 +12,7 @@ download=false
 alignment=
 quantizer=kmeans
 model=
+init=
 trainer=
 unseen_speakers=
 tag=
@@ -29,9 +30,12 @@ Options
   --unseen-speakers NAMES speakers of test_unseen, separated by spaces (default: see README.md, Splits)
   --quantizer NAME        kmeans or gumbel (default: $quantizer)
   --model NAME            tiny, base or paper (default: tiny with --mini, else base)
+  --init MODEL            begin with a trained model: a model directory, or default, the released one; instead of
+                          --model and --quantizer
   --trainer NAME          mini, units or default (default: mini with --mini, else default)
   --train-args ARGS       Hydra overrides, separated by spaces: 'trainer.max_steps=1000 seed=1'
-  --tag NAME              name of the run, exp/NAME (default: <corpus>_<model>_<quantizer>)
+  --tag NAME              name of the run, exp/NAME (default: <corpus>_<model>_<quantizer>,
+                          or <corpus>_from_<init>)
   --nj N                  number of parallel jobs (default: the available cores, $nj)
   --stage N               first stage (default: $stage)
   --stop-stage N          last stage (default: $stop_stage)
@@ -43,7 +47,7 @@ run.sh: downloads/, data/<corpus>/ and exp/<tag>/. cmd.sh sets where jobs run (t
 
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC2034  # read by parse_options.sh
-options=(stage stop_stage nj mini vctk_root data_dir download alignment quantizer model trainer unseen_speakers tag
+options=(stage stop_stage nj mini vctk_root data_dir download alignment quantizer model init trainer unseen_speakers tag
   train_args)
 . "$here/../../tools/parse_options.sh"
 . "$here/local/options.sh"
@@ -56,10 +60,12 @@ if [ "$cmd_backend" = slurm ]; then threads=$slurm_cores; fi
 data=$here/data/$corpus
 exp=$here/exp/$tag
 sets=(train dev test_seen test_unseen)
-config=("model=$model" "quantizer=$quantizer" "trainer=$trainer" "${extra_overrides[@]}"
+shape=("model=$model" "quantizer=$quantizer")
+if [ -n "$init" ]; then shape=("init=$(hydra_quote "$init")"); fi
+config=("${shape[@]}" "trainer=$trainer" "${extra_overrides[@]}"
   "data.train=$(hydra_quote "$data/train")" "data.valid=$(hydra_quote "$data/dev")" "exp_dir=$(hydra_quote "$exp")")
 inputs=$(python "$here/local/stage_inputs.py" "${config[@]}")
-read -r sample_rate config_sum package_sum <<<"$inputs"
+read -r sample_rate quantizer config_sum package_sum <<<"$inputs"
 if [ "$stage" -le 2 ]; then claim "$data" "recipe data"; fi
 if [ "$stop_stage" -ge 3 ]; then claim "$exp" model; fi
 say "corpus $corpus, run $tag; logs in $data/log and $exp/log"

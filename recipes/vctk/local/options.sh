@@ -53,6 +53,16 @@ if [ -n "$alignment" ]; then
   [ -f "$alignment" ] || usage_error "--alignment: $alignment: no such file"
 fi
 
+if [ -n "$init" ]; then
+  if [ -n "$model" ] || [ "$quantizer" != kmeans ]; then
+    usage_error "--init goes without --model and --quantizer, whose model has its own"
+  fi
+  if [ "$init" != default ]; then
+    init=$(absolute "$init")
+    [ -f "$init/model.safetensors" ] || usage_error "--init: $init: no such model"
+  fi
+fi
+
 preset=default cap_unseen='' # that of make_splits.py
 model=${model:-$(if [ "$mini" = true ]; then echo tiny; else echo base; fi)}
 if [ "$mini" = true ]; then preset=mini cap_unseen=16; fi
@@ -62,6 +72,7 @@ for name in model quantizer trainer; do
     usage_error "--$name is ${!name}; it must be one of$(cd "$here/../../conf/$name" && printf ' %s' *.yaml | sed 's/\.yaml//g')"
 done
 
+if [ -z "$tag" ] && [ -n "$init" ]; then tag=${corpus}_from_$(basename -- "$init"); fi
 tag=${tag:-${corpus}_${model}_${quantizer}}
 [[ $tag != */* && $tag != .* ]] || usage_error "--tag is $tag; it must not hold a slash nor start with a dot"
 

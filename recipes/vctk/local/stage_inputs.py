@@ -1,6 +1,7 @@
 """Print what stages depend on: stage_inputs.py [HYDRA OVERRIDE …].
 
-These are the sample rate (Hz), a SHA-256 of the configuration without its paths, and a SHA-256 of the package.
+These are the sample rate (Hz), the quantizer, a SHA-256 of the configuration without its paths, and a SHA-256 of the
+package.
 """
 
 import hashlib
@@ -11,17 +12,26 @@ from omegaconf import OmegaConf
 from script import run
 
 import vqaudio
+from vqaudio.files import sha256
+from vqaudio.released import model_folder
 from vqaudio.training.app import compose
+from vqaudio.training.initial import with_settings
 
 
 def main() -> None:
-    """Print the three values on one line."""
-    cfg = compose(sys.argv[1:])
-    sample_rate = cfg.data.sample_rate
+    """Print the values on one line."""
+    cfg = with_settings(compose(sys.argv[1:]))
     for key in ("data.train", "data.valid", "exp_dir"):
         OmegaConf.update(cfg, key, "")
+    if cfg.init is not None:
+        cfg.init = sha256(model_folder(cfg.init) / "model.safetensors")
     config = OmegaConf.to_yaml(cfg, resolve=True, sort_keys=True)
-    print(sample_rate, hashlib.sha256(config.encode()).hexdigest(), package_sum(Path(vqaudio.__file__).parent))
+    print(
+        cfg.data.sample_rate,
+        cfg.quantizer.name,
+        hashlib.sha256(config.encode()).hexdigest(),
+        package_sum(Path(vqaudio.__file__).parent),
+    )
 
 
 def package_sum(package: Path) -> str:
