@@ -135,7 +135,6 @@ def _utterances_of(data: Path, speaker: str) -> list[Utterance]:
 
 def _objective(loaded: LoadedModel, model_dir: Path) -> Objective:
     """Return what training minimises, for a model with one more row of speakers, all weights of which are fixed."""
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     loaded.model.require_encoder()
@@ -143,8 +142,9 @@ def _objective(loaded: LoadedModel, model_dir: Path) -> Objective:
     tensors = loaded.model.state_dict()
     rows = tensors[ROWS]
     model.load_state_dict(tensors | {ROWS: torch.cat([rows, rows[:1]])})
-    config = OmegaConf.merge(loaded.config, {"trainer": {"jitter": 0.0}})  # speech is sampled without
+    config = loaded.config.copy()
     try:
+        config.trainer.jitter = 0.0  # speech is sampled without
         net = Objective(model, config)
     except (OmegaConfBaseException, AttributeError, TypeError):
         cure = "give the directory of a model that vqaudio train wrote"
@@ -274,9 +274,8 @@ def fit(
 
 
 def _write(out: Path, loaded: LoadedModel, speaker: str, model: VQAutoencoder) -> None:
-    from omegaconf import OmegaConf
-
-    config = OmegaConf.merge(loaded.config, {"units_hash": loaded.units_hash})
+    config = loaded.config.copy()
+    config.units_hash = loaded.units_hash
     # The weights go first and come last, so that a killed job leaves no list of speakers that is not theirs.
     (out / "model.safetensors").unlink(missing_ok=True)
     model_directory.save_config(out, config, [*loaded.speakers, speaker])

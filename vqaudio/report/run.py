@@ -35,7 +35,7 @@ class FinishedRun:
         self.notes: list[str] = []
         self.model: LoadedModel | None = self._try(lambda: load_model(exp), None)
         self.metrics: list[dict[str, Any]] = self._try(lambda: read_metrics(exp), [])
-        self.scores: dict[str, Any] = self._try(self._scores, {})
+        self.scores: dict[str, Any] = self._try(lambda: read_scores(exp), {})
         self.units: dict[str, Units] = {}
         for folder in sorted(exp.glob("units/*/units.json")):
             units = self._try(lambda folder=folder: read_units(folder.parent), None)
@@ -52,18 +52,6 @@ class FinishedRun:
         except UserError as error:
             self.notes.append(str(error))
             return otherwise
-
-    def _scores(self) -> dict[str, Any]:
-        path = self.exp / "scores.json"
-        if not path.is_file():
-            return {}
-        try:
-            scores = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: not JSON ({error}); run `vqaudio evaluate` again") from None
-        if not isinstance(scores, dict):
-            raise UserError(f"{path}: not a JSON object; run `vqaudio evaluate` again")
-        return {key: values for key, values in scores.items() if isinstance(values, dict)}
 
     def usage(self, name: str) -> tuple[list[float], int]:
         """Return the share of the frames of set `name` that each code has (all groups together), and G * K."""
@@ -145,3 +133,21 @@ class FinishedRun:
         """Return the speaker in whose voice each utterance was also reconstructed."""
         path = self.exp / "swap_utt2spk"
         return datadir.read_table(path, what="its speaker") if path.is_file() else {}
+
+
+def read_scores(exp: Path) -> dict[str, Any]:
+    """Return the figures of `scores.json` under each of its keys; empty if there is no file.
+
+    Raises:
+        UserError: it is not a JSON object.
+    """
+    path = exp / "scores.json"
+    if not path.is_file():
+        return {}
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({error}); run `vqaudio evaluate` again") from None
+    if not isinstance(scores, dict):
+        raise UserError(f"{path}: not a JSON object; run `vqaudio evaluate` again")
+    return {key: values for key, values in scores.items() if isinstance(values, dict)}
