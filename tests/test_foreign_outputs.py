@@ -146,6 +146,8 @@ CASES: dict[str, str | list[Callable[[World], list[Any]]]] = {
     "listen remove": [lambda w: [w.foreign, "L001"]],
     "listen forget": [lambda w: [w.foreign]],
     "listen analyse": [lambda w: [w.test, "--out", w.foreign], lambda w: [w.foreign]],
+    "push": WRITES_NOTHING,
+    "pull": [lambda w: ["anna/units", w.foreign]],
     "voice add": [lambda w: ["--model", w.model, "--data", w.data, "--speaker", "s1", "--out", w.foreign]],
     "report": [
         lambda w: [w.foreign],

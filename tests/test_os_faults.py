@@ -26,6 +26,7 @@ READ_ONLY = {
     "evaluate curve",
     "units stats",  # likewise
     "info",
+    "push",
     "doctor",
     "stream encode",
     "stream decode",

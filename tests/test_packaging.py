@@ -113,10 +113,10 @@ def distributions_of_imports(folder: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("vqaudio", ["eval", "judges", "listen", "ray", "parquet", "lhotse", "ssl"]),
+        ("vqaudio", ["eval", "judges", "listen", "ray", "parquet", "lhotse", "hub", "ssl"]),
         ("recipes", ["eval", "listen"]),
         ("tools/bench", ["eval", "listen", "bench"]),
-        ("tests", ["eval", "listen", "ray", "parquet", "lhotse", "ssl", "dev"]),
+        ("tests", ["eval", "listen", "ray", "parquet", "lhotse", "hub", "ssl", "dev"]),
     ],
 )
 def test_every_import_is_declared(folder, extras):

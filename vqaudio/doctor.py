@@ -26,6 +26,7 @@ EXTRAS = {
     "lhotse": "`vqaudio units convert --to lhotse`",
     "ray": "`--engine ray` of `vqaudio extract` and `kmeans apply`",
     "sweep": "`vqaudio train --multirun` on Slurm (`hydra/launcher=submitit_slurm`)",
+    "hub": "`vqaudio push` and `pull`",
     "ssl": "`vqaudio kmeans --features hf`",
     "bench": "tools/bench",
     "dev": "tools/test.sh",

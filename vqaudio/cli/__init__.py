@@ -12,8 +12,10 @@ from vqaudio.cli.kmeans import add_kmeans
 from vqaudio.cli.listen import add_listen
 from vqaudio.cli.model import add_decode, add_extract, add_train
 from vqaudio.cli.parser import Parser
+from vqaudio.cli.sharing import add_sharing
 from vqaudio.cli.streams import safe_streams
 from vqaudio.cli.units import add_units
+from vqaudio.cli.voices import add_voice
 from vqaudio.errors import JobError, StoppedError, UserError
 
 EXIT_CODES = """exit codes:
@@ -94,6 +96,8 @@ def build_parser() -> Parser:
         add_kmeans,
         add_evaluate,
         add_listen,
+        add_voice,
+        add_sharing,
         add_about,
     ):
         add(subparsers)
