@@ -19,12 +19,13 @@ Check = tuple[bool, str]
 
 MINIMUM_PYTHON = (3, 10)
 EXTRAS = {
-    "eval": "STOI and ESTOI in `vqaudio evaluate audio`, TextGrid files in `vqaudio evaluate units` and `units convert`",
+    "eval": "STOI and ESTOI in `vqaudio evaluate audio`, TextGrids in `vqaudio evaluate units` and `units convert`",
     "judges": "`vqaudio evaluate audio --judges` and `evaluate curve --judges`",
     "listen": "`vqaudio listen serve`",
-    "parquet": "`vqaudio units convert --to parquet`",
-    "lhotse": "`vqaudio units convert --to lhotse`",
+    "parquet": "`vqaudio units convert --to parquet`, and `vqaudio data import` of Parquet files and datasets",
+    "lhotse": "`vqaudio units convert --to lhotse`, and `vqaudio data import` of its manifests",
     "ray": "`--engine ray` of `vqaudio extract` and `kmeans apply`",
+    "export": "`vqaudio export`",
     "sweep": "`vqaudio train --multirun` on Slurm (`hydra/launcher=submitit_slurm`)",
     "hub": "`vqaudio push` and `pull`",
     "ssl": "`vqaudio kmeans --features hf`",

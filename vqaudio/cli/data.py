@@ -1,4 +1,4 @@
-"""`vqaudio data`: validate, fix and split data directories."""
+"""`vqaudio data`: import, validate, fix and split data directories."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from vqaudio.cli.parser import command, command_group, count
 def add_data(subparsers: Any) -> None:
     """Add `data`."""
     group = command_group(
-        subparsers, "data", "validate, fix and split Kaldi data directories", "vqaudio data validate data/train"
+        subparsers, "data", "import, validate, fix and split Kaldi data directories", "vqaudio data validate data/train"
     )
     validate = command(
         group,
@@ -40,6 +40,40 @@ def add_data(subparsers: Any) -> None:
     split.add_argument("dir", type=Path, metavar="DIR", help="data directory")
     split.add_argument("out", type=Path, metavar="OUT", help="folder for the parts 1, 2, …")
     split.add_argument("--jobs", type=count, required=True, help="number of parts")
+    _add_import(group)
+
+
+def _add_import(group: Any) -> None:
+    """Add `data import`."""
+    importing = command(
+        group,
+        "import",
+        run_data_import,
+        "make a data directory of Parquet files, a saved dataset of Hugging Face, or manifests of lhotse",
+        "vqaudio data import corpus/train-*.parquet data/train",
+    )
+    importing.add_argument(
+        "sources",
+        type=Path,
+        nargs="+",
+        metavar="IN",
+        help="Parquet files or a folder of them, a folder of Dataset.save_to_disk, or lhotse's cuts, or recordings and "
+        "supervisions (.jsonl, .jsonl.gz)",
+    )
+    importing.add_argument("out", type=Path, metavar="OUT", help="data directory to write")
+    for name, what in (("id", "names"), ("audio", "audio"), ("text", "texts"), ("speaker", "speakers")):
+        importing.add_argument(
+            f"--{name}", metavar="COLUMN", help=f"column of the {what}, if it has no usual name such as {name}"
+        )
+
+
+def run_data_import(args: argparse.Namespace) -> None:
+    """Import a data directory."""
+    from vqaudio.corpora.arrow import Columns
+    from vqaudio.corpora.importing import import_data
+
+    count = import_data(args.sources, args.out, Columns(args.id, args.audio, args.text, args.speaker))
+    print(f"{count} utterances in {args.out}")
 
 
 def run_data_validate(args: argparse.Namespace) -> int:

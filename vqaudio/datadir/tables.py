@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vqaudio.errors import UserError
-from vqaudio.files import atomic_write
+from vqaudio.files import atomic_write, atomic_writer
 
 _LINE = re.compile(r"([^ \t]+)(?:[ \t]+(.*))?", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
@@ -121,15 +121,24 @@ def write_table(path: str | Path, mapping: Mapping[str, str]) -> None:
         UserError: a key is empty or contains white space, or a value contains a line break or begins or ends with white
             space.
     """
-    lines = []
-    for key, value in sorted(mapping.items()):
-        problem = _key_problem(key)
-        if not problem and (value != value.strip(" \t") or _CONTROL.search(value) or not _is_unicode(value)):
-            problem = f"'{key}': value {value!r} does not fit on a line of UTF-8 text; rename it"
-        if problem:
-            raise UserError(f"{path}: not written: {problem}")
-        lines.append(f"{key} {value}\n" if value else f"{key}\n")
-    atomic_write(path, "".join(lines))
+    write_rows(path, sorted(mapping.items()))
+
+
+def write_rows(path: str | Path, rows: Iterable[tuple[str, str]]) -> None:
+    """Write the rows of a table, which are sorted by key, as a stream; raises as `write_table`."""
+    with atomic_writer(path) as file:
+        for key, value in rows:
+            if problem := row_problem(key, value):
+                raise UserError(f"{path}: not written: {problem}")
+            file.write(f"{key} {value}\n" if value else f"{key}\n")
+
+
+def row_problem(key: str, value: str) -> str | None:
+    """Return why a key and a value cannot be a line of a table; None if they can."""
+    problem = _key_problem(key)
+    if not problem and (value != value.strip(" \t") or _CONTROL.search(value) or not _is_unicode(value)):
+        problem = f"'{key}': value {value!r} does not fit on a line of UTF-8 text; rename it"
+    return problem
 
 
 def read_ctm(path: str | Path) -> dict[str, list[Phone]]:

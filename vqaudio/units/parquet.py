@@ -31,7 +31,7 @@ def write_parquet(units: Units, path: Path, data: Path | None = None) -> None:
     Raises:
         UserError: pyarrow is not installed, or the data directory `data` lacks an utterance.
     """
-    pa = _pyarrow()
+    pa = import_pyarrow()
     code: Any = pa.uint16() if units.info.codebook_size <= 1 << 16 else pa.int64()
     unit = code if units.info.groups == 1 else pa.list_(code)
     fields = [("utt", pa.string()), ("units", pa.list_(unit)), ("frames", pa.int64())]
@@ -58,7 +58,7 @@ def read_parquet(path: Path, groups: int, codebook_size: int, cure: str) -> Iter
     Raises:
         UserError: pyarrow is not installed, the file cannot be read, or a row is no utterance of this codebook.
     """
-    pa = _pyarrow()
+    pa = import_pyarrow()
     try:
         file = pa.parquet.ParquetFile(path)
         names = [name for name in ("utt", "units", "durations") if name in file.schema_arrow.names]
@@ -90,9 +90,15 @@ def _sequence(row: dict[str, Any], groups: int, codebook_size: int, where: str, 
     return UnitSequence(utt, units, lengths)
 
 
-def _pyarrow() -> "ModuleType":
+def import_pyarrow() -> "ModuleType":
+    """Return pyarrow with its modules `parquet` and `ipc`.
+
+    Raises:
+        UserError: it is not installed.
+    """
     try:
         import pyarrow as pa
+        import pyarrow.ipc
         import pyarrow.parquet
     except ModuleNotFoundError:
         raise UserError("parquet: pyarrow is not installed; install vqaudio[parquet]") from None
