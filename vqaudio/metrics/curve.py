@@ -138,6 +138,8 @@ def load_unit_model(path: Path) -> UnitModel:
     """
     if path.is_file():
         units = KMeansUnits.load(path)
+        if units.encoder:
+            units.encoder.network()  # what is wrong with it is said once, not for every utterance
         return UnitModel(
             frame_rate=units.sample_rate / units.hop_length,
             codebook=units.codebook[None].numpy(),

@@ -16,7 +16,9 @@ import torch
 from vqaudio import files
 from vqaudio.errors import UserError, first_line
 
-FILES = ("config.json", "preprocessor_config.json", "processor_config.json", "model*.safetensors", "model*.index.json")
+WEIGHTS = ("model.safetensors", "model-*.safetensors")
+"""The weights in one file, or in several."""
+FILES = ("config.json", "preprocessor_config.json", "processor_config.json", *WEIGHTS, "model.safetensors.index.json")
 """What is downloaded."""
 UNUSED = ("masked_spec_embed",)
 """Weights of training alone; a network without them is whole."""
@@ -71,7 +73,7 @@ def fetch(place: Place) -> tuple[Path, str]:
                 "where there is a network, or give the folder of a model"
             ) from None
         revision = folder.name  # the cache keeps snapshots/<commit>
-    if not list(folder.glob("model*.safetensors")):
+    if not _weights(folder):
         raise UserError(
             f"{place.hub}: has no model.safetensors, and pickles are not read; give a --revision that has one, or save "
             "the model (AutoModel and AutoFeatureExtractor of transformers, save_pretrained) and give that folder"
@@ -79,9 +81,15 @@ def fetch(place: Place) -> tuple[Path, str]:
     return folder, revision
 
 
+def _weights(folder: Path) -> list[Path]:
+    """Return the files of the weights, in order; where there are both kinds, transformers reads the one file."""
+    found = [sorted(folder.glob(pattern)) for pattern in WEIGHTS]
+    return found[0] or found[1]
+
+
 def weights_hash(folder: Path) -> str:
     """Return the SHA-256 of model.safetensors, as the hub shows it; of several files, that of their hashes in order."""
-    hashes = [files.sha256(path) for path in sorted(folder.glob("model*.safetensors"))]
+    hashes = [files.sha256(path) for path in _weights(folder)]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 

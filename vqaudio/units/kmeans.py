@@ -75,8 +75,8 @@ class KMeansUnits:
         """Fit a codebook on features; neither memory nor time grows with the corpus.
 
         k-means++ and Lloyd's iterations work on at most `frames` frames (see `vqaudio.units.frames.sample`). They take
-        12 · `frames` · D bytes (140 MB for MFCC, 2.8 GB for D = 768) and one utterance. MFCC and log-mel are standardised
-        in each dimension; others are clustered as they are, as is usual for HuBERT's.
+        12 · `frames` · D bytes (140 MB for MFCC, 2.8 GB for D = 768) and one utterance. MFCC and log-mel are
+        standardised in each dimension; others are clustered as they are, as is usual for HuBERT's.
 
         Args:
             utterances: utterances to read; files that cannot be read are skipped.
@@ -170,9 +170,9 @@ class KMeansUnits:
 
     def encode_at_penalties(self, utterance: Utterance, change_penalties: Sequence[float]) -> np.ndarray:
         """Return what `encode` returns at each of P penalties, (P, 1, N) int64; the utterance is read once."""
-        searches = [PenalisedSearch(self._costs, p) if p else None for p in change_penalties]
         plain = [np.zeros(0, np.int64)]
         with one_thread():  # so that the codes are the same for any number of cores and jobs
+            searches = [PenalisedSearch(self._costs, p) if p else None for p in change_penalties]
             for rows in Features(self.features, self.sample_rate, self.hop_length, self.encoder).pieces(utterance):
                 check_size(utterance, rows, len(self.mean))
                 rows = (rows - self.mean) / self.std
@@ -244,11 +244,11 @@ def apply(
         change_penalty=change_penalty,
         model_hash=files.sha256(model_file),
     )
+    if model.encoder and ray is None:
+        model.encoder.network()  # what is wrong with it is said once, not for every utterance
     claim_folder(out, KIND, inputs=[model_file, source, *(model.encoder.folders() if model.encoder else [])])
     with turn(out, shard[1]):
         check_settings(out, settings)
-    if model.encoder and ray is None:
-        model.encoder.network()  # so that what is wrong with it is said once
     files.write_json(out / CARD, model.card())
     options: dict[str, Any] = {"out": out, "allow_failures": allow_failures, "jobs": jobs, "verify": verify}
     make_encode = functools.partial(_load_encoder, model_file, place, device, change_penalty)
