@@ -1,5 +1,6 @@
 """Model directories to a hub and from it, with the client of huggingface_hub and a hub on loopback."""
 
+import errno
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from hub_server import TOKEN, Hub, running_hub
 from omegaconf import OmegaConf
+from os_faults import Fault
 from tiny_model import save_tiny_model
 
 from vqaudio import hub as sharing
@@ -164,6 +166,24 @@ def test_mistakes_and_failures_are_one_line_with_their_cure(hub, model, tmp_path
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
     assert "check the network" in refused(capsys, 1, ["pull", REPO, out])
     assert [path.name for path in out.iterdir()] == [MARK]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+@pytest.mark.parametrize("at", [1, 2, 4])
+def test_a_full_or_closed_disk_is_one_line_and_the_same_command_completes_the_folder(
+    number, at, hub, model, tmp_path, capsys, monkeypatch
+):
+    sharing.push(model, REPO, public=False)
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        Fault(patch, "write" if number == errno.ENOSPC else "open", number, at=at)
+        line = refused(capsys, 1 if number == errno.ENOSPC else 2, ["pull", REPO, out])
+    assert line.startswith(f"vqaudio: {out}")
+    assert os.strerror(number) in line
+    assert not (out / "model.safetensors").exists()
+    assert not list(out.glob(".partial-*"))
+    assert main(["pull", REPO, str(out)]) == 0
+    assert load_model(out).hash == load_model(model).hash
 
 
 def test_a_folder_without_a_model_is_not_pushed(hub, tmp_path, capsys):
