@@ -231,7 +231,17 @@ def test_the_files_of_somebody_else_stay(world, name, arguments, capsys, monkeyp
     assert {path.name for path in world.root.iterdir()} == names
 
 
-MAKE_FOLDERS = ("data split", "train", "extract", "decode", "units sample", "kmeans apply", "listen build", "voice add", "pull")
+MAKE_FOLDERS = (
+    "data split",
+    "train",
+    "extract",
+    "decode",
+    "units sample",
+    "kmeans apply",
+    "listen build",
+    "voice add",
+    "pull",
+)
 
 
 @pytest.mark.parametrize("file", ["config.yaml", "notes.txt", "units.txt", "1/wav.scp"])
