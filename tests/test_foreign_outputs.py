@@ -59,6 +59,8 @@ class World:
         self.km = root / "km.safetensors"
         assert main(["kmeans", "fit", "--features", "mfcc", "--data", str(self.data), "--codebook-size", "4",
                      "--out", str(self.km)]) == 0  # fmt: skip
+        self.lm = root / "units.arpa"
+        assert main(["units", "lm", str(self.units), "--order", "2", "--out", str(self.lm)]) == 0
         self.test = make_test(root, "ab")
         rate_everything(self.test)
         self.foreign = root / "foreign"
@@ -100,7 +102,7 @@ CASES: dict[str, str | list[Callable[[World], list[Any]]]] = {
         lambda w: ["--model", w.model, "--out", w.foreign, w.data / "s0_0.wav"],
     ],
     "decode": [lambda w: ["--model", w.model, "--units", w.units, "--out", w.foreign, "--jobs", 1]],
-    "export": [lambda w: ["--model", w.model, "--out", w.foreign / "notes.txt"]],
+    "export": [lambda w: exported(w, w.foreign / "notes.txt")],
     "stream encode": WRITES_NOTHING,
     "stream decode": WRITES_NOTHING,
     "units convert": [
@@ -114,7 +116,7 @@ CASES: dict[str, str | list[Callable[[World], list[Any]]]] = {
     ],
     "units stats": [lambda w: [w.units, "--json", w.foreign / "scores.json"]],
     "units lm": [lambda w: [w.units, "--order", 2, "--out", w.foreign / "notes.txt"]],
-    "units sample": [lambda w: [fitted(w), "--out", w.foreign, "--utterances", 2]],
+    "units sample": [lambda w: [w.lm, "--out", w.foreign, "--utterances", 2]],
     "kmeans fit": [
         lambda w: ["--features", "mfcc", "--data", w.data, "--codebook-size", 4, "--out", w.foreign / "notes.txt"],
         lambda w: ["--features", "mfcc", "--data", w.data, "--codebook-size", 4,
@@ -170,17 +172,16 @@ def unsorted_with_backup(world: World) -> Path:
     return world.foreign
 
 
+def exported(world: World, out: Path) -> list[Any]:
+    """Return the arguments of an export, which needs its extra."""
+    pytest.importorskip("onnxruntime", reason="the extra export is not installed")
+    return ["--model", world.model, "--out", out]
+
+
 def converted(world: World) -> Path:
     """Return the units as a file of another tool."""
     path = world.root / "units.gslm"
     assert main(["units", "convert", str(world.units), str(path), "--to", "gslm"]) == 0
-    return path
-
-
-def fitted(world: World) -> Path:
-    """Return a language model of the units."""
-    path = world.root / "units.arpa"
-    assert main(["units", "lm", str(world.units), "--order", "2", "--out", str(path)]) == 0
     return path
 
 
@@ -266,12 +267,12 @@ INSIDE = {
     "extract ": lambda w: ["--model", w.model, "--data", w.data, "--out", w.model],
     "decode": lambda w: ["--model", w.model, "--units", w.units, "--out", w.units / "wavs"],
     "decode ": lambda w: ["--model", w.model, "--units", w.units, "--out", w.units],
-    "export": lambda w: ["--model", w.model, "--out", w.model / "model.safetensors"],
+    "export": lambda w: exported(w, w.model / "model.safetensors"),
     "units convert": lambda w: [w.units, w.units / "units.txt", "--to", "gslm"],
     "units convert ": lambda w: [w.units, w.units / "new", "--to", "fairseq"],
     "units stats": lambda w: [w.units, "--json", w.units / "stats.json"],
     "units lm": lambda w: [w.units, "--order", 2, "--out", w.units / "units.arpa"],
-    "units sample": lambda w: [fitted(w), "--out", w.root, "--utterances", 2],
+    "units sample": lambda w: [w.lm, "--out", w.root, "--utterances", 2],
     "units convert  ": lambda w: [w.units, w.data / "cuts.jsonl", "--to", "lhotse", "--data", w.data],
     "kmeans fit": lambda w: ["--features", "mfcc", "--data", w.data, "--codebook-size", 4, "--out", w.data / "km"],
     "kmeans apply": lambda w: ["--model", w.km, "--data", w.data, "--out", w.data / "units"],
