@@ -59,6 +59,42 @@ def test_hooks_run_programs_that_the_checks_run_too():
         assert Path(hook["entry"].split()[0]).name in script
 
 
+WORKFLOWS = {path.name: yaml.safe_load(path.read_text()) for path in sorted((ROOT / ".github/workflows").glob("*.yml"))}
+
+
+def test_workflows_pin_actions_by_version_and_may_write_nothing_but_what_they_publish():
+    assert set(WORKFLOWS) == {"ci.yml", "docs.yml", "release.yml"}
+    for workflow in WORKFLOWS.values():
+        assert workflow["permissions"] == {"contents": "read"}
+        for name, job in workflow["jobs"].items():
+            assert name == "publish" or "permissions" not in job
+            assert set(job.get("permissions", {})) <= {"id-token", "pages"}
+            assert "timeout-minutes" in job
+            for step in job["steps"]:
+                assert re.fullmatch(r"[\w-]+/[\w-]+@(v\d+|release/v\d+)", step.get("uses", "a/b@v1"))
+    text = "".join(path.read_text() for path in (ROOT / ".github/workflows").glob("*.yml"))
+    assert "secrets." not in text
+    assert "${{ github.event" not in text  # what a stranger wrote never reaches a shell
+
+
+def test_workflows_run_scripts_that_exist():
+    for workflow in WORKFLOWS.values():
+        for step in (step for job in workflow["jobs"].values() for step in job["steps"]):
+            for script in re.findall(r"tools/\w+\.sh", step.get("run", "")):
+                assert (ROOT / script).is_file()
+
+
+def test_every_python_that_is_tested_is_a_supported_one_and_the_oldest_is_among_them():
+    versions = [
+        job["strategy"]["matrix"]["python"]
+        for workflow in WORKFLOWS.values()
+        for job in workflow["jobs"].values()
+        if "strategy" in job
+    ]
+    assert versions == [["3.10", "3.11", "3.12", "3.13"]] * 2
+    assert PROJECT["project"]["requires-python"] == f">={versions[0][0]}"
+
+
 def test_version_of_the_project_has_a_section_in_the_changelog():
     assert f"## [{vqaudio.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
@@ -113,10 +149,10 @@ def distributions_of_imports(folder: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("vqaudio", ["eval", "judges", "listen", "ray", "parquet", "lhotse", "hub", "ssl"]),
+        ("vqaudio", ["eval", "judges", "export", "listen", "ray", "parquet", "lhotse", "hub", "ssl"]),
         ("recipes", ["eval", "listen"]),
-        ("tools/bench", ["eval", "listen", "bench"]),
-        ("tests", ["eval", "listen", "ray", "parquet", "lhotse", "hub", "ssl", "dev"]),
+        ("tools/bench", ["eval", "listen", "export", "bench"]),
+        ("tests", ["eval", "listen", "export", "ray", "parquet", "lhotse", "hub", "ssl", "dev"]),
     ],
 )
 def test_every_import_is_declared(folder, extras):
@@ -150,6 +186,13 @@ def test_no_dependency_of_a_dependency_is_left_unpinned():
             elsewhere = canonical(requirement.name).startswith(("nvidia-", "cuda-", "triton", "setuptools"))
             if not elsewhere and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
                 assert canonical(requirement.name) in pins, f"{name} needs {requirement}"
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_every_pin_that_only_some_versions_of_python_have_is_unique_for_each(python):
+    for name, pins in constraints().items():
+        held = [pin for pin in pins if pin.marker is None or pin.marker.evaluate({"python_version": python})]
+        assert len(held) <= 1, f"{name} has two pins for Python {python}"
 
 
 def test_constraints_name_no_path_of_a_machine():

@@ -23,11 +23,13 @@ MAX_OVERSHOOT_SECONDS = 0.5
 MAX_GAIN = 100.0
 """The largest factor of `level_change` (40 dB), so that a recording of faint noise stays faint."""
 
+MIN_VARIANCE = 1e-12
+"""Share of the squared mean: to `level_change` a variance of less is rounding."""
+
 MAX_CLIPPED_SHARE = 0.001
 """Share of the samples of a wav that `write` clips at most."""
 
 _CHUNK_SAMPLES = 1 << 16  # decoded at a time
-_MIN_VARIANCE = 1e-12  # of the square of the mean: less is rounding
 
 
 class AudioInfo(NamedTuple):
@@ -191,7 +193,7 @@ def level_change(wav: np.ndarray | Iterable[np.ndarray], level_db: float | None)
         count += len(piece)
     offset = total / count if count else 0.0
     variance = power / count - offset**2 if count else 0.0
-    if variance <= _MIN_VARIANCE * offset**2:
+    if variance <= MIN_VARIANCE * offset**2:
         return LevelChange(offset, 1.0)
     return LevelChange(offset, min(10 ** (level_db / 20) / math.sqrt(variance), MAX_GAIN))
 

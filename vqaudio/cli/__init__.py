@@ -7,6 +7,7 @@ import sys
 from vqaudio import __version__, files, machine
 from vqaudio.cli.about import add_about
 from vqaudio.cli.data import add_data
+from vqaudio.cli.deployment import add_deployment
 from vqaudio.cli.evaluate import add_evaluate
 from vqaudio.cli.kmeans import add_kmeans
 from vqaudio.cli.listen import add_listen
@@ -92,6 +93,7 @@ def build_parser() -> Parser:
         add_train,
         add_extract,
         add_decode,
+        add_deployment,
         add_units,
         add_kmeans,
         add_evaluate,

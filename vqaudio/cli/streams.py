@@ -82,3 +82,8 @@ def _text(raw: Stream, old: TextIO | None) -> TextIO:
         line_buffering=lines,
         write_through=bool(getattr(old, "write_through", False)),
     )
+
+
+def output_failed() -> bool:
+    """Return whether standard output takes nothing more, because its reader has gone or its disk is full."""
+    return getattr(getattr(sys.stdout.buffer, "raw", None), "failure", None) is not None
