@@ -135,6 +135,9 @@ def test_a_model_that_is_not_pulled_leaves_the_folder_as_it_was(hub, model, tmp_
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     hub.commit(REPO, {"model.safetensors": b"not a model"})
     assert f"{REPO}: holds no model that loads" in refused(capsys, 2, ["pull", REPO, out])
+    config = next(iter(hub.commits[REPO].values()))["config.yaml"]
+    hub.commit(REPO, {"config.yaml": config + b"note: ${oc.env:HF_TOKEN}\n"})
+    assert "config.yaml: has a reference" in refused(capsys, 2, ["pull", REPO, out])
     hub.commits[REPO][hub.commit(REPO, {})].pop("speakers.txt")
     assert "has no speakers.txt" in refused(capsys, 2, ["pull", REPO, out])
     hub.commit(REPO, {"speakers.txt": b"", "config.yaml": b" " * ((1 << 20) + 1)})
@@ -188,6 +191,13 @@ def test_a_full_or_closed_disk_is_one_line_and_the_same_command_completes_the_fo
 
 def test_a_folder_without_a_model_is_not_pushed(hub, tmp_path, capsys):
     assert "config.yaml: not found" in refused(capsys, 2, ["push", tmp_path, REPO])
+    assert hub.calls == []
+
+
+def test_a_configuration_that_reads_the_environment_is_not_pushed(hub, model, capsys):
+    with (model / "config.yaml").open("a") as file:
+        file.write("note: ${oc.env:HF_TOKEN}\n")
+    assert "config.yaml: has a reference" in refused(capsys, 2, ["push", model, REPO])
     assert hub.calls == []
 
 

@@ -58,6 +58,7 @@ def push(model_dir: Path, repo: str, *, public: bool) -> Version:
     loaded = load_model(model_dir)
     contents = {name: (model_dir / name).read_bytes() for name in ("model.safetensors", "speakers.txt")}
     contents["config.yaml"] = portable_config(loaded.config).encode()
+    _check_plain(contents["config.yaml"], str(model_dir / "config.yaml"))
     own = model_dir / CARD
     contents[CARD] = own.read_bytes() if own.is_file() else make_card(model_dir, loaded, repo).encode()
     with _errors(repo):
@@ -86,10 +87,12 @@ def pull(repo: str, out: Path, *, revision: str | None) -> Version:
         with _errors(repo):
             version, names = _files_of(repo, revision)
             folder = _fetch(version, names, Path(scratch))
+        _check_plain((folder / "config.yaml").read_bytes(), f"{repo}: config.yaml")
         try:
             load_model(folder)
         except UserError as error:
-            raise UserError(f"{repo}: holds no model that loads ({error})") from None
+            reason = str(error).replace(f"{folder}/", "").partition("; ")[0]
+            raise UserError(f"{repo}: holds no model that loads ({reason}); give another --revision") from None
         (out / "model.safetensors").unlink(missing_ok=True)
         if CARD not in names:
             (out / CARD).unlink(missing_ok=True)
@@ -108,7 +111,13 @@ def portable_config(config: "DictConfig") -> str:
         kept = {key: portable(each, f"{place}{key}.") for key, each in value.items()}
         return {key: each for key, each in kept.items() if f"{place}{key}" not in PATHS and not _is_path(each)}
 
-    return OmegaConf.to_yaml(OmegaConf.create(portable(OmegaConf.to_container(config, resolve=True), "")))
+    return OmegaConf.to_yaml(OmegaConf.create(portable(OmegaConf.to_container(config), "")))
+
+
+def _check_plain(config: bytes, where: str) -> None:
+    """Refuse a configuration with references, which could read the environment of who loads it, a token too."""
+    if b"${" in config:
+        raise UserError(f"{where}: has a reference (${{…}}), which vqaudio train does not write; put its value there")
 
 
 def _is_path(value: Any) -> bool:

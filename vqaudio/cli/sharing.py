@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vqaudio.cli.parser import command
+from vqaudio.released import model_folder
 
 
 def add_sharing(subparsers: Any) -> None:
@@ -16,7 +17,7 @@ def add_sharing(subparsers: Any) -> None:
         "upload a model directory to the Hugging Face hub, or to that of HF_ENDPOINT (extra: hub)",
         "vqaudio push exp/vctk anna/vctk-units",
     )
-    push.add_argument("exp", type=Path, metavar="EXP", help="model directory; a README.md in it becomes the card")
+    push.add_argument("exp", type=model_folder, metavar="EXP", help="model directory; a README.md in it is the card")
     push.add_argument("repo", metavar="REPO", help="OWNER/NAME; made if there is none; the token is HF_TOKEN's")
     push.add_argument(
         "--public", action="store_true", help="make a new repository for everybody (default: for its owner alone)"
