@@ -30,6 +30,7 @@ EXTRAS = {
     "hub": "`vqaudio push` and `pull`",
     "ssl": "`vqaudio kmeans --features hf`",
     "bench": "tools/bench",
+    "docs": "tools/docs.sh",
     "dev": "tools/test.sh",
 }
 """What needs each extra."""
