@@ -241,3 +241,19 @@ def test_nothing_that_exists_is_written_into(tmp_path, capsys):
     assert imported(tmp_path / "in", tmp_path / "in/data") == 2
     assert "lies in the input" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["a.parquet"]
+
+
+def test_memory_holds_a_group_of_rows_and_not_the_file(tmp_path):
+    from pyarrow.parquet import ParquetWriter
+
+    from vqaudio.corpora.arrow import Columns, read_tables
+
+    noise = np.random.default_rng(0)
+    schema = pa.schema([("id", pa.string()), ("audio", pa.binary())])
+    with ParquetWriter(tmp_path / "a.parquet", schema) as writer:
+        for n in range(40):
+            writer.write_table(pa.Table.from_pylist([{"id": f"u{n}", "audio": noise.bytes(200_000)}], schema=schema))
+    before, most = pa.total_allocated_bytes(), 0
+    for _ in read_tables([tmp_path / "a.parquet"], Columns()):
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert 200_000 < most < 4_000_000

@@ -60,7 +60,7 @@ def read_parquet(path: Path, groups: int, codebook_size: int, cure: str) -> Iter
     """
     pa = import_pyarrow()
     try:
-        file = pa.parquet.ParquetFile(path)
+        file = pa.parquet.ParquetFile(path, pre_buffer=False)  # which would hold all of it in memory
         names = [name for name in ("utt", "units", "durations") if name in file.schema_arrow.names]
         if names[:2] != ["utt", "units"]:
             raise UserError(f"{path}: has no columns utt and units; rename them")
