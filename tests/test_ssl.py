@@ -141,6 +141,18 @@ def test_a_layer_is_what_leaves_it_in_a_plain_pass_through_transformers(networks
         torch.testing.assert_close(found, expected, atol=2e-4, rtol=2e-4)
 
 
+@pytest.mark.parametrize("name", ["HuBERT large", "conformer"])
+def test_the_last_layer_is_not_normalised_in_versions_of_transformers_that_do_it(networks, speech, tmp_path, name):
+    shutil.copytree(networks[name], tmp_path / "n")
+    change_config(tmp_path / "n", tie_last_hidden_states=True)  # what earlier versions did
+    utterance = utterances(speech)[0]
+    model = transformers.AutoModel.from_pretrained(tmp_path / "n").eval()
+    with torch.inference_mode():
+        states = model(torch.zeros(1, RATE), output_hidden_states=True)
+    assert torch.equal(states.hidden_states[-1], states.last_hidden_state)
+    assert torch.equal(features(tmp_path / "n", utterance, LAYERS), features(networks[name], utterance, LAYERS))
+
+
 def test_audio_is_normalised_only_if_the_network_says_so(tmp_path, speech):
     folder = save_network(tmp_path / "n", "wav2vec 2.0 large", normalize=False)
     wav, _ = audio.read(utterances(speech)[1].path, RATE)
