@@ -228,9 +228,10 @@ class SegmentDataset:
         if self.given is not None:
             total = min(total, int(self.given.num_frames[row]) * hop)
         frames = min(frames, math.ceil(total / hop)) if inside else frames
-        first = int(where * max(0, total - speed * frames * hop + 1) - speed * margin * hop)
-        if self.given is not None:
-            first -= first % hop  # units are those of whole frames
+        if self.given is None:
+            first = int(where * max(0, total - speed * frames * hop + 1) - speed * margin * hop)
+        else:  # units are those of whole frames
+            first = (int(where * (max(0, total // hop - frames) + 1)) - margin) * hop
         frames += 2 * margin
         begin = first - math.ceil(speed * self.left)
         audible = np.zeros(math.ceil(speed * (self.left + frames * hop + self.right)) + 2, dtype=np.float32)
