@@ -192,3 +192,19 @@ def test_speech_after_the_longest_is_not_read(model, speech, tmp_path, monkeypat
     utterances.sort(key=lambda utterance: utterance.utt == "missing")
     pieces = new_voice.read_speech(net, utterances)
     assert [len(piece) for piece in pieces] == [3 * RATE // 80, RATE // 80]
+
+
+def test_the_nearest_voice_is_the_one_that_tells_the_speech_best_however_many_candidates_there_are(
+    model, speech, monkeypatch
+):
+    net = new_voice._objective(load_model(model), model)
+    table = net.model.conditioner.speaker.weight
+    with torch.no_grad():
+        table[0], table[1] = 30.0, -30.0  # voices that tell nothing
+    pieces = new_voice.read_speech(net, new_voice._utterances_of(speech, "s1"))
+    batches = windows(net, pieces, 4)
+    scores = [sum(new_voice.score(net, batches, row).values()) for row in range(3)]
+    assert int(np.argmin(scores)) == 2
+    for candidates in (1, 3):
+        monkeypatch.setattr(new_voice, "CANDIDATES", candidates)
+        assert new_voice.nearest_voice(net, batches, 3) == 2
