@@ -251,6 +251,27 @@ def _conversion(kind: str, suffix: str, *extra: str) -> Reader:
     return Reader(make, names, lambda folder: convert(folder / source, folder / "out", to="vqaudio", from_=kind))
 
 
+def _grids(folder: Path) -> None:
+    convert(_units(folder), folder / "grids", to="textgrid")
+
+
+GRIDS = ("grids/a.TextGrid", "grids/units.json", "grids/utt2num_frames")
+
+
+def _cuts(folder: Path) -> None:
+    recording = {"id": "r", "sources": [{"type": "file", "channels": [0], "source": "a.wav"}]}
+    recording |= {"sampling_rate": 8000, "num_samples": 4000, "duration": 0.5}
+    cut = {"id": "c", "start": 0.0, "duration": 0.5, "channel": 0, "recording": recording, "custom": {"units": [1, 2]}}
+    said = {"id": "u", "recording_id": "r", "start": 0.1, "duration": 0.3, "channel": 0, "text": "one", "speaker": "s"}
+    lines = [{**cut, "supervisions": [said], "type": "MonoCut"}, {**cut, "id": "d", "type": "MonoCut"}]
+    (folder / "cuts.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def _cut_units(folder: Path) -> Any:
+    info = UnitsInfo.of(sample_rate=8000, hop_length=80, codebook_size=16, groups=1)
+    return convert(folder / "cuts.jsonl", folder / "out", to="vqaudio", from_="lhotse", settings=info)
+
+
 def _ctm(folder: Path) -> None:
     (folder / "a.ctm").write_text("a 1 0.00 0.10 AH\na 1 0.10 0.25 B\n;; comment\nb 1 0.0 0.1 SIL 0.9\n")
 
@@ -378,6 +399,8 @@ READERS = {
     "jsonl": _conversion("jsonl", ".jsonl"),
     "discophon": _conversion("discophon", ".json"),
     "espnet": _conversion("espnet", ".text"),
+    "grids": Reader(_grids, GRIDS, lambda folder: convert(folder / "grids", folder / "out", to="vqaudio")),
+    "cuts": Reader(_cuts, ("cuts.jsonl",), _cut_units),
     "ctm": Reader(_ctm, ("a.ctm",), lambda folder: read_alignment(folder / "a.ctm")),
     "textgrid": Reader(_text_grid, ("long.TextGrid", "short.TextGrid"), read_alignment),
     "request": Reader(_answers, ("result.json",), _request, (ValueError,)),

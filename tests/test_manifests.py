@@ -186,6 +186,7 @@ def source(**fields: object) -> dict:
             "the recording r is audio of the type url; save",
         ),
         (changed(CUT, recording=source(source="gone.wav")), "the audio gone.wav is no file here"),
+        (changed(CUT, recording=source(source="9" * 5000)), "the audio 9999"),
         (changed(CUT, recording=source(source="touch x |")), "'touch x |' is a command that a shell would run"),
         (changed(CUT, recording=source(channels=[0, 1, 2]), channel=2), "channels [2] of r are not one of two, or all"),
         (changed(CUT, channel=1), "channels [1] of r are in no one file; save the audio"),
@@ -195,6 +196,10 @@ def source(**fields: object) -> dict:
         ),
         (changed(CUT, start="x"), "holds what is no time, text or path (TypeError"),
         (changed(CUT, start=float("nan")), "correct the times"),
+        (
+            changed(CUT, recording={**RECORDING, "id": 3}),
+            "holds what is no time, text or path (TypeError: ids 'c' and 3",
+        ),
         (changed(CUT, start=0.5, duration=1), "c is from 0.5 s to 0.5 s of its recording; correct the times"),
         (
             changed(CUT, recording={**RECORDING, "sampling_rate": 0}),

@@ -125,8 +125,14 @@ class Collection:
             raise UserError(f"{found.where}: '{path}' is {PIPE}")
         if problem := row_problem(found.recording, whole):
             raise UserError(f"{found.where}: {problem}")
-        if not path.is_file():
-            raise UserError(f"{found.where}: the audio {path} is no file here; save it on this machine first")
+        try:
+            there = path.is_file()
+        except OSError:  # such as a name that is too long
+            there = False
+        if not there:
+            raise UserError(
+                f"{found.where}: the audio {str(path)[:200]} is no file here; save it on this machine first"
+            )
         return whole
 
     def write(self) -> int:

@@ -143,6 +143,8 @@ def _spoken(where: str, supervision: Any, recording: Any, offset: float, channel
 
 def _utterance(where: str, utt: str, recording: Any, start: float, end: float, channel: Any) -> Found:
     """Return an utterance of a recording, from `start` to `end` (seconds), both within it."""
+    if not (isinstance(utt, str) and isinstance(recording.id, str)):
+        raise TypeError(f"ids {utt!r} and {recording.id!r}")
     path, index = _place(where, recording, channel if isinstance(channel, list) else [channel])
     last = recording.num_samples / recording.sampling_rate
     start, end = round(max(start, 0.0), DIGITS), round(min(end, last), DIGITS)
