@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,13 @@ def codes_of(utts: list[str], frames: int, groups: int = 1) -> dict[str, np.ndar
 
 
 TONES = [f"s{s}_{u}" for s in range(2) for u in range(3)]  # 0.6 s each: 60 frames
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_quick_start() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vqaudio.training.start.START_FRAMES", 100)
+        yield
 
 
 @pytest.fixture(scope="module")
