@@ -99,21 +99,9 @@ install_packages() {
   fi
 }
 
-# PyPI's torchaudio has extensions linked to CUDA, so it fails to import with a CPU build of torch. vqaudio does not use
-# them; outside lib/ they are not loaded.
+# PyPI's torchaudio fails to import with a CPU build of torch.
 repair_torchaudio() {
-  if "$venv/bin/python" -c 'import torchaudio' 2>/dev/null; then return; fi
-  "$venv/bin/python" - <<'END'
-import importlib.util, pathlib, sys, torch
-if torch.version.cuda is None:
-    lib = pathlib.Path(importlib.util.find_spec("torchaudio").origin).parent / "lib"
-    aside = lib / "needs_cuda"
-    aside.mkdir(exist_ok=True)
-    for extension in lib.glob("*.so"):
-        extension.replace(aside / extension.name)
-END
-  "$venv/bin/python" -c 'import torchaudio' || die "torchaudio does not import with this torch; see the error above"
-  say "moved torchaudio's CUDA extensions aside: this torch is a CPU build"
+  "$venv/bin/python" "$root/tools/repair_torchaudio.py" || die "torchaudio does not import with this torch; see the error above"
 }
 
 # Install packages as root with apt-get; fail if that is not possible.
