@@ -38,11 +38,12 @@ def make(quantizer: str, preset: str, *options: str) -> Codec:
 
 
 def signals(rate: int) -> list[np.ndarray]:
-    """Noise of several lengths, a faint one, one with an offset, a constant, silence, and a tone."""
+    """Noise of several lengths, a faint one, one with an offset, constants, silence, and a tone."""
     noise = (0.1 * np.random.default_rng(1).standard_normal(3 * rate)).astype(np.float32)
     lengths = [1, 2, 63, 64, 65, 159, 160, 161, 319, 320, 321, 8000, 3 * rate]
     tone = 0.3 * np.sin(np.arange(rate) / 7).astype(np.float32)
-    others = [1e-5 * noise, noise + 0.2, np.full(700, 0.25), np.zeros(1000), tone]
+    constants = [np.full(999, c, np.float32) for c in (0.1, 0.3, 0.7, 0.9)]  # of some the variance is below 0
+    others = [1e-5 * noise, noise + 0.2, *constants, np.zeros(1000), tone]
     return [*(noise[:n] for n in lengths), *(wav.astype(np.float32) for wav in others)]
 
 
