@@ -207,6 +207,28 @@ def test_a_damaged_model_is_refused_in_one_line(tmp_path, old, new):
     assert "\n" not in str(caught.value)
 
 
+def test_a_model_whose_ngrams_lack_shorter_ones_is_refused(tmp_path):
+    path = tmp_path / "units.arpa"
+    model = lm.fit(make_units(tmp_path / "units"), 3, False)
+    write(model, path)
+    before, _, after = path.read_text().partition("\\2-grams:\n")
+    count = len(model.orders[1].keys)
+    before = before.replace(f"ngram 2={count}", f"ngram 2={count - 1}")
+    path.write_text(before + "\\2-grams:\n" + after.partition("\n")[2])
+    with pytest.raises(UserError, match="3-gram without the shorter ones"):
+        read(path)
+
+
+def test_a_model_whose_ngrams_are_not_in_order_is_refused(tmp_path):
+    path = tmp_path / "units.arpa"
+    write(lm.fit(make_units(tmp_path / "units"), 2, False), path)
+    before, mark, after = path.read_text().partition("\\2-grams:\n")
+    first, second, *others = after.splitlines(keepends=True)
+    path.write_text(before + mark + second + first + "".join(others))
+    with pytest.raises(UserError, match="not in order"):
+        read(path)
+
+
 def test_a_model_with_too_many_orders_is_refused(tmp_path):
     path = tmp_path / "units.arpa"
     write(lm.fit(make_units(tmp_path / "units"), 1, False), path)
