@@ -4,7 +4,7 @@
 >>> model = vqaudio.load()  # the released model, or a model directory: load("exp/vctk_kmeans")  # doctest: +SKIP
 >>> codes = model.encode(wav, sample_rate)  # (G, N) int64, any length, any rate  # doctest: +SKIP
 >>> wav = model.decode(codes, speaker="p225", seed=0)  # (T,) float32  # doctest: +SKIP
->>> for piece in model.decode_stream(codes, speaker="p225", seed=0):  # the same speech while it is sampled  # doctest: +SKIP
+>>> for piece in model.decode_stream(codes, speaker="p225", seed=0):  # while it is sampled  # doctest: +SKIP
 ...     play(piece)  # doctest: +SKIP
 """
 
