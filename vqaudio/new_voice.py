@@ -77,7 +77,7 @@ class Outcome:
     def __str__(self) -> str:
         shown = {"<unknown>": self.unknown, self.nearest: self.before, "now": self.after}
         figures = (f"{name} {losses['nll']:.4f} and {losses['mel']:.4f}" for name, losses in shown.items())
-        return f"held-out speech, nats a sample and L1 of log-mel: {', '.join(figures)}"
+        return f"held-out speech, nats a sample and weighted L1 of log-mel: {', '.join(figures)}"
 
 
 def add_voice(
