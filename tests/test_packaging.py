@@ -150,7 +150,7 @@ def distributions_of_imports(folder: str) -> dict[str, str]:
     ("folder", "extras"),
     [
         ("vqaudio", ["eval", "judges", "export", "listen", "ray", "parquet", "lhotse", "hub", "ssl"]),
-        ("recipes", ["eval", "listen"]),
+        ("recipes", ["eval", "listen", "align"]),
         ("tools/bench", ["eval", "listen", "export", "bench"]),
         ("tests", ["eval", "listen", "export", "ray", "parquet", "lhotse", "hub", "ssl", "dev"]),
     ],

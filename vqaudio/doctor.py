@@ -29,6 +29,7 @@ EXTRAS = {
     "sweep": "`vqaudio train --multirun` on Slurm (`hydra/launcher=submitit_slurm`)",
     "hub": "`vqaudio push` and `pull`",
     "ssl": "`vqaudio kmeans --features hf`",
+    "align": "recipes/default/test_sets.py",
     "bench": "tools/bench",
     "docs": "tools/docs.sh",
     "dev": "tools/test.sh",
