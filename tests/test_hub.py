@@ -43,7 +43,7 @@ def model(tmp_path: Path) -> Path:
     """A model directory with all that a training leaves, and with paths of a machine."""
     folder = save_tiny_model(tmp_path / "model")
     config = load_config(folder)
-    config.merge_with({"exp_dir": "exp", "data": {"train": "/home/anna/secret/train", "valid": "dev"}, "init": None})
+    config.merge_with({"exp_dir": "exp", "data": {"train": "/srv/anna/secret/train", "valid": "dev"}, "init": None})
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(config))
     for name in ("state/step-1/state.pt", "tensorboard/events", "metrics.jsonl", MARK):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def test_no_path_of_the_machine_travels_in_the_configuration():
             "init": "default",
             "seed": 3,
             "data": {"train": "train", "valid": "dev", "level_db": -26, "units": "km", "valid_units": "${.units}"},
-            "other": {"deep": "/home/anna/x", "home": "~anna", "relative": "a/b", "windows": "C:\\x", "word": "ema"},
+            "other": {"deep": "/srv/anna/x", "home": "~anna", "relative": "a/b", "windows": "C:\\x", "word": "ema"},
         }
     )
     kept = OmegaConf.to_container(OmegaConf.create(portable_config(config)))

@@ -9,12 +9,12 @@ from safetensors.torch import load_file
 from tiny_model import save_tiny_model
 from tiny_training import RATE, tiny_overrides, write_tones
 
-from vqaudio import new_voice
 from vqaudio.cli import main
 from vqaudio.metrics.evaluation import read_codebook
 from vqaudio.model_directory import load_model
-from vqaudio.new_voice import ROWS, Piece, draw, split, windows
 from vqaudio.outputs import MARK
+from vqaudio.training import new_voice
+from vqaudio.training.new_voice import ROWS, Piece, draw, split, windows
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Copy a trained model into the package as the released one: release.py EXP. Its card, README.md, is written by hand."""
+"""Copy a trained model into the package as the released one: release.py EXP. The card beside it is written by hand."""
 
 import argparse
 import shutil

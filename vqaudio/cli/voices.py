@@ -46,7 +46,7 @@ def run_voice_add(args: argparse.Namespace) -> None:
     """Fit a voice."""
     if bool(args.data) == bool(args.wavs):
         raise UserError("voice add: needs --data DIR or audio files; give one of the two")
-    from vqaudio import new_voice
+    from vqaudio.training import new_voice
 
     new_voice.add_voice(
         args.model,

@@ -1,4 +1,4 @@
-"""The released model: this folder is its model directory, and README.md says what it was made from and how good it is."""
+"""The released model: this folder is its model directory, and README.md is its card: data, figures, limits."""
 
 from pathlib import Path
 
