@@ -5,7 +5,7 @@ set -euo pipefail
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 python=${PYTHON:-python3}
-extras=eval,listen
+extras=eval,listen tested=eval,listen,export,parquet,lhotse,hub,ssl,dev
 dev=false browser=false
 axe="axe-playwright-python==0.1.8"    # ships axe-core 4.12.1
 torch_index=https://download.pytorch.org/whl/cpu
@@ -26,8 +26,8 @@ die() {
 
 for argument in "$@"; do
   case "$argument" in
-    --dev) extras=eval,listen,dev dev=true ;;
-    --browser) extras=eval,listen,dev browser=true ;;
+    --dev) extras=$tested dev=true ;;
+    --browser) extras=$tested browser=true ;;
     -h | --help)
       printf '%s\n' "$usage"
       exit 0
@@ -138,7 +138,7 @@ check_python
 wanted=$(fingerprint)
 installed=$(cat "$venv/installed" 2>/dev/null || true)
 case "$installed" in *dev*" $wanted" | "$extras $wanted") up_to_date=true ;; *) up_to_date=false ;; esac
-case "$installed" in *dev*) extras=eval,listen,dev ;; esac    # an environment with dev keeps it
+case "$installed" in *dev*) extras=$tested ;; esac    # an environment with dev keeps it
 
 if [ "$up_to_date" = false ]; then
   make_venv
