@@ -257,6 +257,8 @@ def test_utterances_without_units_are_left_out_and_counted(tmp_path: Path, caplo
     codes = torch.cat([made.batch(step, size=8, frames=4).codes for step in range(5)])
     assert set(codes.flatten().tolist()) == {*range(9), *range(20, 29)}
     assert len(list(made.middles(10, 4))) == 3
+    assert made.recordings.unreadable == {}  # none was drawn and then skipped
+    assert made.seconds == pytest.approx(27 * HOP / RATE)
     with pytest.raises(UserError, match=r"3 of 4 utterances, such as b, have no units in .*; give the units of"):
         given_dataset(data, write_given(tmp_path / "few", {"a": counted(9)}))
 
