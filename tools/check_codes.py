@@ -2,8 +2,8 @@
 
     .venv/bin/python tools/check_codes.py --model default --data data/test
 
-The way of reference is `vqaudio extract` in one part. Streams get the level of the whole recording, and pieces of random
-length. Prints the frames that differ for each way; the exit status is 1 if there are any. Extra: export.
+The way of reference is `vqaudio extract` in one part. Streams get the level of the whole recording, and pieces
+of random length. Prints the frames that differ for each way; the exit status is 1 if there are any. Extra: export.
 """
 
 import argparse

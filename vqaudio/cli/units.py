@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def add_units(subparsers: Any) -> None:
     """Add `units`."""
     group = command_group(
-        subparsers, "units", "convert units", "vqaudio units convert units/test test.jsonl --to jsonl"
+        subparsers,
+        "units",
+        "convert and count units, and model them as a language",
+        "vqaudio units convert units/test test.jsonl --to jsonl",
     )
     convert = command(
         group,
