@@ -30,7 +30,9 @@ if [ "$(basename "$0")" = python ]; then
   script=$(basename "$1" .py); shift; set -- "$script" "$@"
   if [ "$script" = stage_inputs ]; then
     quantizer=$(printf '%s\n' "$@" | sed -n 's/^quantizer=//p')
-    echo "16000 ${quantizer:-kmeans} $(echo "$@" | sha256sum | cut -c 1-64) $(cat "$folder/package" 2>/dev/null || echo 0.1)"; exit
+    config_sum=$(echo "$@" | sha256sum | cut -c 1-64)
+    echo "16000 ${quantizer:-kmeans} $config_sum $(cat "$folder/package" 2>/dev/null || echo 0.1)"
+    exit
   fi
   if [ "$script" = list_files ]; then cat "$2"/* 2>/dev/null | sha256sum; exit; fi
 fi
