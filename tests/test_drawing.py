@@ -24,6 +24,9 @@ def test_a_picture_is_the_same_bytes_again_and_replaces_its_former_self(tmp_path
     assert out.read_bytes() == first
     assert imread(out).shape[:2] == (round(HEIGHT * DPI), round(WIDTH * DPI))
     assert is_drawing(out)
+    for seconds, speaker in ((0.25, None), (0.5, "p225")):
+        draw(codec, wav, out, seconds, speaker, 0)
+        assert out.read_bytes() != first
 
 
 def test_runs_of_a_unit_are_one_box_each(tmp_path):
