@@ -77,3 +77,9 @@ def test_a_model_that_speaks_units_of_another_tool_is_refused(tmp_path):
     (init / "config.yaml").write_text((init / "config.yaml").read_text().replace("name: kmeans", "name: given"))
     with pytest.raises(UserError, match="has no encoder"):
         with_settings(compose([f"init={init}", "data.train=a", "data.valid=b", "exp_dir=c"]))
+
+
+def test_a_training_into_the_model_that_it_begins_with_is_refused(tmp_path, data):
+    init = save_tiny_model(tmp_path / "init")
+    with pytest.raises(UserError, match="init"):
+        run(overrides(data, init, init), [])

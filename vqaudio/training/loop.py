@@ -60,8 +60,9 @@ def train(cfg: "DictConfig") -> None:
         StoppedError: a signal asked to stop; the state is saved.
     """
     exp_dir, cfg = Path(cfg.exp_dir), with_settings(with_units(cfg))
-    inputs = [cfg.data.train, cfg.data.valid, cfg.data.units, cfg.data.valid_units, cfg.init]
-    claim_folder(exp_dir, model_directory.KIND, inputs=[model_folder(path) for path in inputs if path])
+    data = [cfg.data.train, cfg.data.valid, cfg.data.units, cfg.data.valid_units]
+    inputs = [*(Path(path) for path in data if path), *([model_folder(cfg.init)] if cfg.init else [])]
+    claim_folder(exp_dir, model_directory.KIND, inputs=inputs)
     with (
         distributed.processes(cfg.trainer.device) as world,
         locked(exp_dir) if world.main else contextlib.nullcontext(),
